@@ -1,0 +1,205 @@
+//! Time as values: [`Timestamp`] (an instant), [`Monotonic`] (time since the clock started), [`Now`] (both), and the
+//! [`Clock`] that hands them out.
+//!
+//! Nothing outside [`SystemClock`] reads the machine's clock. Instants are UTC inside and IST at the edges: parsing and
+//! printing speak Indian Standard Time (UTC+05:30, no daylight saving), because every broker and trader here does.
+
+mod clock;
+mod rng;
+mod stepped;
+
+pub use clock::{Clock, SystemClock};
+pub use rng::Rng;
+pub use stepped::{Busy, Sleep, SteppedClock};
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
+
+/// Seconds that Indian Standard Time is ahead of UTC.
+const IST_OFFSET_S: i32 = 5 * 3600 + 30 * 60;
+const NANOS_PER_S: i64 = 1_000_000_000;
+
+/// An instant: nanoseconds since the Unix epoch, UTC. Prints as IST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The instant `nanos` nanoseconds after the Unix epoch.
+    #[must_use]
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// The instant `seconds` after the Unix epoch, saturating at the ends of the range (years 1677 and 2262).
+    #[must_use]
+    pub const fn from_unix_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(NANOS_PER_S))
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    #[must_use]
+    pub const fn as_unix_seconds(self) -> i64 {
+        self.0.div_euclid(NANOS_PER_S)
+    }
+
+    /// The instant of a wall-clock reading in India.
+    #[must_use]
+    pub fn from_ist(ist: NaiveDateTime) -> Self {
+        let utc = ist.and_utc().timestamp() - i64::from(IST_OFFSET_S);
+        Self(utc.saturating_mul(NANOS_PER_S).saturating_add(i64::from(ist.and_utc().timestamp_subsec_nanos())))
+    }
+
+    /// The instant of a wall-clock date and time in India.
+    #[must_use]
+    pub fn from_ist_parts(date: NaiveDate, time: NaiveTime) -> Self {
+        Self::from_ist(date.and_time(time))
+    }
+
+    /// Parses `yyyy-mm-dd hh:mm:ss` as IST: the form of every Kite REST timestamp. `None` on anything else.
+    #[must_use]
+    pub fn parse_ist(text: &str) -> Option<Self> {
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").ok().map(Self::from_ist)
+    }
+
+    /// What a wall clock in India shows at this instant.
+    #[must_use]
+    pub fn to_ist(self) -> NaiveDateTime {
+        let offset = FixedOffset::east_opt(IST_OFFSET_S).unwrap_or_else(|| chrono::offset::Offset::fix(&chrono::Utc));
+        DateTime::from_timestamp_nanos(self.0).with_timezone(&offset).naive_local()
+    }
+
+    /// The date in India.
+    #[must_use]
+    pub fn ist_date(self) -> NaiveDate {
+        self.to_ist().date()
+    }
+
+    /// The time of day in India.
+    #[must_use]
+    pub fn ist_time(self) -> NaiveTime {
+        self.to_ist().time()
+    }
+
+    /// Time elapsed since `earlier`; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+    /// Saturates at the end of the range.
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+    /// Saturates at the start of the range.
+    fn sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// `2021-04-12 09:15:09`, IST. Milliseconds are added only when there are any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ist = self.to_ist();
+        match ist.and_utc().timestamp_subsec_millis() {
+            0 => write!(f, "{}", ist.format("%Y-%m-%d %H:%M:%S")),
+            _ => write!(f, "{}", ist.format("%Y-%m-%d %H:%M:%S%.3f")),
+        }
+    }
+}
+
+/// Time since a clock was started, in nanoseconds. Never goes back, and knows nothing of dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Monotonic(u64);
+
+impl Monotonic {
+    /// The reading `nanos` nanoseconds after the clock started.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock started.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time elapsed since `earlier`; zero if `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Monotonic {
+    type Output = Self;
+    /// Saturates at the end of the range (584 years).
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// One reading of a clock: deadlines are kept in `mono`, expiries and schedules in `wall`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Now {
+    /// Time since the clock started; never steps.
+    pub mono: Monotonic,
+    /// What a wall clock shows; may step when the operator or NTP sets it.
+    pub wall: Timestamp,
+}
+
+impl Now {
+    /// When `deadline` will be reached, as a monotonic reading; now if it has passed.
+    #[must_use]
+    pub fn mono_at(self, deadline: Timestamp) -> Monotonic {
+        self.mono + deadline.since(self.wall)
+    }
+}
+
+impl Add<Duration> for Now {
+    type Output = Self;
+    fn add(self, span: Duration) -> Self {
+        Self { mono: self.mono + span, wall: self.wall + span }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kite_timestamp_is_read_and_printed_as_ist() {
+        let open = Timestamp::parse_ist("2021-04-12 09:15:09").unwrap();
+        assert_eq!(open.as_unix_seconds(), 1_618_199_109);
+        assert_eq!(open.to_string(), "2021-04-12 09:15:09");
+        assert_eq!((open + Duration::from_millis(250)).to_string(), "2021-04-12 09:15:09.250");
+    }
+
+    #[test]
+    fn the_date_turns_at_midnight_in_india() {
+        let utc_evening = Timestamp::from_unix_seconds(1_618_165_800); // 18:30 UTC on the 11th
+        assert_eq!(utc_evening.ist_date(), NaiveDate::from_ymd_opt(2021, 4, 12).unwrap());
+    }
+
+    #[test]
+    fn arithmetic_saturates_instead_of_wrapping() {
+        assert_eq!(Timestamp::from_nanos(i64::MAX) + Duration::from_secs(1), Timestamp::from_nanos(i64::MAX));
+        assert_eq!(Timestamp::from_nanos(5).since(Timestamp::from_nanos(9)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,4 @@
+//! Nirantar keeps a trading engine running when the broker's login dies.
+#![forbid(unsafe_code)]
+
+pub mod session;

@@ -1,0 +1,2 @@
+//! The `nirantar` command.
+fn main() {}

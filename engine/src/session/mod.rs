@@ -1,0 +1,5 @@
+//! The session machine.
+
+mod state;
+
+pub use state::{Generation, State};
