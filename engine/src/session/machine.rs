@@ -1,0 +1,116 @@
+//! The machine's public face.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use nirantar_brokers::Venue;
+use nirantar_brokers::time::{Monotonic, Now, Timestamp};
+use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
+
+use super::session::{Ctx, Session, Signal};
+use super::{Effect, Event, Generation, Policy, State, Verdict};
+
+/// Signals that one signal may raise. The longest chain there is takes two; a bound makes sure that there is an end.
+const MOST_RAISED: usize = 4;
+
+/// The session machine: a value that can be cloned, compared, hashed and printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Machine {
+    sm: InitializedStateMachine<Session>,
+}
+
+impl Machine {
+    /// A machine with no token, in [`State::Expired`], with orders blocked until [`Event::Started`].
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        let mut unused = Vec::new();
+        let mut context = Ctx { now: Now::default(), out: &mut unused, raised: Vec::new() };
+        Self { sm: Session::new(policy).uninitialized_state_machine().init_with_context(&mut context) }
+    }
+
+    /// Takes an event at `now` and appends what is to be done. The time may not go back in `now.mono`; `now.wall` may
+    /// step either way.
+    pub fn on(&mut self, event: &Event, now: Now, out: &mut Vec<Effect>) {
+        let mut context = Ctx { now, out, raised: Vec::new() };
+        self.deliver(Signal::Told(event), &mut context);
+        if let Some(probe) = self.sm.inner().proving.timed_out(now.mono) {
+            let nothing = Event::Probed { probe, verdict: Verdict::Inconclusive };
+            self.deliver(Signal::Told(&nothing), &mut context);
+        }
+        self.deliver(Signal::Wake, &mut context);
+        self.deliver(Signal::Settle, &mut context);
+    }
+
+    fn deliver(&mut self, signal: Signal<'_>, context: &mut Ctx<'_>) {
+        self.sm.handle_with_context(&signal, context);
+        for _ in 0..MOST_RAISED {
+            let Some(raised) = context.raised.pop() else { return };
+            self.sm.handle_with_context(&raised, context);
+        }
+        debug_assert!(context.raised.is_empty(), "a chain of raised signals has no end");
+    }
+
+    /// What the session is in.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.sm.inner().state
+    }
+
+    /// Where orders go at `now`, and whether only exits and cancels may.
+    #[must_use]
+    pub fn route(&self, now: Now) -> (Venue, bool) {
+        self.sm.inner().route(now.mono)
+    }
+
+    /// Number of the last token adopted.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.sm.inner().generation
+    }
+
+    /// When the token in use dies, as far as anybody knows. `None` without one.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        let session = self.sm.inner();
+        session.token.filter(|_| session.state.is_live() || session.failback.is_some()).map(|held| held.expires)
+    }
+
+    /// What it decides by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.sm.inner().policy
+    }
+
+    /// Whether an automatic renewal is in flight.
+    #[must_use]
+    pub fn is_renewing(&self) -> bool {
+        self.sm.inner().attempt.is_some()
+    }
+
+    /// When [`on`](Self::on) must be called again at the latest, with [`Event::Wake`] if nothing else has happened.
+    #[must_use]
+    pub fn next_wake(&self, now: Now) -> Monotonic {
+        self.sm.inner().next_wake(now)
+    }
+}
+
+impl Hash for Machine {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.sm.state().hash(hasher);
+        self.sm.inner().hash(hasher);
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sm.inner().fmt(f)
+    }
+}
+
+impl fmt::Display for Machine {
+    /// `Fallback (generation 2), renewing`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.state(), self.generation())?;
+        if self.is_renewing() { f.write_str(", renewing") } else { Ok(()) }
+    }
+}

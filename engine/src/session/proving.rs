@@ -1,0 +1,160 @@
+//! Candidates and probes: which token the broker is asked about next.
+//!
+//! One probe at a time, at most one in [`Policy::probe_spacing`]; the newest candidate first; what was refused is
+//! remembered and not asked again. Everything is bounded: four candidates wait, thirty-two refusals are remembered.
+
+use nirantar_brokers::Fingerprint;
+use nirantar_brokers::time::Monotonic;
+
+use super::{Candidate, Effect, Policy};
+
+/// Candidates that wait; the oldest gives way.
+const MOST_WAITING: usize = 4;
+/// Refused fingerprints that are remembered; the oldest is forgotten.
+const MOST_REFUSED: usize = 32;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Proving {
+    /// Oldest first.
+    waiting: Vec<Waiting>,
+    in_flight: Option<InFlight>,
+    probes_made: u64,
+    last_start: Option<Monotonic>,
+    refused: Vec<Fingerprint>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Waiting {
+    candidate: Candidate,
+    tried: bool,
+    not_before: Monotonic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct InFlight {
+    number: u64,
+    subject: Subject,
+    deadline: Monotonic,
+}
+
+/// Whom a probe is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// A token that is to be proven.
+    Candidate(Candidate),
+    /// The token in use, or the last one that was.
+    Incumbent(Fingerprint),
+}
+
+/// That the incumbent should be asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IncumbentWish {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) not_before: Monotonic,
+    /// Before a candidate that was not asked about yet.
+    pub(super) first: bool,
+}
+
+impl Proving {
+    /// Takes a candidate; a second one with the same fingerprint replaces the first.
+    pub(super) fn add(&mut self, candidate: Candidate) {
+        self.forget(candidate.fingerprint);
+        if self.waiting.len() == MOST_WAITING {
+            self.waiting.remove(0);
+        }
+        self.waiting.push(Waiting { candidate, tried: false, not_before: Monotonic::default() });
+    }
+
+    /// Whether that token waits or is being asked about.
+    pub(super) fn knows(&self, fingerprint: Fingerprint) -> bool {
+        let asked = matches!(self.in_flight,
+            Some(InFlight { subject: Subject::Candidate(candidate), .. }) if candidate.fingerprint == fingerprint);
+        asked || self.waiting.iter().any(|waiting| waiting.candidate.fingerprint == fingerprint)
+    }
+
+    /// Whether a candidate that has not been asked about before waits or is being asked about.
+    pub(super) fn hopeful(&self) -> bool {
+        let asked = matches!(self.in_flight, Some(InFlight { subject: Subject::Candidate(_), .. }));
+        asked || self.waiting.iter().any(|waiting| !waiting.tried)
+    }
+
+    pub(super) fn was_refused(&self, fingerprint: Fingerprint) -> bool {
+        self.refused.contains(&fingerprint)
+    }
+
+    pub(super) fn remember_refused(&mut self, fingerprint: Fingerprint) {
+        if self.was_refused(fingerprint) {
+            return;
+        }
+        if self.refused.len() == MOST_REFUSED {
+            self.refused.remove(0);
+        }
+        self.refused.push(fingerprint);
+    }
+
+    pub(super) fn pardon(&mut self, fingerprint: Fingerprint) {
+        self.refused.retain(|refused| *refused != fingerprint);
+    }
+
+    /// The probe with that number has come back: whom it was about. `None` if nobody waits for it.
+    pub(super) fn take(&mut self, number: u64) -> Option<Subject> {
+        let matching = self.in_flight.filter(|flight| flight.number == number)?;
+        self.in_flight = None;
+        Some(matching.subject)
+    }
+
+    /// A probe whose time is up.
+    pub(super) fn timed_out(&self, now: Monotonic) -> Option<u64> {
+        self.in_flight.filter(|flight| now >= flight.deadline).map(|flight| flight.number)
+    }
+
+    /// A probe proved nothing about this candidate: it is asked about again later.
+    pub(super) fn retry(&mut self, candidate: Candidate, not_before: Monotonic) {
+        self.add(candidate);
+        if let Some(waiting) = self.waiting.last_mut() {
+            *waiting = Waiting { candidate, tried: true, not_before };
+        }
+    }
+
+    /// Starts the next probe, if one is wanted and may start now.
+    pub(super) fn start(&mut self, wish: Option<IncumbentWish>, policy: &Policy, now: Monotonic) -> Option<Effect> {
+        if self.in_flight.is_some() || now < self.earliest(policy) {
+            return None;
+        }
+        let incumbent = wish.filter(|wish| now >= wish.not_before);
+        let fresh = self.waiting.iter().rposition(|waiting| !waiting.tried);
+        let retried = self.waiting.iter().rposition(|waiting| waiting.tried && now >= waiting.not_before);
+        let subject = match (incumbent, fresh, retried) {
+            (Some(wish), _, _) if wish.first => Subject::Incumbent(wish.fingerprint),
+            (_, Some(index), _) => Subject::Candidate(self.waiting.remove(index).candidate),
+            (Some(wish), None, _) => Subject::Incumbent(wish.fingerprint),
+            (None, None, Some(index)) => Subject::Candidate(self.waiting.remove(index).candidate),
+            (None, None, None) => return None,
+        };
+        self.probes_made += 1;
+        self.last_start = Some(now);
+        self.in_flight = Some(InFlight { number: self.probes_made, subject, deadline: now + policy.probe_timeout });
+        let fingerprint = match subject {
+            Subject::Candidate(candidate) => candidate.fingerprint,
+            Subject::Incumbent(fingerprint) => fingerprint,
+        };
+        Some(Effect::Probe { probe: self.probes_made, fingerprint })
+    }
+
+    /// When [`start`](Self::start) or [`timed_out`](Self::timed_out) should be asked again.
+    pub(super) fn next_wake(&self, wish: Option<IncumbentWish>, policy: &Policy) -> Option<Monotonic> {
+        if let Some(flight) = self.in_flight {
+            return Some(flight.deadline);
+        }
+        let candidates = self.waiting.iter().map(|waiting| waiting.not_before);
+        candidates.chain(wish.map(|wish| wish.not_before)).min().map(|wanted| wanted.max(self.earliest(policy)))
+    }
+
+    fn earliest(&self, policy: &Policy) -> Monotonic {
+        self.last_start.map_or(Monotonic::default(), |start| start + policy.probe_spacing)
+    }
+
+    fn forget(&mut self, fingerprint: Fingerprint) {
+        self.waiting.retain(|waiting| waiting.candidate.fingerprint != fingerprint);
+    }
+}
