@@ -38,6 +38,7 @@ pub struct Tick {
 }
 
 /// What a packet says beyond the last price.
+#[expect(clippy::large_enum_variant, reason = "a tick is copied once and never boxed")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Nothing.

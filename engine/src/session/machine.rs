@@ -7,7 +7,7 @@ use nirantar_brokers::Venue;
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
 
-use super::session::{Ctx, Session, Signal};
+use super::memory::{Ctx, Session, Signal};
 use super::{Effect, Event, Generation, Policy, State, Verdict};
 
 /// Signals that one signal may raise. The longest chain there is takes two; a bound makes sure that there is an end.

@@ -15,9 +15,9 @@
 //! It keeps rules 1, 2, 3, 8 and 9 of the ten (`ARCHITECTURE.md`); their properties are in `tests/tests/rules.rs`.
 
 mod machine;
+mod memory;
 mod policy;
 mod proving;
-mod session;
 mod state;
 mod states;
 #[cfg(test)]

@@ -9,13 +9,13 @@
 //!   refreshing
 //! ```
 //!
-//! A handler decides where to go; what a step does to the memory is in [`super::session`].
+//! A handler decides where to go; what a step does to the memory is in [`super::memory`].
 
 use nirantar_brokers::Refusal;
 use statig::prelude::*;
 
+use super::memory::{Ctx, Failback, Session, Signal};
 use super::proving::Subject;
-use super::session::{Ctx, Failback, Session, Signal};
 use super::{Candidate, Effect, Event, NotTaken, Notice, Operator, State, Transition as Step, Verdict, Why};
 
 /// What a probe's answer came to.

@@ -1,0 +1,82 @@
+//! What each book holds, counted from fills. The two books never mix: the key says which one.
+
+use std::collections::BTreeMap;
+
+use nirantar_brokers::{Book, InstrumentKey, OrderRequest, Position, Product, Side};
+
+/// Signed quantities by book, instrument and product.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exposure {
+    held: BTreeMap<(Book, InstrumentKey, Product), i64>,
+}
+
+/// Where our count and the broker's differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Of what.
+    pub instrument: InstrumentKey,
+    /// In which product.
+    pub product: Product,
+    /// What we counted.
+    pub ours: i64,
+    /// What the broker says.
+    pub brokers: i64,
+}
+
+impl Exposure {
+    /// Signed quantity held.
+    #[must_use]
+    pub fn of(&self, book: Book, instrument: &InstrumentKey, product: Product) -> i64 {
+        self.held.get(&(book, instrument.clone(), product)).copied().unwrap_or(0)
+    }
+
+    /// Everything in that book that is not flat.
+    pub fn open(&self, book: Book) -> impl Iterator<Item = (&InstrumentKey, Product, i64)> {
+        self.held
+            .iter()
+            .filter(move |((of, ..), quantity)| *of == book && **quantity != 0)
+            .map(|((_, instrument, product), quantity)| (instrument, *product, *quantity))
+    }
+
+    /// Counts a fill.
+    pub(super) fn fill(&mut self, book: Book, instrument: &InstrumentKey, product: Product, signed: i64) {
+        let held = self.held.entry((book, instrument.clone(), product)).or_default();
+        *held = held.saturating_add(signed);
+    }
+
+    /// Whether `order` would reduce what that book holds of the instrument, in any product.
+    pub(super) fn would_reduce(&self, book: Book, order: &OrderRequest) -> bool {
+        let held: i64 =
+            self.open(book).filter(|(instrument, ..)| **instrument == order.instrument).map(|(.., held)| held).sum();
+        match order.side {
+            Side::Buy => held < 0,
+            Side::Sell => held > 0,
+        }
+    }
+
+    /// Where our live count and the broker's positions differ.
+    pub(super) fn differences(&self, positions: &[Position]) -> Vec<Difference> {
+        let mut brokers: BTreeMap<(InstrumentKey, Product), i64> = BTreeMap::new();
+        for position in positions {
+            let quantity = brokers.entry((position.instrument.clone(), position.product)).or_default();
+            *quantity = quantity.saturating_add(position.quantity);
+        }
+        for (instrument, product, _) in self.open(Book::Live) {
+            brokers.entry((instrument.clone(), product)).or_default();
+        }
+        brokers
+            .into_iter()
+            .map(|((instrument, product), brokers)| {
+                let ours = self.of(Book::Live, &instrument, product);
+                Difference { instrument, product, ours, brokers }
+            })
+            .filter(|difference| difference.ours != difference.brokers)
+            .collect()
+    }
+
+    /// Takes the broker's word for it.
+    pub(super) fn adopt(&mut self, difference: &Difference) {
+        let key = (Book::Live, difference.instrument.clone(), difference.product);
+        self.held.insert(key, difference.brokers);
+    }
+}

@@ -1,0 +1,113 @@
+//! The journal: what is written before anything leaves, and what came of it.
+//!
+//! Every order passes [`Journal::append`] before its bytes do (rule 5). The journal in memory is what the sandbox and
+//! the tests use; a durable one implements the same trait. Without a durable journal live orders are accepted only for
+//! hosts on loopback.
+
+use std::fmt;
+
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderChange, OrderRequest, OrderStatus, Price, Quantity};
+
+use crate::session::Generation;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When.
+    pub at: Timestamp,
+    /// Which order.
+    pub id: ClientOrderId,
+    /// In which book.
+    pub book: Book,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A strategy asked for it.
+    Intent(OrderRequest),
+    /// Somebody else placed it; found in the broker's book.
+    External(BrokerOrderId),
+    /// Its bytes are about to leave.
+    Sending {
+        /// Under which token.
+        generation: Generation,
+        /// To do what.
+        command: CommandKind,
+    },
+    /// The gate was shut: no byte left.
+    NotSent,
+    /// Something is known of it.
+    State {
+        /// Its status.
+        status: OrderStatus,
+        /// The broker's number, if known.
+        broker_id: Option<BrokerOrderId>,
+        /// Units filled so far.
+        filled: Quantity,
+        /// At what average price.
+        average_price: Price,
+        /// The broker's or our words.
+        message: Option<String>,
+    },
+    /// A cancel or change got an answer that is no state of the order.
+    Answer(String),
+}
+
+/// What a message to the broker is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandKind {
+    /// Place the order.
+    Place,
+    /// Change it.
+    Modify(OrderChange),
+    /// Cancel it.
+    Cancel,
+}
+
+/// Why the journal took no record. The order it was for is refused: nothing leaves unwritten.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal cannot be written: {0}")]
+pub struct JournalError(pub String);
+
+/// Where records are kept.
+pub trait Journal: Send + fmt::Debug {
+    /// Keeps a record. When it returns, the record survives whatever the journal promises to survive.
+    ///
+    /// # Errors
+    /// [`JournalError`]: the record was not kept, and what it announces must not happen.
+    fn append(&mut self, record: &Record) -> Result<(), JournalError>;
+
+    /// Whether records survive the death of the process.
+    fn is_durable(&self) -> bool;
+
+    /// All records, oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`]: it cannot be read; nothing may be sent before a human has looked.
+    fn read(&self) -> Result<Vec<Record>, JournalError>;
+}
+
+/// A journal that lives as long as the process.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryJournal {
+    records: Vec<Record>,
+}
+
+impl Journal for MemoryJournal {
+    fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+        self.records.push(record.clone());
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    fn read(&self) -> Result<Vec<Record>, JournalError> {
+        Ok(self.records.clone())
+    }
+}

@@ -1,0 +1,160 @@
+//! Comparing live orders and positions with the broker's, and looking for orders whose reply was lost.
+//!
+//! A read is positions first, then the order book: an order filled in between makes our count run ahead for one read,
+//! so a difference is believed only when two reads in a row show the same. An unknown order is believed never placed
+//! only when the broker's propagation time has passed and two complete reads do not show it.
+
+use nirantar_brokers::time::{Monotonic, Now};
+use nirantar_brokers::{Book, ClientOrderId, OrderRow, OrderStatus, Position};
+
+use super::{Action, Desk, Difference, Tracked};
+
+/// Complete reads that must not show an unknown order before it is believed absent.
+const AGREEING_READS: u32 = 2;
+
+/// What the live broker says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveState {
+    /// Net positions, read first.
+    pub positions: Vec<Position>,
+    /// The day's orders.
+    pub orders: Vec<OrderRow>,
+}
+
+/// How a comparison ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// The session machine's number of it.
+    pub number: u64,
+    /// Whether the broker's answers were complete and, where they differ from ours, seen twice.
+    pub complete: bool,
+    /// Orders compared.
+    pub orders: usize,
+    /// Positions compared.
+    pub positions: usize,
+    /// Where we differed; the broker's word was taken.
+    pub differences: Vec<Difference>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reconciliation {
+    reads: u64,
+    in_flight: Option<u64>,
+    /// The comparison the session machine waits for.
+    wanted: Option<u64>,
+    look_at: Option<Monotonic>,
+    seen_once: Vec<Difference>,
+}
+
+impl Reconciliation {
+    /// There is something to look for in the broker's book.
+    pub(super) fn look_soon(&mut self, now: Monotonic) {
+        self.look_at = Some(self.look_at.map_or(now, |at| at.min(now)));
+    }
+}
+
+impl Desk {
+    /// The session machine wants live orders and positions compared; ends in [`Action::Compared`].
+    pub fn compare(&mut self, number: u64, out: &mut Vec<Action>) {
+        self.reconciliation.wanted = Some(number);
+        self.start_read(out);
+    }
+
+    fn start_read(&mut self, out: &mut Vec<Action>) {
+        if self.reconciliation.in_flight.is_none() {
+            self.reconciliation.reads += 1;
+            let read = self.reconciliation.reads;
+            self.reconciliation.in_flight = Some(read);
+            out.push(Action::Read { read });
+        }
+    }
+
+    /// What a read brought; `None` if it failed. A failed read is never an empty list.
+    pub fn read(&mut self, read: u64, state: Option<&LiveState>, now: Now, out: &mut Vec<Action>) {
+        if self.reconciliation.in_flight != Some(read) {
+            return;
+        }
+        self.reconciliation.in_flight = None;
+        let wanted = self.reconciliation.wanted.take();
+        let Some(state) = state else {
+            if let Some(number) = wanted {
+                out.push(Action::Compared(Comparison::failed(number)));
+            }
+            self.plan_next_look(now);
+            return;
+        };
+        for row in &state.orders {
+            self.update(Book::Live, row, now, out);
+        }
+        self.count_absences(&state.orders, now, out);
+        if let Some(number) = wanted {
+            let comparison = self.judge(number, state);
+            out.push(Action::Compared(comparison));
+        }
+        self.plan_next_look(now);
+    }
+
+    fn judge(&mut self, number: u64, state: &LiveState) -> Comparison {
+        let differences = self.exposure.differences(&state.positions);
+        let complete = differences == self.reconciliation.seen_once || differences.is_empty();
+        let believed = if complete { differences } else { Vec::new() };
+        self.reconciliation.seen_once = if complete { Vec::new() } else { self.exposure.differences(&state.positions) };
+        for difference in &believed {
+            self.exposure.adopt(difference);
+        }
+        let (orders, positions) = (state.orders.len(), state.positions.len());
+        Comparison { number, complete, orders, positions, differences: believed }
+    }
+
+    /// Unknown live orders that a complete read does not show.
+    fn count_absences(&mut self, rows: &[OrderRow], now: Now, out: &mut Vec<Action>) {
+        let missing: Vec<ClientOrderId> = self
+            .orders
+            .values()
+            .filter(|order| is_sought(order) && !rows.iter().any(|row| row.client_id.as_ref() == Some(&order.id)))
+            .map(|order| order.id.clone())
+            .collect();
+        for id in missing {
+            let propagation = self.policy.propagation;
+            let Some(order) = self.orders.get_mut(&id) else { continue };
+            let waited = order.sent_at.is_some_and(|sent| now.mono.since(sent.mono) >= propagation);
+            if !waited {
+                continue;
+            }
+            order.absences += 1;
+            if order.absences >= AGREEING_READS {
+                order.message = Some("the broker's book does not show it: believed never placed".to_owned());
+                self.step(&id, OrderStatus::NotPlaced, now, out);
+            }
+        }
+    }
+
+    pub(super) fn look_for_unknown(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.next_look().is_some_and(|at| now.mono >= at) {
+            self.reconciliation.look_at = None;
+            self.start_read(out);
+        }
+    }
+
+    pub(super) fn next_look(&self) -> Option<Monotonic> {
+        let idle = self.reconciliation.in_flight.is_none() && self.can_read();
+        self.reconciliation.look_at.filter(|_| idle)
+    }
+
+    fn plan_next_look(&mut self, now: Now) {
+        if self.orders.values().any(is_sought) {
+            self.reconciliation.look_soon(now.mono + self.policy.look_again);
+        }
+    }
+}
+
+/// A live order that may or may not exist.
+fn is_sought(order: &Tracked) -> bool {
+    order.book == Book::Live && order.status == OrderStatus::Unknown
+}
+
+impl Comparison {
+    const fn failed(number: u64) -> Self {
+        Self { number, complete: false, orders: 0, positions: 0, differences: Vec::new() }
+    }
+}
