@@ -114,12 +114,20 @@ impl<P> fmt::Debug for Pass<P> {
 }
 
 /// The session moved on between routing and sending. Nothing was sent.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the session changed before the order was sent: now {}, {}, {}", now.state, now.venue, now.generation)]
+#[derive(Clone, Debug)]
 pub struct Stale {
     /// What holds now.
     pub now: Arc<Snapshot>,
 }
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Snapshot { state, venue, generation, .. } = &*self.now;
+        write!(f, "the session changed before the order was sent: now {state}, {venue}, {generation}")
+    }
+}
+
+impl std::error::Error for Stale {}
 
 /// The future of [`Gate::drained`].
 pub struct Drained<P> {
