@@ -1,0 +1,1 @@
+//! Scenes a reader can follow.
