@@ -1,0 +1,383 @@
+//! One socket: a task that dials, reads, decodes and hands on, and nothing else.
+//!
+//! It decides nothing: it never reconnects, and what it meets it says as [`SocketEvent`]s, the last of which is
+//! [`SocketNews::Refused`] or [`SocketNews::Lost`] unless the handle was dropped, after which it says nothing more.
+//!
+//! A full event channel stops the reading, and TCP hands the pressure on to the server. Timeouts are wall time. The token
+//! is in the URL, so no URL is ever printed, and whatever a server or a library says passes the [`Redactor`].
+//!
+//! **Stepped clock.** The dialling holds a [`Busy`]. Each text, binary or close frame received (and the loss of the
+//! connection, as a close) is counted by [`Clock::frame_received`] once its event is in the channel with a `Busy` of its
+//! own; pings and pongs count in neither direction. Each frame sent is counted before it is sent. Closing holds a `Busy`
+//! until the server has answered or a second has passed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use nirantar_brokers::time::{Busy, Clock, Now};
+use nirantar_brokers::{Failure, Feed, FeedEvent, Redactor, SocketRequest, WireMessage};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use self::dial::{NoSocket, Stream};
+use super::event::{SocketId, count_ticks};
+
+mod address;
+mod dial;
+#[cfg(test)]
+mod loopback;
+
+pub use address::{BadFeedAddress, FeedAddress};
+
+/// How many batches of frames may wait to be sent.
+const COMMANDS: usize = 64;
+/// How long a server may take to answer a close.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// What a socket needs to know. `Debug` shows no secret.
+pub struct SocketPlan<F: ?Sized> {
+    /// Its number.
+    pub socket: SocketId,
+    /// Where to.
+    pub address: FeedAddress,
+    /// The broker's own part of the handshake: [`Feed::connect`].
+    pub request: SocketRequest,
+    /// The broker's codec.
+    pub codec: Arc<F>,
+    /// Takes the token out of what others say.
+    pub redactor: Redactor,
+    /// The driver's clock.
+    pub clock: Arc<dyn Clock>,
+    /// How long each of TCP connection, handshake and sending may take. Wall time.
+    pub io_timeout: Duration,
+}
+
+impl<F: ?Sized> SocketPlan<F> {
+    /// The timeout that Kite's own clients use for the handshake.
+    pub const IO_TIMEOUT: Duration = Duration::from_secs(7);
+}
+
+impl<F: ?Sized> fmt::Debug for SocketPlan<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SocketPlan({} to {})", self.socket, self.address)
+    }
+}
+
+/// What a socket has met.
+#[derive(Debug)]
+pub struct SocketEvent {
+    /// Whose word this is.
+    pub socket: SocketId,
+    /// Our side's TCP port; 0 before there is a connection.
+    pub port: u16,
+    /// When.
+    pub received: Now,
+    /// What.
+    pub what: SocketNews,
+    /// Holds a stepped clock until this is dealt with.
+    pub busy: Busy,
+}
+
+/// What a socket can meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketNews {
+    /// The handshake succeeded.
+    Connected,
+    /// A frame came.
+    Events {
+        /// Its number on this socket, from 1.
+        frame: u64,
+        /// The number of its first tick on this socket, from 1, if it has one; the others follow.
+        first_packet: u64,
+        /// What it says, in order.
+        events: Vec<FeedEvent>,
+    },
+    /// The server refused the handshake. The end.
+    Refused(Failure),
+    /// No connection, or no more. The end. Free of secrets.
+    Lost(String),
+}
+
+/// Why frames were not taken for sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotQueued {
+    /// The socket has ended; its last event is in the channel.
+    #[error("the socket has ended")]
+    Ended,
+    /// The server takes nothing: drop the handle and treat the socket as lost.
+    #[error("the server takes nothing: {COMMANDS} batches of frames are waiting")]
+    Full,
+}
+
+/// A socket's task. Dropping it closes the socket.
+#[derive(Debug)]
+pub struct SocketHandle {
+    socket: SocketId,
+    clock: Arc<dyn Clock>,
+    commands: mpsc::Sender<Command>,
+    close: Option<oneshot::Sender<Busy>>,
+}
+
+impl SocketHandle {
+    /// Its number.
+    #[must_use]
+    pub const fn socket(&self) -> SocketId {
+        self.socket
+    }
+
+    /// Sends frames, in order, after those before. Never waits.
+    ///
+    /// # Errors
+    /// If the socket has ended or the server takes nothing.
+    pub fn send(&self, frames: Vec<WireMessage>) -> Result<(), NotQueued> {
+        let command = Command { frames, _busy: self.clock.busy() };
+        self.commands.try_send(command).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => NotQueued::Full,
+            mpsc::error::TrySendError::Closed(_) => NotQueued::Ended,
+        })
+    }
+}
+
+impl Drop for SocketHandle {
+    fn drop(&mut self) {
+        if let Some(close) = self.close.take() {
+            // If the task has ended there is nobody to tell.
+            let _ = close.send(self.clock.busy());
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Command {
+    frames: Vec<WireMessage>,
+    _busy: Busy,
+}
+
+/// Starts the task of a socket. Must be called inside a tokio runtime.
+pub fn open_socket<F>(plan: SocketPlan<F>, events: mpsc::Sender<SocketEvent>) -> SocketHandle
+where
+    F: Feed + Send + Sync + ?Sized + 'static,
+{
+    let (commands, waiting) = mpsc::channel(COMMANDS);
+    let (close, mut closing) = oneshot::channel();
+    let handle = SocketHandle { socket: plan.socket, clock: Arc::clone(&plan.clock), commands, close: Some(close) };
+    let busy = plan.clock.busy();
+    tokio::spawn(async move {
+        let mut task = Task { plan, events, port: None };
+        if let Err(end) = task.run(busy, waiting, &mut closing).await {
+            task.finish(end, &mut closing).await;
+        }
+    });
+    handle
+}
+
+struct Task<F: ?Sized> {
+    plan: SocketPlan<F>,
+    events: mpsc::Sender<SocketEvent>,
+    port: Option<Port>,
+}
+
+/// Why a task ends.
+enum End {
+    /// The handle was dropped. The clock is held until the task is gone.
+    Closed { _held: Busy },
+    /// Nobody listens to the events.
+    Unheard,
+    /// The last event, still to be said. The clock is held until it is.
+    News(SocketNews, Busy),
+}
+
+impl<F: Feed + Send + Sync + ?Sized> Task<F> {
+    async fn run(
+        &mut self,
+        busy: Busy,
+        mut commands: mpsc::Receiver<Command>,
+        closing: &mut oneshot::Receiver<Busy>,
+    ) -> Result<(), End> {
+        let mut stream = tokio::select! {
+            biased;
+            closed = &mut *closing => return Err(End::Closed { _held: closed.unwrap_or_default() }),
+            stream = dial_up(&self.plan, &mut self.port) => stream.map_err(|none| self.no_socket(none))?,
+        };
+        let handshake =
+            timeout(self.plan.io_timeout, dial::upgrade(&self.plan.address, &self.plan.request, &mut stream));
+        let upgraded = tokio::select! {
+            biased;
+            closed = &mut *closing => return Err(End::Closed { _held: closed.unwrap_or_default() }),
+            upgraded = handshake => upgraded,
+        };
+        let mut socket = match upgraded {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(tungstenite::Error::Http(response))) => {
+                let refused = NoSocket::Refused(dial::refusal(*response, &mut stream).await);
+                return Err(self.no_socket(refused));
+            }
+            Ok(Err(error)) => return Err(self.no_socket(NoSocket::Lost(format!("handshake: {error}")))),
+            Err(_) => return Err(self.no_socket(NoSocket::Lost("the server does not answer the handshake".into()))),
+        };
+        self.say(SocketNews::Connected, closing).await?;
+        drop(busy);
+        let end = self.serve(&mut socket, &mut commands, closing).await;
+        if let Err(End::Closed { .. }) = &end {
+            self.farewell(&mut socket).await;
+        }
+        end
+    }
+
+    /// Reads and writes until the socket ends.
+    async fn serve(
+        &self,
+        socket: &mut WebSocketStream<&mut Stream>,
+        commands: &mut mpsc::Receiver<Command>,
+        closing: &mut oneshot::Receiver<Busy>,
+    ) -> Result<(), End> {
+        let (mut frame, mut packets) = (0_u64, 0_u64);
+        loop {
+            let message = tokio::select! {
+                biased;
+                closed = &mut *closing => return Err(End::Closed { _held: closed.unwrap_or_default() }),
+                Some(command) = commands.recv() => {
+                    self.send(socket, command).await?;
+                    continue;
+                }
+                message = socket.next() => message,
+            };
+            let message = match message {
+                Some(Ok(Message::Text(text))) => WireMessage::Text(text.as_str().to_owned()),
+                Some(Ok(Message::Binary(bytes))) => WireMessage::Binary(bytes.to_vec()),
+                // Answered by the library, and counted by nobody.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Close(why))) => {
+                    let words = why.map_or_else(String::new, |why| format!(": {} {}", why.code, why.reason));
+                    return Err(self.lost(&format!("the server closed the connection{words}")));
+                }
+                Some(Err(error)) => return Err(self.lost(&format!("the connection broke: {error}"))),
+                None => return Err(self.lost("the server ended the connection")),
+            };
+            let mut events = Vec::new();
+            self.plan.codec.decode(&message, &mut events);
+            self.redact(&mut events);
+            frame += 1;
+            let first_packet = packets + 1;
+            packets += count_ticks(&events) as u64;
+            self.say(SocketNews::Events { frame, first_packet, events }, closing).await?;
+            self.count_received();
+        }
+    }
+
+    async fn send(&self, socket: &mut WebSocketStream<&mut Stream>, command: Command) -> Result<(), End> {
+        for frame in command.frames {
+            if let Some(port) = &self.port {
+                port.clock.frame_sent(port.number);
+            }
+            let message = match frame {
+                WireMessage::Text(text) => Message::Text(text.into()),
+                WireMessage::Binary(bytes) => Message::Binary(bytes.into()),
+            };
+            match timeout(self.plan.io_timeout, socket.send(message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(self.lost(&format!("could not send: {error}"))),
+                Err(_) => return Err(self.lost("could not send: the server takes nothing")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the socket and lets the server know, while the clock stands still.
+    async fn farewell(&self, socket: &mut WebSocketStream<&mut Stream>) {
+        if let Some(port) = &self.port {
+            port.clock.frame_sent(port.number);
+        }
+        let goodbye = async {
+            if socket.close(None).await.is_ok() {
+                while let Some(Ok(_)) = socket.next().await {}
+            }
+        };
+        // A server that does not answer has been told all the same.
+        let _ = timeout(CLOSING, goodbye).await;
+    }
+
+    /// Puts an event into the channel, unless the handle is dropped first.
+    async fn say(&self, what: SocketNews, closing: &mut oneshot::Receiver<Busy>) -> Result<(), End> {
+        let event = SocketEvent {
+            socket: self.plan.socket,
+            port: self.port.as_ref().map_or(0, |port| port.number),
+            received: self.plan.clock.now(),
+            what,
+            busy: self.plan.clock.busy(),
+        };
+        tokio::select! {
+            biased;
+            closed = closing => Err(End::Closed { _held: closed.unwrap_or_default() }),
+            sent = self.events.send(event) => sent.map_err(|_| End::Unheard),
+        }
+    }
+
+    async fn finish(mut self, end: End, closing: &mut oneshot::Receiver<Busy>) {
+        let held = match end {
+            End::News(news, _busy) => self.say(news, closing).await.err(),
+            other => Some(other),
+        };
+        self.count_received();
+        // The port is given back before the clock may move on.
+        self.port = None;
+        drop(held);
+    }
+
+    fn count_received(&self) {
+        if let Some(port) = &self.port {
+            port.clock.frame_received(port.number);
+        }
+    }
+
+    fn no_socket(&self, none: NoSocket) -> End {
+        match none {
+            NoSocket::Refused(response) => {
+                let mut failure = self.plan.codec.refused(&response);
+                failure.message = self.plan.redactor.clean(&failure.message);
+                End::News(SocketNews::Refused(failure), self.plan.clock.busy())
+            }
+            NoSocket::Lost(why) => self.lost(&why),
+        }
+    }
+
+    fn lost(&self, why: &str) -> End {
+        End::News(SocketNews::Lost(self.plan.redactor.clean(why)), self.plan.clock.busy())
+    }
+
+    fn redact(&self, events: &mut [FeedEvent]) {
+        for event in events {
+            if let FeedEvent::Notice(words) | FeedEvent::Error(words) = event {
+                *words = self.plan.redactor.clean(words);
+            }
+        }
+    }
+}
+
+/// TCP and TLS. The port is known to the clock before the handshake, so before the server can send anything.
+async fn dial_up<F: ?Sized>(plan: &SocketPlan<F>, port: &mut Option<Port>) -> Result<Stream, NoSocket> {
+    let stream = dial::connect(&plan.address, plan.io_timeout).await?;
+    let number = stream.local_addr().map_err(|error| NoSocket::Lost(format!("could not connect: {error}")))?.port();
+    plan.clock.socket_opened(number);
+    *port = Some(Port { number, clock: Arc::clone(&plan.clock) });
+    match timeout(plan.io_timeout, dial::encrypt(&plan.address, stream)).await {
+        Ok(encrypted) => encrypted,
+        Err(_) => Err(NoSocket::Lost("the server does not answer the TLS handshake".into())),
+    }
+}
+
+/// A port the clock counts frames on, for as long as this lives.
+struct Port {
+    number: u16,
+    clock: Arc<dyn Clock>,
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.clock.socket_closed(self.number);
+    }
+}
