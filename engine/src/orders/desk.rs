@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
-    Block, Book, BrokerOrderId, Cause, ClientOrderId, Failure, Intent, OrderChange, OrderRequest, OrderRow,
-    OrderStatus, Outcome, RateLimit, Venue,
+    Block, Book, BrokerOrderId, Cause, ClientOrderId, Failure, InstrumentKey, Intent, MarketProtection, OrderChange,
+    OrderRequest, OrderRow, OrderStatus, OrderType, Outcome, Product, RateLimit, Side, Venue,
 };
 
 use super::reconcile::Reconciliation;
@@ -24,6 +24,8 @@ pub struct DeskPolicy {
     pub propagation: Duration,
     /// Wait between two looks for an unknown order, and after a throttled message where the broker names none.
     pub look_again: Duration,
+    /// Whether orders may go to the live book at all. Without a durable journal only a broker on loopback gets any.
+    pub live_orders: bool,
 }
 
 /// Where orders go, and under which token.
@@ -98,6 +100,11 @@ pub enum Refused {
     /// An exit of live exposure while orders go to paper.
     #[error("there is no live session: this exit of a live position cannot be sent now")]
     NoLiveSession,
+    /// There is no durable journal yet.
+    #[error(
+        "live orders need a durable journal, which this version does not have yet: only a broker on loopback takes them"
+    )]
+    LiveOrdersNotYet,
     /// It would reduce what the other book holds: say so with its intent.
     #[error("the {0} book holds a position that this order would reduce: give it the intent Reduce({0})")]
     ExposureOnOtherVenue(Book),
@@ -231,6 +238,9 @@ impl Desk {
             (Venue::Live | Venue::Blocked(Block::Starting | Block::Holding | Block::Reconciling), _) => Book::Live,
             (Venue::Blocked(block), _) => return Err(Refused::Blocked(block)),
         };
+        if book == Book::Live && !self.policy.live_orders {
+            return Err(Refused::LiveOrdersNotYet);
+        }
         if book == Book::Live && self.route.reduce_only && request.intent == Intent::Open {
             return Err(Refused::ReduceOnly);
         }
@@ -311,6 +321,35 @@ impl Desk {
             self.refuse_held(|order| order.book == Book::Live, &why, now, out);
         }
         self.release(now, out);
+    }
+
+    /// Live trading goes on: cancels what paper has open and closes what it holds, within paper.
+    pub fn settle_paper(&mut self, now: Now, out: &mut Vec<Action>) {
+        let open: Vec<ClientOrderId> = self
+            .orders
+            .values()
+            .filter(|order| order.book == Book::Paper && order.broker_id.is_some() && !order.status.is_final())
+            .map(|order| order.id.clone())
+            .collect();
+        for id in open {
+            if let Err(why) = self.cancel(&id, now, out) {
+                out.push(Action::Alarm(format!("paper order {id} could not be cancelled: {why}")));
+            }
+        }
+        let held: Vec<(InstrumentKey, Product, i64)> =
+            self.exposure.open(Book::Paper).map(|(key, product, quantity)| (key.clone(), product, quantity)).collect();
+        for (instrument, product, quantity) in held {
+            let side = if quantity > 0 { Side::Sell } else { Side::Buy };
+            let market = OrderType::Market(MarketProtection::Automatic);
+            let exit = OrderRequest {
+                product,
+                intent: Intent::Reduce(Book::Paper),
+                ..OrderRequest::new(instrument, side, quantity.unsigned_abs(), market)
+            };
+            if let Err(why) = self.submit(exit, now, out) {
+                out.push(Action::Alarm(format!("a paper position could not be closed: {why}")));
+            }
+        }
     }
 
     /// Time has passed.

@@ -1,0 +1,645 @@
+//! The engine's core: session, order desk and feed supervisor put together.
+//!
+//! [`Core::on`] takes what happened and the time, and answers with [`Output`]s in the order in which they must be
+//! performed. It holds no task, lock, channel or secret. Its drivers are the tokio engine ([`crate::engine`]) and, in a
+//! later issue, the simulator.
+//!
+//! What the three parts owe each other is all here:
+//!
+//! * what the broker answers to orders and reads, the session hears, stamped with its generation;
+//! * when the venue changes, the desk stops at once, and goes on only when no order is left inside the gate (rule 4);
+//! * the session opens and closes the feed; a refused handshake asks the session for one probe; the feed's deliveries
+//!   let the session take up live trading again;
+//! * when live trading is taken up again, paper is settled: its open orders cancelled, its positions closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nirantar_brokers::time::{Monotonic, Now, Timestamp};
+use nirantar_brokers::{
+    Book, BrokerOrderId, BrokerToken, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint, Instrument,
+    InstrumentKey, Mode, OrderChange, OrderRequest, OrderRow, Outcome, Refusal, Renewal, Venue,
+};
+use nirantar_exchange_mock::{Calendar, Phase};
+
+use crate::feed::{self, CloseReason, FeedStatus, Gap, SocketId, Supervisor};
+use crate::orders::{Action, Command, Comparison, Desk, Facts, LiveState, Record, Refused, Route, SendId, Tracked};
+use crate::session::{
+    AttemptEnd, Candidate, Effect, Event as Told, Generation, Machine, Notice, Operator, State, Transition, Verdict,
+};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The journal has been replayed.
+    Started,
+    /// There is a token to prove.
+    Candidate(Candidate),
+    /// A probe came back.
+    Probed {
+        /// Which.
+        probe: u64,
+        /// With what.
+        verdict: Verdict,
+    },
+    /// A renewal ended.
+    Attempted {
+        /// Which.
+        attempt: u64,
+        /// How.
+        end: AttemptEnd,
+    },
+    /// A message was answered.
+    Reply {
+        /// Which.
+        send: SendId,
+        /// How.
+        outcome: Outcome<BrokerOrderId>,
+    },
+    /// The gate was shut before a message: no byte left.
+    GateShut {
+        /// Which.
+        send: SendId,
+    },
+    /// Live positions and orders were read.
+    Read {
+        /// Which read.
+        read: u64,
+        /// Under which token.
+        generation: Generation,
+        /// What the broker says.
+        state: Outcome<LiveState>,
+    },
+    /// Some other call was answered, under that token: the session judges by it.
+    Answer {
+        /// Under which token.
+        generation: Generation,
+        /// Its failure, or `None` for a good answer.
+        failure: Option<Failure>,
+    },
+    /// The change of venue of that number is complete: nobody is inside the gate.
+    Settled {
+        /// Which change.
+        epoch: u64,
+    },
+    /// Something happened on the feed's sockets.
+    Feed(feed::Input),
+    /// An order changed, says the broker's feed or the paper exchange.
+    Update {
+        /// In which book.
+        book: Book,
+        /// How it stands.
+        row: Box<OrderRow>,
+    },
+    /// The day's instruments of some exchanges.
+    Instruments(Vec<Instrument>),
+    /// These instruments are wanted in that mode.
+    Subscribe(BTreeSet<InstrumentKey>, Mode),
+    /// These instruments are wanted no more.
+    Unsubscribe(BTreeSet<InstrumentKey>),
+    /// The operator spoke.
+    Operator(Operator),
+    /// Time has passed.
+    Wake,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Show everybody this; if `epoch` is given, wait until nobody is inside the gate and answer [`Input::Settled`].
+    Publish {
+        /// What everybody sees.
+        standing: Standing,
+        /// Number of the change of venue, if it is one.
+        epoch: Option<u64>,
+    },
+    /// Ask the broker whose token this is; answer [`Input::Probed`].
+    Probe {
+        /// Number of the probe.
+        probe: u64,
+        /// Which token.
+        fingerprint: Fingerprint,
+    },
+    /// Try to get a token without a human; answer [`Input::Attempted`].
+    Attempt {
+        /// Number of the attempt.
+        attempt: u64,
+        /// How.
+        way: Renewal,
+    },
+    /// Stop that attempt.
+    Abandon {
+        /// Number of the attempt.
+        attempt: u64,
+    },
+    /// Write this; if it cannot be written, what follows for that order must not happen.
+    Journal(Record),
+    /// Send this; answer [`Input::Reply`] or [`Input::GateShut`].
+    Send {
+        /// Number of the message.
+        send: SendId,
+        /// Our number of the order.
+        id: ClientOrderId,
+        /// To which book.
+        book: Book,
+        /// What the gate must find.
+        route: Route,
+        /// What.
+        command: Command,
+    },
+    /// Read live positions, then the order book; answer [`Input::Read`].
+    Read {
+        /// Number of the read.
+        read: u64,
+        /// The token to read under.
+        generation: Generation,
+    },
+    /// Fetch the day's instruments of these exchanges; answer [`Input::Instruments`].
+    FetchInstruments(BTreeSet<Exchange>),
+    /// Something for the feed's sockets.
+    Feed(feed::Output),
+    /// Tell whoever listens.
+    Tell(Event),
+}
+
+/// What everybody sees at one moment, but for the token itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What the session is in.
+    pub state: State,
+    /// Where orders go, and under which token.
+    pub route: Route,
+    /// The token in use, while it is alive.
+    pub token: Option<Fingerprint>,
+}
+
+/// What the engine tells whoever listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The session's state changed.
+    Transition(Transition),
+    /// Orders go somewhere else now.
+    Venue {
+        /// When.
+        at: Timestamp,
+        /// Where.
+        venue: Venue,
+        /// Whether only exits and cancels of live exposure may.
+        reduce_only: bool,
+    },
+    /// A new token is in use.
+    Token {
+        /// When.
+        at: Timestamp,
+        /// Its number.
+        generation: Generation,
+        /// Which.
+        fingerprint: Fingerprint,
+        /// When it dies, as far as anybody knows.
+        expires: Timestamp,
+    },
+    /// A human has to log in.
+    LoginNeeded {
+        /// When it was found out.
+        at: Timestamp,
+    },
+    /// Ticks may have been missed, or no longer are.
+    Gap(Gap),
+    /// The feed's status changed.
+    Feed {
+        /// When.
+        at: Timestamp,
+        /// To what.
+        status: FeedStatus,
+    },
+    /// An order changed.
+    Order {
+        /// When.
+        at: Timestamp,
+        /// How it stands.
+        order: Box<Tracked>,
+    },
+    /// Live orders and positions were compared with the broker's.
+    Compared {
+        /// When.
+        at: Timestamp,
+        /// How it went.
+        comparison: Comparison,
+    },
+    /// Something about the session the operator should know.
+    Notice {
+        /// When.
+        at: Timestamp,
+        /// What.
+        notice: Notice,
+    },
+    /// Something unusual.
+    Alarm {
+        /// When.
+        at: Timestamp,
+        /// What, in words.
+        words: String,
+    },
+}
+
+/// Session, desk and feed of one account.
+#[derive(Clone, Debug)]
+pub struct Core {
+    session: Machine,
+    desk: Desk,
+    feed: Supervisor,
+    calendar: Calendar,
+    /// The day's instruments that are wanted or were traded.
+    catalog: BTreeMap<InstrumentKey, BrokerToken>,
+    names: BTreeMap<BrokerToken, Arc<InstrumentKey>>,
+    wanted: BTreeMap<InstrumentKey, Mode>,
+    fetched_on: Option<chrono::NaiveDate>,
+    market_open: Option<bool>,
+    standing: Standing,
+    token: Option<Fingerprint>,
+    probing: Option<(u64, Fingerprint)>,
+    epoch: u64,
+}
+
+impl Core {
+    /// A core that waits for [`Input::Started`].
+    #[must_use]
+    pub fn new(session: Machine, desk: Desk, feed: Supervisor, calendar: Calendar) -> Self {
+        let (venue, reduce_only) = session.route(Now::default());
+        let route = Route { venue, reduce_only, generation: Generation::default() };
+        Self {
+            standing: Standing { state: session.state(), route, token: None },
+            session,
+            desk,
+            feed,
+            calendar,
+            catalog: BTreeMap::new(),
+            names: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            fetched_on: None,
+            market_open: None,
+            token: None,
+            probing: None,
+            epoch: 0,
+        }
+    }
+
+    /// What everybody sees now.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// The session.
+    #[must_use]
+    pub const fn session(&self) -> &Machine {
+        &self.session
+    }
+
+    /// The order desk.
+    #[must_use]
+    pub const fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// The feed supervisor.
+    #[must_use]
+    pub const fn feed(&self) -> &Supervisor {
+        &self.feed
+    }
+
+    /// The name of an instrument in the broker's numbering of the day.
+    #[must_use]
+    pub fn name(&self, token: BrokerToken) -> Option<&Arc<InstrumentKey>> {
+        self.names.get(&token)
+    }
+
+    /// The broker's number of an instrument today.
+    #[must_use]
+    pub fn number(&self, instrument: &InstrumentKey) -> Option<BrokerToken> {
+        self.catalog.get(instrument).copied()
+    }
+
+    /// Takes an order.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing was written or sent.
+    pub fn submit(&mut self, request: OrderRequest, now: Now, out: &mut Vec<Output>) -> Result<ClientOrderId, Refused> {
+        self.on(Input::Wake, now, out);
+        let mut actions = Vec::new();
+        let taken = self.desk.submit(request, now, &mut actions);
+        self.perform(actions, now, out);
+        taken
+    }
+
+    /// Asks to cancel an order.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing was sent.
+    pub fn cancel(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
+        self.on(Input::Wake, now, out);
+        let mut actions = Vec::new();
+        let taken = self.desk.cancel(id, now, &mut actions);
+        self.perform(actions, now, out);
+        taken
+    }
+
+    /// Asks to change an order.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing was sent.
+    pub fn modify(
+        &mut self,
+        id: &ClientOrderId,
+        change: OrderChange,
+        now: Now,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Refused> {
+        self.on(Input::Wake, now, out);
+        let mut actions = Vec::new();
+        let taken = self.desk.modify(id, change, now, &mut actions);
+        self.perform(actions, now, out);
+        taken
+    }
+
+    /// Takes what happened.
+    pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
+        self.look_at_the_market(now, out);
+        match input {
+            Input::Started => self.tell_session(&Told::Started, now, out),
+            Input::Candidate(candidate) => self.tell_session(&Told::Candidate(candidate), now, out),
+            Input::Probed { probe, verdict } => self.probed(probe, verdict, now, out),
+            Input::Attempted { attempt, end } => self.tell_session(&Told::Attempted { attempt, end }, now, out),
+            Input::Reply { send, outcome } => {
+                let mut actions = Vec::new();
+                let facts = self.desk.reply(send, outcome, now, &mut actions);
+                self.perform(actions, now, out);
+                if let Some(facts) = facts {
+                    self.answered(facts, now, out);
+                }
+            }
+            Input::GateShut { send } => self.at_desk(now, out, |desk, now, out| desk.gate_shut(send, now, out)),
+            Input::Read { read, generation, state } => {
+                let failure = state.as_ref().err().cloned();
+                let current = generation == self.session.generation();
+                let state = state.ok().filter(|_| current);
+                self.at_desk(now, out, |desk, now, out| desk.read(read, state.as_ref(), now, out));
+                self.answered(Facts { generation, failure }, now, out);
+            }
+            Input::Answer { generation, failure } => self.answered(Facts { generation, failure }, now, out),
+            Input::Settled { epoch } => self.settled(epoch, now, out),
+            Input::Feed(input) => self.tell_feed(input, now, out),
+            Input::Update { book, row } => self.at_desk(now, out, |desk, now, out| desk.update(book, &row, now, out)),
+            Input::Instruments(instruments) => self.learn(&instruments, now, out),
+            Input::Subscribe(instruments, mode) => {
+                self.wanted.extend(instruments.into_iter().map(|instrument| (instrument, mode)));
+                self.subscribe(now, out);
+            }
+            Input::Unsubscribe(instruments) => self.unsubscribe(&instruments, now, out),
+            Input::Operator(operator) => self.tell_session(&Told::Operator(operator), now, out),
+            Input::Wake => {
+                self.tell_session(&Told::Wake, now, out);
+                if self.feed.next_wake().is_some_and(|at| now.mono >= at) {
+                    self.tell_feed(feed::Input::Wake, now, out);
+                }
+                self.at_desk(now, out, Desk::wake);
+            }
+        }
+        self.fetch_instruments(now, out);
+        self.publish(now, out);
+    }
+
+    /// When [`on`](Self::on) must be called at the latest.
+    #[must_use]
+    pub fn next_wake(&self, now: Now) -> Monotonic {
+        let market = self.next_market_change(now.wall).map(|at| now.mono_at(at));
+        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market]
+            .into_iter()
+            .flatten()
+            .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
+    }
+
+    // --- session -----------------------------------------------------------------------------------------------
+
+    fn tell_session(&mut self, event: &Told, now: Now, out: &mut Vec<Output>) {
+        let mut effects = Vec::new();
+        self.session.on(event, now, &mut effects);
+        for effect in effects {
+            self.effect(effect, now, out);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect, now: Now, out: &mut Vec<Output>) {
+        let at = now.wall;
+        match effect {
+            Effect::Probe { probe, fingerprint } => {
+                self.probing = Some((probe, fingerprint));
+                out.push(Output::Probe { probe, fingerprint });
+            }
+            Effect::Attempt { attempt, way } => out.push(Output::Attempt { attempt, way }),
+            Effect::Abandon { attempt } => out.push(Output::Abandon { attempt }),
+            Effect::AskLogin => out.push(Output::Tell(Event::LoginNeeded { at })),
+            Effect::Adopt { generation, fingerprint, expires } => {
+                self.token = Some(fingerprint);
+                out.push(Output::Tell(Event::Token { at, generation, fingerprint, expires }));
+                // The feed and the reads that follow need the token: show it before they are asked for.
+                self.publish(now, out);
+            }
+            Effect::Bury { .. } => {
+                self.token = None;
+                self.publish(now, out);
+            }
+            Effect::Route { .. } => self.publish(now, out),
+            Effect::Reconcile { number } => self.at_desk(now, out, |desk, _, out| desk.compare(number, out)),
+            Effect::OpenFeed { generation } => self.tell_feed(feed::Input::Open { generation }, now, out),
+            Effect::CloseFeed => self.tell_feed(feed::Input::Close { why: CloseReason::TokenDead }, now, out),
+            Effect::Transition(transition) => {
+                self.publish(now, out);
+                out.push(Output::Tell(Event::Transition(transition)));
+            }
+            Effect::Notice(notice) => out.push(Output::Tell(Event::Notice { at, notice })),
+        }
+    }
+
+    fn probed(&mut self, probe: u64, verdict: Verdict, now: Now, out: &mut Vec<Output>) {
+        let about = self.probing.take_if(|(number, _)| *number == probe).map(|(_, fingerprint)| fingerprint);
+        let generation = self.session.generation();
+        let of_feed = about.is_some() && about == self.token;
+        let for_feed = match verdict {
+            Verdict::Accepted { .. } => feed::Verdict::Alive,
+            Verdict::Refused => feed::Verdict::Dead,
+            Verdict::Inconclusive => feed::Verdict::Inconclusive,
+        };
+        self.tell_session(&Told::Probed { probe, verdict }, now, out);
+        if of_feed {
+            self.tell_feed(feed::Input::Probed { generation, verdict: for_feed }, now, out);
+        }
+    }
+
+    /// What an answer of the broker's tells the session.
+    fn answered(&mut self, facts: Facts, now: Now, out: &mut Vec<Output>) {
+        let Facts { generation, failure } = facts;
+        let event = match failure.map(|failure| (failure.cause, failure.endpoint)) {
+            Some((Cause::Refused(refusal), endpoint)) => Told::Refused { generation, refusal, endpoint },
+            Some((Cause::Misconfigured, endpoint)) => Told::Misconfigured { generation, endpoint },
+            Some((Cause::Unknown | Cause::NotSent, _)) => Told::Unanswered { generation },
+            Some((Cause::Rejected | Cause::Throttled { .. }, _)) | None => Told::Answered { generation },
+        };
+        self.tell_session(&event, now, out);
+    }
+
+    // --- venue -------------------------------------------------------------------------------------------------
+
+    /// Shows everybody how things stand, if that has changed.
+    fn publish(&mut self, now: Now, out: &mut Vec<Output>) {
+        let (venue, reduce_only) = self.session.route(now);
+        let route = Route { venue, reduce_only, generation: self.session.generation() };
+        let standing = Standing { state: self.session.state(), route, token: self.token };
+        if standing == self.standing {
+            return;
+        }
+        let before = std::mem::replace(&mut self.standing, standing).route;
+        let moved = (before.venue, before.generation) != (route.venue, route.generation);
+        if moved {
+            self.epoch += 1;
+            self.desk.leave();
+        }
+        out.push(Output::Publish { standing, epoch: moved.then_some(self.epoch) });
+        if (before.venue, before.reduce_only) != (venue, reduce_only) {
+            out.push(Output::Tell(Event::Venue { at: now.wall, venue, reduce_only }));
+        }
+        if !moved && before.reduce_only != reduce_only {
+            self.at_desk(now, out, |desk, now, out| desk.arrive(route, now, out));
+        }
+    }
+
+    fn settled(&mut self, epoch: u64, now: Now, out: &mut Vec<Output>) {
+        if epoch != self.epoch {
+            return; // the venue has changed again since
+        }
+        let route = self.standing.route;
+        self.at_desk(now, out, |desk, now, out| {
+            desk.arrive(route, now, out);
+            if route.venue == Venue::Live {
+                desk.settle_paper(now, out);
+            }
+        });
+    }
+
+    // --- desk --------------------------------------------------------------------------------------------------
+
+    fn at_desk(&mut self, now: Now, out: &mut Vec<Output>, work: impl FnOnce(&mut Desk, Now, &mut Vec<Action>)) {
+        let mut actions = Vec::new();
+        work(&mut self.desk, now, &mut actions);
+        self.perform(actions, now, out);
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, now: Now, out: &mut Vec<Output>) {
+        let at = now.wall;
+        for action in actions {
+            match action {
+                Action::Journal(record) => out.push(Output::Journal(record)),
+                Action::Send { send, id, book, route, command } => {
+                    out.push(Output::Send { send, id, book, route, command });
+                }
+                Action::Read { read } => {
+                    out.push(Output::Read { read, generation: self.session.generation() });
+                }
+                Action::Changed(order) => out.push(Output::Tell(Event::Order { at, order })),
+                Action::Alarm(words) => out.push(Output::Tell(Event::Alarm { at, words })),
+                Action::Compared(comparison) => {
+                    let (number, complete) = (comparison.number, comparison.complete);
+                    out.push(Output::Tell(Event::Compared { at, comparison }));
+                    self.tell_session(&Told::Reconciled { number, complete }, now, out);
+                }
+            }
+        }
+    }
+
+    // --- feed --------------------------------------------------------------------------------------------------
+
+    /// Whether ticks of that socket are to be handed on.
+    #[must_use]
+    pub fn accepts(&self, socket: SocketId) -> bool {
+        self.feed.accepts(socket)
+    }
+
+    fn tell_feed(&mut self, input: feed::Input, now: Now, out: &mut Vec<Output>) {
+        let mut outputs = Vec::new();
+        self.feed.on(input, now, &mut outputs);
+        for output in outputs {
+            match output {
+                feed::Output::Probe { generation } => {
+                    let (refusal, endpoint) = (Refusal::Suspect, Endpoint::Feed);
+                    self.tell_session(&Told::Refused { generation, refusal, endpoint }, now, out);
+                }
+                feed::Output::Status(status) => {
+                    out.push(Output::Tell(Event::Feed { at: now.wall, status }));
+                    let generation = self.session.generation();
+                    let delivers = status == FeedStatus::Live { generation };
+                    self.tell_session(&Told::Feed { generation, delivers }, now, out);
+                }
+                feed::Output::Gap(gap) => out.push(Output::Tell(Event::Gap(gap))),
+                other => out.push(Output::Feed(other)),
+            }
+        }
+    }
+
+    fn subscribe(&mut self, now: Now, out: &mut Vec<Output>) {
+        let known: BTreeMap<BrokerToken, Mode> = self
+            .wanted
+            .iter()
+            .filter_map(|(instrument, mode)| self.catalog.get(instrument).map(|token| (*token, *mode)))
+            .collect();
+        if !known.is_empty() {
+            self.tell_feed(feed::Input::Subscribe(known), now, out);
+        }
+    }
+
+    fn unsubscribe(&mut self, instruments: &BTreeSet<InstrumentKey>, now: Now, out: &mut Vec<Output>) {
+        self.wanted.retain(|instrument, _| !instruments.contains(instrument));
+        let known = instruments.iter().filter_map(|instrument| self.catalog.get(instrument).copied()).collect();
+        self.tell_feed(feed::Input::Unsubscribe(known), now, out);
+    }
+
+    /// Asks for the day's instruments once a day, as soon as there is a token to ask with.
+    fn fetch_instruments(&mut self, now: Now, out: &mut Vec<Output>) {
+        let today = now.wall.ist_date();
+        let exchanges: BTreeSet<Exchange> = self.wanted.keys().map(|instrument| instrument.exchange).collect();
+        if self.token.is_some() && self.fetched_on != Some(today) && !exchanges.is_empty() {
+            self.fetched_on = Some(today);
+            out.push(Output::FetchInstruments(exchanges));
+        }
+    }
+
+    /// The dump is some hundred thousand rows; only what is wanted is kept.
+    fn learn(&mut self, instruments: &[Instrument], now: Now, out: &mut Vec<Output>) {
+        for instrument in instruments.iter().filter(|instrument| self.wanted.contains_key(&instrument.key)) {
+            self.catalog.insert(instrument.key.clone(), instrument.token);
+            self.names.insert(instrument.token, Arc::new(instrument.key.clone()));
+        }
+        let unknown = self.wanted.keys().filter(|instrument| !self.catalog.contains_key(*instrument));
+        for instrument in unknown {
+            let words = format!("the broker's list of instruments has no {instrument}: no ticks will come for it");
+            out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
+        }
+        self.subscribe(now, out);
+    }
+
+    // --- market ------------------------------------------------------------------------------------------------
+
+    fn look_at_the_market(&mut self, now: Now, out: &mut Vec<Output>) {
+        let open = self.calendar.phase(Exchange::Nse, now.wall) == Phase::Continuous;
+        if self.market_open != Some(open) {
+            self.market_open = Some(open);
+            self.tell_session(&Told::Market { open }, now, out);
+            self.tell_feed(feed::Input::Market { expected: open }, now, out);
+        }
+    }
+
+    fn next_market_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let today = self.calendar.continuous_on(Exchange::Nse, now.ist_date());
+        let close = today.map(|(_, close)| close).filter(|close| *close > now);
+        close.into_iter().chain(self.calendar.next_open(Exchange::Nse, now)).filter(|at| *at > now).min()
+    }
+}
