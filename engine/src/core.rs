@@ -257,6 +257,7 @@ pub struct Core {
     market_open: Option<bool>,
     standing: Standing,
     token: Option<Fingerprint>,
+    last_token: Option<Fingerprint>,
     probing: Option<(u64, Fingerprint)>,
     epoch: u64,
 }
@@ -279,6 +280,7 @@ impl Core {
             fetched_on: None,
             market_open: None,
             token: None,
+            last_token: None,
             probing: None,
             epoch: 0,
         }
@@ -306,6 +308,12 @@ impl Core {
     #[must_use]
     pub const fn feed(&self) -> &Supervisor {
         &self.feed
+    }
+
+    /// The last token in use, dead or alive.
+    #[must_use]
+    pub const fn last_token(&self) -> Option<Fingerprint> {
+        self.last_token
     }
 
     /// The name of an instrument in the broker's numbering of the day.
@@ -441,6 +449,7 @@ impl Core {
             Effect::AskLogin => out.push(Output::Tell(Event::LoginNeeded { at })),
             Effect::Adopt { generation, fingerprint, expires } => {
                 self.token = Some(fingerprint);
+                self.last_token = Some(fingerprint);
                 out.push(Output::Tell(Event::Token { at, generation, fingerprint, expires }));
                 // The feed and the reads that follow need the token: show it before they are asked for.
                 self.publish(now, out);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod core;
+pub mod engine;
 pub mod feed;
 pub mod orders;
 pub mod session;

@@ -146,7 +146,7 @@ impl Policy {
     }
 
     /// When a token issued (or first seen) at `since` dies by the broker's rule.
-    pub(super) fn dies_by_rule(&self, since: Timestamp) -> Timestamp {
+    pub(crate) fn dies_by_rule(&self, since: Timestamp) -> Timestamp {
         match self.expiry {
             Expiry::Ttl(ttl) => since + ttl,
             // Inside the band nobody can tell yesterday's token from today's: it counts as today's and is probed again

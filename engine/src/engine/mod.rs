@@ -1,0 +1,234 @@
+//! The tokio engine: one account, running.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use nirantar::engine::{Engine, EventMessage, Setup};
+//! # use nirantar_brokers::{InstrumentKey, Mode, OrderRequest, OrderType, Price, Side};
+//! # async fn trade(setup: Setup) -> Result<(), Box<dyn std::error::Error>> {
+//! let engine = Engine::builder(setup).start().await?;
+//! let reliance: InstrumentKey = "NSE:RELIANCE".parse()?;
+//! engine.subscribe([reliance.clone()], Mode::Quote).await?;
+//!
+//! let mut ticks = engine.ticks();
+//! let first = ticks.next().await;
+//! println!("orders go to {}; first tick: {first:?}", engine.snapshot().venue);
+//!
+//! let limit = OrderType::Limit(Price::from_paise(195_000));
+//! let id = engine.submit(OrderRequest::new(reliance, Side::Buy, 1, limit)).await?;
+//! println!("order {id} is journalled, and marked as live or paper for ever");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A handle ([`Engine`]) talks to one task that owns the [`Core`]; snapshots are read from an atomic cell without asking
+//! anybody.
+
+mod events;
+mod renewal;
+mod setup;
+mod task;
+mod transport;
+mod vault;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use nirantar_brokers::time::Clock;
+use nirantar_brokers::{Broker, ClientOrderId, Failure, InstrumentKey, Mode, OrderChange, OrderRequest, Secret};
+use tokio::sync::{mpsc, oneshot};
+
+pub use events::{EventMessage, Events};
+pub use renewal::Command;
+pub use setup::{Builder, Setup, StartError};
+
+use crate::core::{Core, Input};
+use crate::feed::{Hub, Ticks};
+use crate::orders::Refused;
+use crate::session::{Operator, Source};
+use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
+use task::Message;
+
+/// A running engine for one account. Dropping it stops it.
+#[derive(Debug)]
+pub struct Engine {
+    name: String,
+    inbox: mpsc::Sender<Message>,
+    cell: Arc<TokenCell>,
+    hub: Hub,
+    events: events::EventSender,
+    clock: Arc<dyn Clock>,
+    broker: Arc<dyn Broker>,
+    renewer: renewal::Renewer,
+    task: tokio::task::JoinHandle<()>,
+    _watcher: WatcherHandle,
+}
+
+/// Why the engine did not take an order or a command. Nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// The desk refuses.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// Why a login could not be finished.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// The broker did not give a session for the code. The code may be spent: log in again.
+    #[error("the login could not be finished: {0}; log in again")]
+    Broker(#[from] Failure),
+    /// The broker gave something that is no token.
+    #[error("the broker sent a token that no header can carry")]
+    BadToken,
+    /// The engine has stopped.
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+impl Engine {
+    /// Starts to put an engine together.
+    #[must_use]
+    pub fn builder(setup: Setup) -> Builder {
+        Builder::new(setup)
+    }
+
+    /// The account's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Token, state, venue and generation at this moment, read together.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.cell.load())
+    }
+
+    /// A handle for hot loops that reads the snapshot for the price of one atomic load while nothing changes.
+    #[must_use]
+    pub fn cached(&self) -> Cached {
+        self.cell.cache()
+    }
+
+    /// What happens, from now on.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events.subscribe()
+    }
+
+    /// Every tick, from now on, each labelled with its source.
+    #[must_use]
+    pub fn ticks(&self) -> Ticks {
+        self.hub.subscribe()
+    }
+
+    /// Takes an order. When it returns the order is journalled, and on its way or held for at most `valid_for`.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing was written or sent; the words say what to do.
+    pub async fn submit(&self, request: OrderRequest) -> Result<ClientOrderId, NotTaken> {
+        let (taken, answer) = oneshot::channel();
+        self.send(Message::Submit { request, taken, busy: self.clock.busy() }).await.ok_or(NotTaken::Stopped)?;
+        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+    }
+
+    /// Asks to cancel an order. The answer comes as an event.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing was sent.
+    pub async fn cancel(&self, id: &ClientOrderId) -> Result<(), NotTaken> {
+        let (taken, answer) = oneshot::channel();
+        let message = Message::Cancel { id: id.clone(), taken, busy: self.clock.busy() };
+        self.send(message).await.ok_or(NotTaken::Stopped)?;
+        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+    }
+
+    /// Asks to change an order. The answer comes as an event.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing was sent.
+    pub async fn modify(&self, id: &ClientOrderId, change: OrderChange) -> Result<(), NotTaken> {
+        let (taken, answer) = oneshot::channel();
+        let message = Message::Modify { id: id.clone(), change, taken, busy: self.clock.busy() };
+        self.send(message).await.ok_or(NotTaken::Stopped)?;
+        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+    }
+
+    /// Wants ticks of these instruments from now on, in that mode.
+    ///
+    /// # Errors
+    /// [`NotTaken::Stopped`].
+    pub async fn subscribe(
+        &self,
+        instruments: impl IntoIterator<Item = InstrumentKey>,
+        mode: Mode,
+    ) -> Result<(), NotTaken> {
+        let wanted: BTreeSet<InstrumentKey> = instruments.into_iter().collect();
+        self.tell(Input::Subscribe(wanted, mode)).await.ok_or(NotTaken::Stopped)
+    }
+
+    /// What the operator wants: a new token, live trading again, a halt, or its end.
+    ///
+    /// # Errors
+    /// [`NotTaken::Stopped`].
+    pub async fn operator(&self, wish: Operator) -> Result<(), NotTaken> {
+        self.tell(Input::Operator(wish)).await.ok_or(NotTaken::Stopped)
+    }
+
+    /// The page where a human logs in.
+    #[must_use]
+    pub fn login_url(&self, state: Option<&str>) -> Option<String> {
+        self.broker.login_url(state)
+    }
+
+    /// Finishes a login with the one-use code of its redirect. The token is written into the store and is a candidate.
+    ///
+    /// # Errors
+    /// [`LoginError`]; the living token, if any, is not affected.
+    pub async fn finish_login(&self, code: &Secret) -> Result<(), LoginError> {
+        let _busy = self.clock.busy();
+        let session = self.renewer.transport.call(self.broker.exchange(code), None).await?;
+        let candidate = task::offered(&self.renewer.vault, &session, Source::Login).ok_or(LoginError::BadToken)?;
+        self.renewer.keep(session.access_token, session.refresh_token).await;
+        self.tell(Input::Candidate(candidate)).await.ok_or(LoginError::Stopped)
+    }
+
+    /// Looks at the core, between two of its steps.
+    ///
+    /// # Errors
+    /// [`NotTaken::Stopped`].
+    pub async fn look<T: Send + 'static>(&self, at: impl FnOnce(&Core) -> T + Send + 'static) -> Result<T, NotTaken> {
+        let (seen, answer) = oneshot::channel();
+        let at = Box::new(move |core: &Core| {
+            // The one who asked may have gone away.
+            let _ = seen.send(at(core));
+        });
+        self.send(Message::Look { at, busy: self.clock.busy() }).await.ok_or(NotTaken::Stopped)?;
+        answer.await.map_err(|_| NotTaken::Stopped)
+    }
+
+    /// Stops: nothing more is sent. Orders that work at the broker stay there.
+    pub async fn stop(mut self) {
+        if self.send(Message::Stop).await.is_some() {
+            // It has nothing to say any more, whether it ended well or not.
+            let _ = (&mut self.task).await;
+        }
+    }
+
+    async fn tell(&self, input: Input) -> Option<()> {
+        self.send(Message::Do(input, self.clock.busy())).await
+    }
+
+    async fn send(&self, message: Message) -> Option<()> {
+        self.inbox.send(message).await.ok()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

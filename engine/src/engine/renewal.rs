@@ -1,0 +1,181 @@
+//! Getting a token without a human: by refresh token, or by the user's own command.
+//!
+//! Rule 2: a lock file beside the store is held from before the store is read again until the new token is written.
+//! Whoever finds a newer token there takes it instead of renewing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nirantar_brokers::time::{Busy, Clock};
+use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Secret};
+
+use super::transport::Transport;
+use super::vault::Vault;
+use crate::session::{AttemptEnd, Candidate, Policy, Source};
+use crate::token::store::{Change, Store, StoreError, Stored};
+use crate::token::{FileLock, Flight, Writer, single_flight};
+
+/// How long to wait before the lock that somebody else holds is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(500);
+
+/// A command of the user's that writes a new token into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// What to run.
+    pub program: PathBuf,
+    /// With which arguments. Secrets do not belong here: everybody on the machine can read them.
+    pub arguments: Vec<String>,
+}
+
+/// What one attempt works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Renewer {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) transport: Transport,
+    pub(crate) vault: Vault,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) writer: Writer,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) command: Option<Command>,
+    pub(crate) policy: Policy,
+}
+
+impl Renewer {
+    /// One attempt to renew the token `dying`. Takes as long as it takes: whoever started it cuts it off.
+    pub(crate) async fn attempt(self, way: Renewal, dying: Option<Fingerprint>, busy: Busy) -> AttemptEnd {
+        match way {
+            Renewal::RefreshGrant => match dying.and_then(|token| self.vault.refresh_token(token)) {
+                Some(refresh) => self.by_grant(refresh, busy).await,
+                None => AttemptEnd::FailedForGood,
+            },
+            Renewal::External => self.by_command(busy).await,
+            // These two wait for a human and are never attempted.
+            Renewal::Login | Renewal::Approval => AttemptEnd::FailedForGood,
+        }
+    }
+
+    async fn by_grant(&self, refresh: Secret, mut busy: Busy) -> AttemptEnd {
+        loop {
+            let (store, seen) = (Arc::clone(&self.store), self.vault.fingerprints());
+            let decided = tokio::task::spawn_blocking(move || {
+                let lock = FileLock::of(store.path());
+                single_flight(&lock, || store.read(), &seen)
+            })
+            .await;
+            let held = match decided {
+                Ok(Ok(Flight::Renew(held))) => held,
+                Ok(Ok(Flight::Take(stored))) => return self.taken(&stored),
+                Ok(Ok(Flight::Busy)) => {
+                    drop(busy);
+                    busy = self.clock.sleep(LOCK_RETRY).await;
+                    continue;
+                }
+                Ok(Err(error)) => return failed_at_store(&error),
+                Err(_) => return AttemptEnd::Failed,
+            };
+            let renewed = self.transport.call(self.broker.renew(&refresh), None).await;
+            let session = match renewed {
+                Ok(session) => session,
+                Err(failure) => {
+                    tracing::warn!("renewal: {failure}");
+                    return match failure.cause {
+                        Cause::Unknown => AttemptEnd::Unknown,
+                        Cause::NotSent | Cause::Throttled { .. } => AttemptEnd::Failed,
+                        Cause::Rejected | Cause::Refused(_) | Cause::Misconfigured => AttemptEnd::FailedForGood,
+                    };
+                }
+            };
+            let candidate = Candidate {
+                fingerprint: session.access_token.fingerprint(),
+                source: Source::Renewal,
+                issued_at: session.login_time,
+                expires_at: None,
+                renewable: session.refresh_token.is_some(),
+            };
+            self.vault.add(&session.access_token, session.refresh_token.clone());
+            self.keep(session.access_token, session.refresh_token).await;
+            drop(held);
+            return AttemptEnd::Token(candidate);
+        }
+    }
+
+    /// Writes a new token into the store. A store that cannot be written is reported and does not stop trading.
+    pub(crate) async fn keep(&self, token: nirantar_brokers::AccessToken, refresh: Option<Secret>) {
+        let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
+        let expires = self.policy.dies_by_rule(self.clock.now().wall);
+        let write = move || {
+            // An expiry that stands in the store is the old token's: it must not outlive it there.
+            let expires_at = store.read().ok().and_then(|stored| stored.expires_at).map(|_| expires);
+            writer.write(&Change { access_token: Some(token), refresh_token: refresh, expires_at })
+        };
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(written)) if written.in_place => {
+                tracing::warn!("the store could not be replaced and was written in place");
+            }
+            Ok(Err(error)) => tracing::error!("the new token is in use but could not be stored: {error}"),
+            Ok(Ok(_)) | Err(_) => {}
+        }
+    }
+
+    async fn by_command(&self, busy: Busy) -> AttemptEnd {
+        let Some(Command { program, arguments }) = &self.command else { return AttemptEnd::FailedForGood };
+        let output = tokio::process::Command::new(program)
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await;
+        let held = busy;
+        match output {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                let words = self.vault.redactor().clean(&String::from_utf8_lossy(&output.stderr));
+                let words: String = words.chars().take(500).collect();
+                tracing::warn!("the external command ended with {}: {words}", output.status);
+                return AttemptEnd::Failed;
+            }
+            Err(error) => {
+                tracing::error!("the external command {} cannot be run: {error}", program.display());
+                return AttemptEnd::Failed;
+            }
+        }
+        let store = Arc::clone(&self.store);
+        let read = tokio::task::spawn_blocking(move || store.read()).await;
+        drop(held);
+        match read {
+            Ok(Ok(stored)) => self.taken(&stored),
+            Ok(Err(error)) => failed_at_store(&error),
+            Err(_) => AttemptEnd::Failed,
+        }
+    }
+
+    /// A token that is in the store already.
+    fn taken(&self, stored: &Stored) -> AttemptEnd {
+        match candidate(&self.vault, stored, Source::Store) {
+            Some(candidate) => AttemptEnd::Token(candidate),
+            None => AttemptEnd::Failed,
+        }
+    }
+}
+
+fn failed_at_store(error: &StoreError) -> AttemptEnd {
+    tracing::error!("no renewal without the store: {error}");
+    AttemptEnd::Failed
+}
+
+/// The token a store holds, as a candidate; the token itself goes into the vault.
+pub(crate) fn candidate(vault: &Vault, stored: &Stored, source: Source) -> Option<Candidate> {
+    let token = stored.access_token.as_ref()?;
+    if !vault.add(token, stored.refresh_token.clone()) {
+        tracing::warn!("the token {} in the store cannot be sent in a header: ignored", token.fingerprint());
+        return None;
+    }
+    Some(Candidate {
+        fingerprint: token.fingerprint(),
+        source,
+        issued_at: None,
+        expires_at: stored.expires_at,
+        renewable: stored.refresh_token.is_some(),
+    })
+}

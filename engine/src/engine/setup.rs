@@ -1,0 +1,257 @@
+//! What an engine is made of.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nirantar_brokers::time::{Clock, Rng, SystemClock};
+use nirantar_brokers::{Broker, InstrumentKey, Mode, Secret};
+use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, PriceSource, universe};
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+use super::Engine;
+use super::events::EventSender;
+use super::renewal::{Command, Renewer, candidate};
+use super::task::{Doing, Task};
+use super::transport::Transport;
+use super::vault::Vault;
+use crate::core::{Core, Input};
+use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
+use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal};
+use crate::session::{Machine, Policy, Source};
+use crate::token::store::{Store, StoreError};
+use crate::token::{Gate, Snapshot, TokenCell, Watcher};
+
+/// Messages that may wait for the engine's task.
+const INBOX: usize = 4096;
+/// Ticks that the slowest strategy may be behind.
+const TICKS: usize = 1 << 16;
+
+/// An account: its broker, its hosts, its store and its policy.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Name of the account, for logs.
+    pub name: String,
+    /// The broker's codec.
+    pub broker: Arc<dyn Broker>,
+    /// Root of its REST service: `https://api.kite.trade`.
+    pub rest_url: String,
+    /// Root of its feed: `wss://ws.kite.trade`.
+    pub feed_url: String,
+    /// Whether both are on this machine. Live orders to any other host need a durable journal.
+    pub loopback: bool,
+    /// Where the token is kept.
+    pub store: Arc<dyn Store>,
+    /// What the session decides by.
+    pub policy: Policy,
+    /// Secrets beside the tokens that no text may show: the API secret.
+    pub secrets: Vec<Secret>,
+    /// A command that writes a new token into the store.
+    pub command: Option<Command>,
+    /// What to subscribe to from the start.
+    pub instruments: Vec<InstrumentKey>,
+    /// In which mode.
+    pub mode: Mode,
+}
+
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The token store makes no sense. Mend it first: starting without it could overwrite it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The feed's address is none.
+    #[error("feed_url: {0}")]
+    Feed(#[from] BadFeedAddress),
+    /// No HTTP client can be made.
+    #[error("{0}")]
+    Transport(String),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] crate::orders::JournalError),
+}
+
+/// Puts an engine together. What is not given is: the system's clock, a journal in memory, an own paper exchange, NSE's
+/// calendar, and no prices in Fallback.
+#[derive(Debug)]
+pub struct Builder {
+    setup: Setup,
+    clock: Option<Arc<dyn Clock>>,
+    journal: Box<dyn Journal>,
+    paper: Option<PaperBroker>,
+    calendar: Calendar,
+    fallback: Option<Fallback>,
+    feed_policy: FeedPolicy,
+}
+
+struct Fallback(Box<dyn PriceSource + Send>, PaperSource);
+
+impl std::fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fallback({:?})", self.1)
+    }
+}
+
+impl Builder {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            clock: None,
+            journal: Box::new(MemoryJournal::default()),
+            paper: None,
+            calendar: Calendar::nse(),
+            fallback: None,
+            feed_policy: FeedPolicy::default(),
+        }
+    }
+
+    /// The clock to run on.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Where orders are written before they leave.
+    #[must_use]
+    pub fn journal(mut self, journal: Box<dyn Journal>) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// The paper exchange to fall back on.
+    #[must_use]
+    pub fn paper(mut self, paper: PaperBroker) -> Self {
+        self.paper = Some(paper);
+        self
+    }
+
+    /// Sessions and holidays.
+    #[must_use]
+    pub fn calendar(mut self, calendar: Calendar) -> Self {
+        self.calendar = calendar;
+        self
+    }
+
+    /// Prices while there is no live feed. Every tick and paper fill is marked with its source.
+    #[must_use]
+    pub fn fallback_prices(mut self, prices: Box<dyn PriceSource + Send>, source: PaperSource) -> Self {
+        self.fallback = Some(Fallback(prices, source));
+        self
+    }
+
+    /// What the feed's supervisor decides by.
+    #[must_use]
+    pub fn feed_policy(mut self, policy: FeedPolicy) -> Self {
+        self.feed_policy = policy;
+        self
+    }
+
+    /// Starts the engine. Must be called inside a tokio runtime with time and I/O.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs, nothing was sent.
+    pub async fn start(self) -> Result<Engine, StartError> {
+        let Self { setup, clock, journal, paper, calendar, fallback, feed_policy } = self;
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
+        let _busy = clock.busy();
+        let now = clock.now();
+        let facts = setup.broker.facts().clone();
+        let feed_address: FeedAddress = setup.feed_url.parse()?;
+        let vault = Vault::new(Arc::clone(&setup.broker), setup.secrets);
+        let transport = Transport::new(&setup.rest_url, vault.clone()).map_err(StartError::Transport)?;
+        journal.read()?;
+
+        let (sightings, seen) = mpsc::channel(64);
+        let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings);
+        let first = match watcher.first() {
+            Ok(stored) => candidate(&vault, stored, Source::Stored),
+            // No file yet: somebody will write it, or a login will.
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(error.clone().into()),
+        };
+
+        let desk = Desk::new(DeskPolicy {
+            run: run_number(now.wall.as_nanos()),
+            limits: facts.limits.orders.to_vec(),
+            propagation: facts.propagation,
+            look_again: Duration::from_secs(1),
+            live_orders: setup.loopback || journal.is_durable(),
+        });
+        let seed = setup.policy.seed;
+        let policy = setup.policy.clone();
+        let supervisor = Supervisor::new(feed_policy, facts.limits.feed.heartbeat, seed);
+        let core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone());
+        let paper = paper.unwrap_or_else(|| {
+            let instruments = universe::instruments(now.wall.ist_date());
+            PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, calendar))
+        });
+
+        let cell = Arc::new(TokenCell::new(Snapshot::starting()));
+        let gate = Gate::new(Arc::clone(&cell));
+        let hub = Hub::new(TICKS, Arc::clone(&clock));
+        let events = EventSender::new(Arc::clone(&clock));
+        let renewer = Renewer {
+            broker: Arc::clone(&setup.broker),
+            transport: transport.clone(),
+            vault: vault.clone(),
+            store: setup.store,
+            writer: watcher.writer(),
+            clock: Arc::clone(&clock),
+            command: setup.command,
+            policy,
+        };
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let task = Task {
+            core,
+            clock: Arc::clone(&clock),
+            broker: Arc::clone(&setup.broker),
+            transport,
+            vault,
+            cell: Arc::clone(&cell),
+            gate,
+            journal,
+            renewer: renewer.clone(),
+            paper,
+            fallback: fallback.map(|Fallback(prices, source)| (prices, source)),
+            feed_address,
+            hub: hub.clone(),
+            events: events.clone(),
+            inbox: messages,
+            myself: inbox.downgrade(),
+            sightings: seen,
+            socket_events: mpsc::channel(1024),
+            state: Doing::default(),
+        };
+        let span = tracing::info_span!("account", name = %setup.name);
+        let task = tokio::spawn(task.run().instrument(span));
+        let engine = Engine {
+            name: setup.name,
+            inbox,
+            cell,
+            hub,
+            events,
+            clock,
+            broker: setup.broker,
+            renewer,
+            task,
+            _watcher: watcher,
+        };
+        let wanted: BTreeSet<InstrumentKey> = setup.instruments.into_iter().collect();
+        // The task was just started: it is there to take these.
+        if !wanted.is_empty() {
+            engine.tell(Input::Subscribe(wanted, setup.mode)).await;
+        }
+        if let Some(candidate) = first {
+            engine.tell(Input::Candidate(candidate)).await;
+        }
+        engine.tell(Input::Started).await;
+        Ok(engine)
+    }
+}
+
+/// Two runs of one account never share a number: the time of the start, spread.
+fn run_number(nanos: i64) -> u64 {
+    Rng::from_seed(nanos.unsigned_abs()).next_u64()
+}

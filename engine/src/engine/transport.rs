@@ -1,0 +1,108 @@
+//! Sending a codec's requests: the one place with an HTTP client.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use nirantar_brokers::{Body, Call, HttpRequest, HttpResponse, Lost, Method, Outcome};
+
+use super::vault::Vault;
+
+/// How long a call may take, by the wall clock whatever clock the engine runs on: the timeout of Kite's own clients.
+const CALL_TIMEOUT: Duration = Duration::from_secs(7);
+/// The largest answer read: ten times Kite's list of all instruments.
+const MOST_BYTES: usize = 80 << 20;
+
+/// An HTTP client for one broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Transport {
+    client: reqwest::Client,
+    root: String,
+    vault: Vault,
+}
+
+impl Transport {
+    /// A client for the REST service at `root`.
+    ///
+    /// # Errors
+    /// The machine's TLS set-up is unusable; in words.
+    pub(crate) fn new(root: &str, vault: Vault) -> Result<Self, String> {
+        let client = reqwest::Client::builder()
+            .timeout(CALL_TIMEOUT)
+            .connect_timeout(CALL_TIMEOUT)
+            // A redirected order would be sent to somebody who is not the broker.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("nirantar/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| format!("no HTTP client can be made: {error}"))?;
+        Ok(Self { client, root: root.trim_end_matches('/').to_owned(), vault })
+    }
+
+    /// Performs a call under that authorization. The words of a failure are free of known secrets.
+    pub(crate) async fn call<T>(&self, call: Call<T>, authorization: Option<&HeaderValue>) -> Outcome<T> {
+        let outcome = match call {
+            Call::Ready(outcome) => outcome,
+            Call::Http { request, decode } => decode(self.send(&request, authorization).await),
+        };
+        self.vault.clean(outcome)
+    }
+
+    async fn send(&self, request: &HttpRequest, authorization: Option<&HeaderValue>) -> Result<HttpResponse, Lost> {
+        let mut url = format!("{}{}", self.root, request.path);
+        if !request.query.is_empty() {
+            url.push('?');
+            url.push_str(&request.query.encode());
+        }
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut builder = self.client.request(method, url);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
+        }
+        if let Some(authorization) = authorization.filter(|_| request.authorized) {
+            builder = builder.header(AUTHORIZATION, authorization.clone());
+        }
+        builder = match &request.body {
+            Body::Empty => builder,
+            Body::Form(form) => {
+                builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.encode())
+            }
+            Body::Json(json) => builder.header(CONTENT_TYPE, "application/json").body(json.expose().to_owned()),
+        };
+        let mut response = builder.send().await.map_err(lost)?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+        let mut answer = HttpResponse {
+            status: response.status().as_u16(),
+            content_type,
+            retry_after: retry_after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs),
+            body: Vec::new(),
+        };
+        while let Some(bytes) = response.chunk().await.map_err(lost)? {
+            if answer.body.len() + bytes.len() > MOST_BYTES {
+                return Err(Lost::NoReply(format!("the answer is longer than {MOST_BYTES} bytes")));
+            }
+            answer.body.extend_from_slice(&bytes);
+        }
+        Ok(answer)
+    }
+}
+
+/// The URL is left out of the words: its query may hold a token.
+fn lost(error: reqwest::Error) -> Lost {
+    let never_left = error.is_connect() || error.is_builder();
+    let error = error.without_url();
+    let mut words = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        words.push_str(": ");
+        words.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    if never_left { Lost::NotSent(words) } else { Lost::NoReply(words) }
+}

@@ -1,0 +1,96 @@
+//! The tokens themselves, by fingerprint. The cores know fingerprints only; the driver looks the token up here at the
+//! moment it is needed on the wire.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nirantar_brokers::{AccessToken, Broker, Failure, Fingerprint, Outcome, Redactor, Secret};
+
+use crate::token::LiveToken;
+
+/// Tokens that are remembered; the oldest is forgotten. More than can wait to be proven, with room.
+const MOST_TOKENS: usize = 16;
+
+/// A store of living secrets. Clones are handles to the same one.
+#[derive(Clone)]
+pub(crate) struct Vault {
+    broker: Arc<dyn Broker>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    tokens: BTreeMap<Fingerprint, Kept>,
+    added: u64,
+    always: Vec<Secret>,
+    redactor: Redactor,
+}
+
+struct Kept {
+    live: Arc<LiveToken>,
+    refresh: Option<Secret>,
+    order: u64,
+}
+
+impl Vault {
+    /// A vault that also keeps `always` (the API secret) out of every text.
+    pub(crate) fn new(broker: Arc<dyn Broker>, always: Vec<Secret>) -> Self {
+        let redactor = Redactor::new(always.iter().cloned());
+        let inner = Inner { always, redactor, ..Inner::default() };
+        Self { broker, inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Keeps a token. False if no header can carry it: then it is no broker's token.
+    pub(crate) fn add(&self, token: &AccessToken, refresh: Option<Secret>) -> bool {
+        let Ok(live) = LiveToken::new(token.clone(), &self.broker.authorization(token)) else { return false };
+        let mut inner = self.lock();
+        inner.added += 1;
+        let order = inner.added;
+        let fingerprint = token.fingerprint();
+        let refresh = refresh.or_else(|| inner.tokens.get(&fingerprint).and_then(|kept| kept.refresh.clone()));
+        inner.tokens.insert(fingerprint, Kept { live: Arc::new(live), refresh, order });
+        if inner.tokens.len() > MOST_TOKENS {
+            let oldest = inner.tokens.iter().min_by_key(|(_, kept)| kept.order).map(|(fingerprint, _)| *fingerprint);
+            if let Some(oldest) = oldest {
+                inner.tokens.remove(&oldest);
+            }
+        }
+        let refreshes = inner.tokens.values().filter_map(|kept| kept.refresh.clone());
+        let tokens = inner.tokens.values().map(|kept| kept.live.token().secret().clone());
+        inner.redactor = Redactor::new(inner.always.iter().cloned().chain(tokens).chain(refreshes));
+        true
+    }
+
+    pub(crate) fn live(&self, fingerprint: Fingerprint) -> Option<Arc<LiveToken>> {
+        self.lock().tokens.get(&fingerprint).map(|kept| Arc::clone(&kept.live))
+    }
+
+    pub(crate) fn refresh_token(&self, fingerprint: Fingerprint) -> Option<Secret> {
+        self.lock().tokens.get(&fingerprint).and_then(|kept| kept.refresh.clone())
+    }
+
+    /// Every token there is, so that none of them is news.
+    pub(crate) fn fingerprints(&self) -> std::collections::BTreeSet<Fingerprint> {
+        self.lock().tokens.keys().copied().collect()
+    }
+
+    pub(crate) fn redactor(&self) -> Redactor {
+        self.lock().redactor.clone()
+    }
+
+    /// Takes every known secret out of a failure's words: brokers and transports quote what they were sent.
+    pub(crate) fn clean<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        outcome.map_err(|failure| Failure { message: self.redactor().clean(&failure.message), ..failure })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Vault({} tokens)", self.lock().tokens.len())
+    }
+}
