@@ -67,6 +67,13 @@ pub(super) fn lock(file: File) -> io::Result<Option<Held>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use nirantar_brokers::{AccessToken, Fingerprint};
+
+    use super::super::single_flight::{Flight, single_flight};
+    use super::super::store::{Change, EnvFormat, EnvStore, Store as _};
     use super::*;
 
     #[test]
@@ -88,6 +95,37 @@ mod tests {
         std::os::unix::fs::symlink(".env", folder.path().join("other")).unwrap();
         let _held = FileLock::of(folder.path().join(".env")).acquire().unwrap().unwrap();
         assert!(FileLock::of(folder.path().join("other")).acquire().unwrap().is_none());
+    }
+
+    #[test]
+    fn rule_2_threads_over_one_real_file_renew_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        std::fs::write(&path, "ZERODHA_ACCESS_TOKEN=dead\n").unwrap();
+        let seen = BTreeSet::from([Fingerprint::of("dead")]);
+        let renewals = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let store = EnvStore::new(&path, EnvFormat::new("ZERODHA"));
+                    let token = loop {
+                        match single_flight(&FileLock::of(&path), || store.read(), &seen).unwrap() {
+                            Flight::Busy => std::thread::yield_now(),
+                            Flight::Take(stored) => break stored.access_token,
+                            Flight::Renew(held) => {
+                                renewals.fetch_add(1, Ordering::Relaxed);
+                                let access_token = Some(AccessToken::new("renewed"));
+                                let written = store.write(&Change { access_token, ..Change::default() }).unwrap();
+                                drop(held);
+                                break written.stored.access_token;
+                            }
+                        }
+                    };
+                    assert_eq!(token, Some(AccessToken::new("renewed")));
+                });
+            }
+        });
+        assert_eq!(renewals.into_inner(), 1);
     }
 
     #[test]
