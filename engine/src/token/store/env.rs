@@ -306,7 +306,8 @@ fn quote(value: &str, had: Quotes) -> String {
         && value.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./+:=@%,~".contains(letter));
     match had {
         Quotes::None if plain => value.to_owned(),
-        Quotes::None | Quotes::Single if !value.contains('\'') => format!("'{value}'"),
+        // python-dotenv takes a backslash for an escape in single quotes, a shell does not: double quotes say it to both.
+        Quotes::None | Quotes::Single if !value.contains(['\'', '\\']) => format!("'{value}'"),
         _ => {
             let mut out = String::from('"');
             for letter in value.chars() {
