@@ -11,7 +11,7 @@ fn decoded(frame: &[u8]) -> Vec<FeedEvent> {
 }
 
 /// A price the wire of that segment can hold.
-fn price(divisor: i64) -> impl Strategy<Value = Price> {
+fn price(divisor: i64) -> impl Strategy<Value = Price> + Clone {
     any::<u32>().prop_map(move |raw| match divisor {
         10_000_000 => Price::from_units(i64::from(raw / 1_000)),
         10_000 => Price::from_units(i64::from(raw)),
@@ -19,7 +19,7 @@ fn price(divisor: i64) -> impl Strategy<Value = Price> {
     })
 }
 
-fn quantity() -> impl Strategy<Value = Quantity> {
+fn quantity() -> impl Strategy<Value = Quantity> + Clone {
     any::<u32>().prop_map(|raw| Quantity::new(u64::from(raw)))
 }
 
