@@ -80,7 +80,7 @@ fn tick() -> impl Strategy<Value = Tick> {
 #[test]
 fn an_index_packet_has_its_own_order_of_prices() {
     let mut packet = Vec::new();
-    for field in [265u32, 1_957_05, 3, 1, 2, 1_950_00, 7_05, 1_618_199_109] {
+    for field in [265u32, 195_705, 3, 1, 2, 195_000, 705, 1_618_199_109] {
         packet.extend(field.to_be_bytes());
     }
     let tick = decode_packet(&packet).unwrap();
