@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nirantar_brokers::time::{Busy, Clock, Monotonic, Now};
 use nirantar_brokers::{
     Book, Broker, BrokerOrderId, BrokerToken, Cause, ClientOrderId, Detail, Exchange, Failure, FeedEvent, Fingerprint,
-    Orders as _, OrderChange, OrderRequest, Outcome, Quantity, Refusal, Tick,
+    OrderChange, OrderRequest, Outcome, Quantity, Refusal, Tick,
 };
 use nirantar_exchange_mock::{PaperBroker, PriceSource, Update};
 use tokio::sync::{mpsc, oneshot};
@@ -550,11 +550,7 @@ fn at_once<T>(call: nirantar_brokers::Call<T>) -> Outcome<T> {
 }
 
 /// A token handed over from outside the store, as a candidate.
-pub(crate) fn offered(
-    vault: &Vault,
-    session: &nirantar_brokers::Session,
-    source: Source,
-) -> Option<Candidate> {
+pub(crate) fn offered(vault: &Vault, session: &nirantar_brokers::Session, source: Source) -> Option<Candidate> {
     vault.add(&session.access_token, session.refresh_token.clone()).then(|| Candidate {
         fingerprint: session.access_token.fingerprint(),
         source,

@@ -69,9 +69,7 @@ impl Transport {
         }
         builder = match &request.body {
             Body::Empty => builder,
-            Body::Form(form) => {
-                builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.encode())
-            }
+            Body::Form(form) => builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.encode()),
             Body::Json(json) => builder.header(CONTENT_TYPE, "application/json").body(json.expose().to_owned()),
         };
         let mut response = builder.send().await.map_err(lost)?;
