@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::NaiveTime;
-use nirantar_brokers::{Money, Secret};
+use nirantar_brokers::{Instrument, Money, Quantity, Secret};
 
 use super::FaultRule;
 
@@ -98,6 +98,11 @@ pub struct Settings {
     pub rate_limits: bool,
     /// Seed of every random number: tokens and order ids.
     pub seed: u64,
+    /// What can be traded; `None` for the built-in universe with the ticks of the prices' date.
+    pub instruments: Option<Vec<Instrument>>,
+    /// Largest slice of an order placed with `autoslice=true`. Orders without it are not held against any freeze
+    /// quantity.
+    pub freeze_quantity: Quantity,
 }
 
 impl Default for Settings {
@@ -117,6 +122,8 @@ impl Default for Settings {
             faults: Vec::new(),
             rate_limits: true,
             seed: 1,
+            instruments: None,
+            freeze_quantity: Quantity::new(1_00_000),
         }
     }
 }

@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 use chrono::Days;
+use nirantar_brokers::kite::wire::rest::checksum;
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{AccessToken, Form, Secret};
-use sha2::{Digest as _, Sha256};
 
 use super::reply::ApiError;
 use super::{NewLogin, Refresh, Settings};
@@ -201,8 +201,8 @@ impl Tokens {
         }
     }
 
-    fn check_sum(&self, token: &str, checksum: &str) -> Result<(), ApiError> {
-        if checksum == checksum_of(&self.api_key, token, self.api_secret.expose()) {
+    fn check_sum(&self, token: &str, claimed: &str) -> Result<(), ApiError> {
+        if claimed == checksum(&self.api_key, &Secret::new(token), &self.api_secret) {
             Ok(())
         } else {
             Err(ApiError::token("Invalid `checksum`."))
@@ -226,12 +226,6 @@ impl Tokens {
     }
 }
 
-/// `lowercase_hex(SHA256(api_key + token + api_secret))`, the proof that a caller knows the app's secret.
-pub(super) fn checksum_of(api_key: &str, token: &str, api_secret: &str) -> String {
-    let digest = Sha256::new().chain_update(api_key).chain_update(token).chain_update(api_secret).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn required<'a>(form: &'a Form, name: &str) -> Result<&'a str, ApiError> {
     form.get(name).filter(|value| !value.is_empty()).ok_or_else(|| ApiError::input(format!("Missing `{name}`.")))
 }
@@ -249,7 +243,7 @@ mod tests {
             .with("api_key", "nirantar")
             .with_secret("request_token", token)
             .with_secret("refresh_token", token)
-            .with("checksum", checksum_of("nirantar", token.expose(), secret))
+            .with("checksum", checksum("nirantar", token, &Secret::new(secret)))
     }
 
     fn header(token: &AccessToken) -> Secret {
