@@ -1,0 +1,689 @@
+//! The paper exchange: takes orders, matches them with the replayed market and with each other, keeps the account.
+//!
+//! A value without I/O: time is an argument and never goes back (an earlier `now` counts as the latest one seen), the
+//! same inputs give the same outputs. What it promises:
+//!
+//! * an order is filled by a fresh tick only: one stamped no earlier than the order came and no more than
+//!   [`Config::freshness`] ago, during continuous trading. One exception is stated next;
+//! * a MARKET or an IOC order first meets the tick that is there when it comes, if that is still fresh, as far as
+//!   other orders of ours have left its volume; then a MARKET order rests at its protected limit and waits for the next
+//!   tick, and the rest of an IOC order is cancelled at once;
+//! * our own crossing orders trade with each other, at once if the last tick is fresh, else with the next one;
+//! * the volume of a tick is given away once, by price and then by time; a fill never goes through its limit;
+//! * an order has one final state, and its rows move only as [`OrderStatus::can_become`] allows;
+//! * the work of a tick does not grow with resting orders of other instruments.
+//!
+//! Known simplifications: orders are taken in continuous trading only; the day's book and account are not rolled over
+//! to the next day; MODIFIED and the pending states read as accepted.
+
+mod checks;
+mod order;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{Datelike, NaiveDate};
+use nirantar_brokers::time::{Rng, Timestamp};
+use nirantar_brokers::{
+    BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind, Margins,
+    Money, OrderChange, OrderRequest, OrderRow, OrderStatus, Position, Price, Product, Quantity, Trade, Validity,
+};
+
+use crate::account::{Account, InstrumentNo, Shortage};
+use crate::matching::{Book, Fill, OrderNo, Working};
+use crate::{Calendar, Phase};
+use checks::{MAX_PRICE, Plan};
+use order::{Order, words};
+pub use types::{Config, MarginRates, MarketState, Rejection, RejectionKind, Update};
+
+/// A paper exchange with one account.
+#[derive(Clone, Debug)]
+pub struct MockExchange {
+    config: Config,
+    calendar: Calendar,
+    listings: Vec<Listing>,
+    by_key: BTreeMap<InstrumentKey, InstrumentNo>,
+    by_token: BTreeMap<BrokerToken, InstrumentNo>,
+    account: Account,
+    orders: Vec<Order>,
+    by_id: BTreeMap<BrokerOrderId, OrderNo>,
+    trades: Vec<Trade>,
+    deadlines: BTreeSet<(Timestamp, OrderNo)>,
+    updates: Vec<Update>,
+    clock: Timestamp,
+    rng: Rng,
+    last_id: u64,
+    last_priority: u64,
+}
+
+/// One instrument's market.
+#[derive(Clone, Debug)]
+struct Listing {
+    instrument: Instrument,
+    market: Option<MarketState>,
+    previous_close: Option<Price>,
+    book: Book,
+}
+
+impl MockExchange {
+    /// An exchange that lists these instruments. Of several with the same key, the first counts.
+    #[must_use]
+    pub fn new(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Self {
+        let mut listings: Vec<Listing> = Vec::with_capacity(instruments.len());
+        let (mut by_key, mut by_token) = (BTreeMap::new(), BTreeMap::new());
+        for instrument in instruments {
+            if !by_key.contains_key(&instrument.key) {
+                by_key.insert(instrument.key.clone(), listings.len());
+                by_token.entry(instrument.token).or_insert(listings.len());
+                listings.push(Listing { instrument, market: None, previous_close: None, book: Book::default() });
+            }
+        }
+        let holdings = config
+            .holdings
+            .iter()
+            .filter_map(|holding| Some((*by_key.get(&holding.instrument)?, holding.quantity)))
+            .collect();
+        Self {
+            account: Account::new(config.cash, config.margin, holdings),
+            rng: Rng::from_seed(config.seed),
+            config,
+            calendar,
+            listings,
+            by_key,
+            by_token,
+            orders: Vec::new(),
+            by_id: BTreeMap::new(),
+            trades: Vec::new(),
+            deadlines: BTreeSet::new(),
+            updates: Vec::new(),
+            clock: Timestamp::from_nanos(i64::MIN),
+            last_id: 0,
+            last_priority: 0,
+        }
+    }
+
+    /// Places an order. A number means that the broker took it; whether it then rests, fills or is rejected by risk
+    /// management is told by its rows.
+    ///
+    /// # Errors
+    /// [`Rejection`] for what a broker sees at once; no order exists then.
+    pub fn place(
+        &mut self,
+        request: &OrderRequest,
+        client_id: Option<&ClientOrderId>,
+        now: Timestamp,
+    ) -> Result<BrokerOrderId, Rejection> {
+        self.wake(now);
+        let instrument_no = *self.by_key.get(&request.instrument).ok_or_else(Rejection::no_such_instrument)?;
+        let listing = self.listings.get(instrument_no).ok_or_else(Rejection::no_such_instrument)?;
+        checks::check_request(&listing.instrument, request)?;
+        let last = listing.market.map(|market| market.last_price);
+        let plan = checks::plan(&listing.instrument, request.side, request.order_type, last)?;
+        let deadline = self.deadline(listing.instrument.key.exchange, request.validity)?;
+
+        let order_id = self.next_order_id();
+        let row = OrderRow {
+            order_id: order_id.clone(),
+            parent_id: None,
+            exchange_order_id: None,
+            client_id: client_id.cloned(),
+            status: OrderStatus::Accepted,
+            broker_status: String::new(),
+            message: None,
+            instrument: request.instrument.clone(),
+            side: request.side,
+            order_type: plan.shown(),
+            product: request.product,
+            validity: request.validity,
+            quantity: request.quantity,
+            filled: Quantity::ZERO,
+            average_price: Price::ZERO,
+            placed_at: self.clock,
+            exchange_at: None,
+        };
+        let no = self.orders.len();
+        self.orders.push(Order {
+            instrument: instrument_no,
+            row,
+            rows: Vec::new(),
+            plan,
+            priority: 0,
+            entered: self.clock,
+            value: Money::ZERO,
+            deadline: None,
+            trades: Vec::new(),
+        });
+        self.by_id.insert(order_id.clone(), no);
+        self.step(no, OrderStatus::Accepted, words::RECEIVED, None);
+        self.step(no, OrderStatus::Accepted, words::VALIDATING, None);
+        self.admit(no, deadline);
+        Ok(order_id)
+    }
+
+    /// Changes a working order. A new price, or more units, costs it its place in the queue; fewer units do not.
+    ///
+    /// # Errors
+    /// [`Rejection`] when there is no such order, it works no more, or the change breaks a rule: it is as it was.
+    pub fn modify(
+        &mut self,
+        id: &BrokerOrderId,
+        change: &OrderChange,
+        now: Timestamp,
+    ) -> Result<BrokerOrderId, Rejection> {
+        self.wake(now);
+        let (no, order, listing) = self.working(id)?;
+        let quantity = change.quantity.unwrap_or(order.row.quantity);
+        checks::check_quantity(&listing.instrument, quantity)?;
+        if quantity <= order.row.filled {
+            return Err(Rejection::input("Quantity should be above what is already filled."));
+        }
+        let validity = change.validity.unwrap_or(order.row.validity);
+        checks::check_validity(validity)?;
+        let mut plan = order.plan;
+        if let Some(order_type) = change.order_type {
+            let last = listing.market.map(|market| market.last_price);
+            plan = checks::plan(&listing.instrument, order.row.side, order_type, last)?;
+            let fired = |plan: Plan| plan.stop.filter(|stop| stop.fired).map(|stop| stop.trigger);
+            // A stop that has fired stays in the market, unless it is given another trigger.
+            if let (Some(stop), Some(last)) = (plan.stop, last)
+                && fired(order.plan) == Some(stop.trigger)
+            {
+                plan.fire(&listing.instrument, order.row.side, last);
+            }
+        }
+        let deadline = match change.validity {
+            Some(validity) => self.deadline(listing.instrument.key.exchange, validity)?,
+            // Closed is closed, whatever changes.
+            None => self.deadline(listing.instrument.key.exchange, Validity::Day).map(|_| order.deadline)?,
+        };
+
+        let (old, open) = (order.resting_claim(), quantity.less(order.row.filled));
+        let new = order.claim(open, plan.limit);
+        let keeps_place = plan == order.plan && open <= order.open();
+        self.account.release(old);
+        let checked = self.account.check(new);
+        self.account.block(if checked.is_ok() { new } else { old });
+        checked.map_err(|shortage| Rejection::new(kind_of(shortage), words_of(shortage)))?;
+
+        self.step(no, OrderStatus::Accepted, words::MODIFY_VALIDATING, None);
+        self.step(no, OrderStatus::Accepted, words::MODIFYING, None);
+        if !keeps_place {
+            self.leave_book(no);
+        }
+        if let Some(order) = self.orders.get_mut(no) {
+            (order.plan, order.row.quantity, order.row.validity) = (plan, quantity, validity);
+            order.row.order_type = plan.shown();
+        }
+        self.set_deadline(no, deadline);
+        self.step(no, OrderStatus::Accepted, words::MODIFIED, None);
+        if keeps_place {
+            self.stay(no, open);
+        } else {
+            self.enter(no);
+        }
+        Ok(id.clone())
+    }
+
+    /// Cancels what is left of a working order.
+    ///
+    /// # Errors
+    /// [`Rejection`] when there is no such order or it works no more.
+    pub fn cancel(&mut self, id: &BrokerOrderId, now: Timestamp) -> Result<BrokerOrderId, Rejection> {
+        self.wake(now);
+        let (no, ..) = self.working(id)?;
+        self.step(no, OrderStatus::Accepted, words::CANCELLING, None);
+        // No message: Kite leaves it empty when the user cancels.
+        self.cancel_rest(no, None);
+        Ok(id.clone())
+    }
+
+    /// A tick of the market, stamped `at`. `day_volume` is the volume of the day so far, zero where the feed tells
+    /// none. Ignored: an unknown instrument, a price that is none, a tick older than the instrument's last.
+    pub fn price(&mut self, key: &InstrumentKey, ltp: Price, day_volume: Quantity, at: Timestamp) {
+        let Some(&instrument_no) = self.by_key.get(key) else { return };
+        if ltp <= Price::ZERO || ltp > MAX_PRICE {
+            return;
+        }
+        self.wake(at);
+        let default_liquidity = self.config.default_liquidity;
+        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
+        match &mut listing.market {
+            Some(market) if market.at > at => return,
+            Some(market) if market.at.ist_date() == at.ist_date() => {
+                market.tick(ltp, day_volume, default_liquidity, at);
+            }
+            market => {
+                let close = listing.previous_close.take().or(market.map(|market| market.last_price)).unwrap_or(ltp);
+                *market = Some(MarketState::first(ltp, close, day_volume, default_liquidity, at));
+            }
+        }
+        if listing.instrument.kind != InstrumentKind::Index && self.is_fresh(instrument_no) {
+            self.match_tick(instrument_no, ltp, at);
+        }
+    }
+
+    /// Lets time pass: orders whose day or time to live has ended are cancelled. Every other call does this first.
+    pub fn wake(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
+        while let Some((_, no)) = self.deadlines.first().copied().filter(|(at, _)| *at <= self.clock) {
+            let is_day = self.orders.get(no).is_some_and(|order| order.row.validity == Validity::Day);
+            let message =
+                if is_day { "Order cancelled at day end." } else { "Order cancelled: its time to live has ended." };
+            self.cancel_rest(no, Some(message.to_owned()));
+        }
+    }
+
+    /// When [`wake`](Self::wake) has something to do: `now` or later.
+    #[must_use]
+    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| (*at).max(now))
+    }
+
+    /// What happened since the last call, in order. Kept until it is drained.
+    pub fn drain(&mut self) -> Vec<Update> {
+        std::mem::take(&mut self.updates)
+    }
+
+    /// The day's orders in the order they were placed, each in its latest state.
+    pub fn book(&self) -> impl Iterator<Item = &OrderRow> {
+        self.orders.iter().map(|order| &order.row)
+    }
+
+    /// The latest state of one order.
+    #[must_use]
+    pub fn order(&self, id: &BrokerOrderId) -> Option<&OrderRow> {
+        self.find(id).map(|order| &order.row)
+    }
+
+    /// One order's states, oldest first.
+    #[must_use]
+    pub fn history(&self, id: &BrokerOrderId) -> Option<&[OrderRow]> {
+        self.find(id).map(|order| order.rows.as_slice())
+    }
+
+    /// The protection in hundredths of a percent of an order that came as MARKET or SL-M; its row shows a limit.
+    #[must_use]
+    pub fn was_market(&self, id: &BrokerOrderId) -> Option<u16> {
+        self.find(id).and_then(|order| order.plan.was_market)
+    }
+
+    /// The day's trades, oldest first.
+    #[must_use]
+    pub fn trades(&self) -> &[Trade] {
+        &self.trades
+    }
+
+    /// The trades of one order; `None` if there is no such order.
+    #[must_use]
+    pub fn trades_of(&self, id: &BrokerOrderId) -> Option<Vec<Trade>> {
+        let order = self.find(id)?;
+        Some(order.trades.iter().filter_map(|index| self.trades.get(*index)).cloned().collect())
+    }
+
+    /// Every position of the day; flat ones stay.
+    #[must_use]
+    pub fn positions(&self) -> Vec<Position> {
+        let name = |no: InstrumentNo| {
+            let listing = self.listings.get(no)?;
+            let last = listing.market.map_or(Price::ZERO, |market| market.last_price);
+            Some((listing.instrument.key.clone(), last))
+        };
+        self.account.positions(name).collect()
+    }
+
+    /// What was gained or lost by closing, in one position; charges are not taken.
+    #[must_use]
+    pub fn realised(&self, key: &InstrumentKey, product: Product) -> Money {
+        self.by_key.get(key).map_or(Money::ZERO, |no| self.account.realised(*no, product))
+    }
+
+    /// The shares in the demat account, less what was sold today.
+    #[must_use]
+    pub fn holdings(&self) -> Vec<Holding> {
+        let held = |holding: &Holding| {
+            let no = *self.by_key.get(&holding.instrument)?;
+            let last = self.listings.get(no)?.market.map_or(holding.last_price, |market| market.last_price);
+            Some(Holding { quantity: self.account.held(no), last_price: last, ..holding.clone() })
+        };
+        self.config.holdings.iter().filter_map(held).collect()
+    }
+
+    /// Funds. `cash` is the opening cash plus realised profit; `used` is approximate (see [`MarginRates`]).
+    #[must_use]
+    pub fn margins(&self) -> Margins {
+        self.account.margins()
+    }
+
+    /// The market in one instrument; `None` before its first tick.
+    #[must_use]
+    pub fn market(&self, key: &InstrumentKey) -> Option<MarketState> {
+        self.listings.get(*self.by_key.get(key)?)?.market
+    }
+
+    /// Tells the previous day's close, for the instrument's day range. Counts for days whose first tick is still to
+    /// come.
+    pub fn set_previous_close(&mut self, key: &InstrumentKey, close: Price) {
+        if let Some(listing) = self.by_key.get(key).and_then(|no| self.listings.get_mut(*no)) {
+            listing.previous_close = Some(close);
+        }
+    }
+
+    /// A listed instrument.
+    #[must_use]
+    pub fn instrument(&self, key: &InstrumentKey) -> Option<&Instrument> {
+        self.by_key.get(key).and_then(|no| self.listings.get(*no)).map(|listing| &listing.instrument)
+    }
+
+    /// A listed instrument by the broker's number.
+    #[must_use]
+    pub fn instrument_by_token(&self, token: BrokerToken) -> Option<&Instrument> {
+        self.by_token.get(&token).and_then(|no| self.listings.get(*no)).map(|listing| &listing.instrument)
+    }
+
+    /// Every listed instrument, in the order given.
+    pub fn instruments(&self) -> impl Iterator<Item = &Instrument> {
+        self.listings.iter().map(|listing| &listing.instrument)
+    }
+
+    /// The calendar.
+    #[must_use]
+    pub fn calendar(&self) -> &Calendar {
+        &self.calendar
+    }
+
+    /// Replaces the calendar, say for a holiday announced late. Orders that rest keep the end of their day.
+    pub fn set_calendar(&mut self, calendar: Calendar) {
+        self.calendar = calendar;
+    }
+
+    /// How the exchange was set up.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// From the broker's desk to the book.
+impl MockExchange {
+    /// Risk management, then the exchange.
+    fn admit(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
+        let Some(order) = self.orders.get(no) else { return };
+        let claim = order.resting_claim();
+        if let Err(shortage) = self.account.check(claim) {
+            self.step(no, OrderStatus::Rejected, words::REJECTED, Some(words_of(shortage)));
+            return;
+        }
+        self.account.block(claim);
+        if let Some(order) = self.orders.get_mut(no) {
+            order.row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_string());
+            order.row.exchange_at = Some(self.clock);
+        }
+        self.step(no, OrderStatus::Accepted, words::OPENING, None);
+        self.set_deadline(no, deadline);
+        self.enter(no);
+    }
+
+    /// Into the book, behind all orders at its price, and against what is there.
+    fn enter(&mut self, no: OrderNo) {
+        self.last_priority += 1;
+        let Some(order) = self.orders.get_mut(no) else { return };
+        order.priority = self.last_priority;
+        order.entered = self.clock;
+        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
+        match order.plan.stop.filter(|stop| !stop.fired) {
+            Some(stop) => {
+                listing.book.insert_stop(no, order.row.side, stop.trigger, order.priority, order.entered);
+                self.step(no, OrderStatus::TriggerPending, words::TRIGGER, None);
+            }
+            None => {
+                listing.book.insert(working_of(no, order));
+                self.step(no, OrderStatus::Open, words::OPEN, None);
+                self.meet(no);
+            }
+        }
+    }
+
+    /// Where it was, with another size or validity.
+    fn stay(&mut self, no: OrderNo, open: Quantity) {
+        let Some(order) = self.orders.get(no) else { return };
+        if order.plan.waits() {
+            self.step(no, OrderStatus::TriggerPending, words::TRIGGER, None);
+            return;
+        }
+        if let Some(listing) = self.listings.get_mut(order.instrument) {
+            listing.book.resize(order.row.side, order.plan.limit, order.priority, open);
+        }
+        self.step(no, OrderStatus::Open, words::OPEN, None);
+        self.meet(no);
+    }
+
+    /// What an order meets when it comes: crossing orders of ours, and the tick that is there.
+    fn meet(&mut self, no: OrderNo) {
+        let Some(order) = self.orders.get(no) else { return };
+        let (instrument_no, side, limit, priority) =
+            (order.instrument, order.row.side, order.plan.limit, order.priority);
+        let is_ioc = order.row.validity == Validity::Ioc;
+        let takes = is_ioc || order.plan.is_market();
+        if self.is_fresh(instrument_no) {
+            let Some(listing) = self.listings.get_mut(instrument_no) else { return };
+            let mut fills = listing.book.uncross();
+            if let Some(market) = listing.market.as_mut().filter(|_| takes) {
+                fills.extend(listing.book.take_for(side, limit, priority, market.last_price, &mut market.left));
+            }
+            self.apply(fills);
+        }
+        if is_ioc {
+            self.cancel_ioc(no);
+        }
+    }
+
+    /// A fresh tick: stops fire, our own orders cross, the rest is matched with the tick's volume.
+    fn match_tick(&mut self, instrument_no: InstrumentNo, ltp: Price, at: Timestamp) {
+        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
+        let fired = listing.book.triggered(ltp, at);
+        for no in &fired {
+            self.fire(*no, ltp);
+        }
+        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
+        let mut fills = listing.book.uncross();
+        if let Some(market) = &mut listing.market {
+            fills.extend(listing.book.take(ltp, at, &mut market.left));
+        }
+        self.apply(fills);
+        for no in fired {
+            if self.orders.get(no).is_some_and(|order| order.row.validity == Validity::Ioc) {
+                self.cancel_ioc(no);
+            }
+        }
+    }
+
+    /// A stop reached its trigger: it becomes a limit order, behind those at its price.
+    fn fire(&mut self, no: OrderNo, ltp: Price) {
+        self.last_priority += 1;
+        let Some(order) = self.orders.get_mut(no) else { return };
+        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
+        self.account.release(order.resting_claim());
+        order.plan.fire(&listing.instrument, order.row.side, ltp);
+        order.row.order_type = order.plan.shown();
+        self.account.block(order.resting_claim());
+        // It has been here since before this tick, so this tick may fill it.
+        order.priority = self.last_priority;
+        listing.book.insert(working_of(no, order));
+        self.step(no, OrderStatus::Open, words::OPEN, None);
+    }
+
+    fn apply(&mut self, fills: Vec<Fill>) {
+        for fill in fills {
+            let Some(order) = self.orders.get_mut(fill.order) else { continue };
+            self.account.release(order.claim(fill.quantity, order.plan.limit));
+            self.account.fill(order.claim(fill.quantity, fill.price));
+            order.row.filled = order.row.filled + fill.quantity;
+            order.value = order.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
+            order.row.average_price = order.value.per_unit(order.row.filled);
+            order.trades.push(self.trades.len());
+            let trade = Trade {
+                trade_id: (10_000_001 + self.trades.len() as u64).to_string(),
+                order_id: order.row.order_id.clone(),
+                instrument: order.row.instrument.clone(),
+                side: order.row.side,
+                product: order.row.product,
+                quantity: fill.quantity,
+                price: fill.price,
+                at: self.clock,
+            };
+            if order.open().is_zero() {
+                self.set_deadline(fill.order, None);
+                self.step(fill.order, OrderStatus::Filled, words::COMPLETE, None);
+            } else {
+                self.step(fill.order, OrderStatus::Open, words::OPEN, None);
+            }
+            self.trades.push(trade.clone());
+            self.updates.push(Update::Trade(trade));
+        }
+    }
+
+    fn cancel_ioc(&mut self, no: OrderNo) {
+        self.cancel_rest(no, Some("Order cancelled: the unfilled part of an IOC order.".to_owned()));
+    }
+
+    /// Takes what is left of an order out of the market; nothing if it is final already.
+    fn cancel_rest(&mut self, no: OrderNo, message: Option<String>) {
+        self.set_deadline(no, None);
+        if self.orders.get(no).is_none_or(Order::is_final) {
+            return;
+        }
+        self.leave_book(no);
+        if let Some(order) = self.orders.get(no) {
+            self.account.release(order.resting_claim());
+        }
+        self.step(no, OrderStatus::Cancelled, words::CANCELLED, message);
+    }
+
+    fn leave_book(&mut self, no: OrderNo) {
+        let Some(order) = self.orders.get(no) else { return };
+        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
+        match order.plan.stop.filter(|stop| !stop.fired) {
+            Some(stop) => listing.book.remove_stop(order.row.side, stop.trigger, order.priority),
+            None => listing.book.remove(order.row.side, order.plan.limit, order.priority),
+        }
+    }
+
+    /// Gives an order its next row.
+    fn step(&mut self, no: OrderNo, status: OrderStatus, word: &str, message: Option<String>) {
+        let Some(order) = self.orders.get_mut(no) else { return };
+        debug_assert!(order.row.status.become_(status).is_ok(), "{} -> {status}", order.row.status);
+        order.row.status = status;
+        word.clone_into(&mut order.row.broker_status);
+        order.row.message = message;
+        if order.row.exchange_order_id.is_some() {
+            order.row.exchange_at = Some(self.clock);
+        }
+        order.rows.push(order.row.clone());
+        self.updates.push(Update::Order(order.row.clone()));
+    }
+}
+
+/// Lookups and small rules.
+impl MockExchange {
+    fn find(&self, id: &BrokerOrderId) -> Option<&Order> {
+        self.by_id.get(id).and_then(|no| self.orders.get(*no))
+    }
+
+    fn working(&self, id: &BrokerOrderId) -> Result<(OrderNo, &Order, &Listing), Rejection> {
+        let no = *self.by_id.get(id).ok_or_else(Rejection::no_such_order)?;
+        let order = self.orders.get(no).ok_or_else(Rejection::no_such_order)?;
+        let listing = self.listings.get(order.instrument).ok_or_else(Rejection::no_such_order)?;
+        if !order.is_working() {
+            return Err(Rejection::order(format!(
+                "Order cannot be changed or cancelled: it is {}.",
+                order.row.broker_status
+            )));
+        }
+        Ok((no, order, listing))
+    }
+
+    /// When an order that comes now expires.
+    ///
+    /// # Errors
+    /// The market is closed.
+    fn deadline(&self, exchange: Exchange, validity: Validity) -> Result<Option<Timestamp>, Rejection> {
+        if self.calendar.phase(exchange, self.clock) != Phase::Continuous {
+            return Err(Rejection::order("Markets are closed right now. Try placing an order in market hours."));
+        }
+        let day_end = self.calendar.day_orders_end(exchange, self.clock.ist_date());
+        Ok(match validity {
+            // A stop may wait for its trigger until the day ends, whatever happens to it then.
+            Validity::Day | Validity::Ioc => day_end,
+            Validity::Ttl { minutes } => {
+                let end = self.clock + Duration::from_secs(60 * u64::from(minutes));
+                Some(day_end.map_or(end, |day_end| day_end.min(end)))
+            }
+        })
+    }
+
+    fn set_deadline(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
+        let Some(order) = self.orders.get_mut(no) else { return };
+        if let Some(old) = std::mem::replace(&mut order.deadline, deadline) {
+            self.deadlines.remove(&(old, no));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, no));
+        }
+    }
+
+    /// Whether the instrument's last tick may fill orders now.
+    fn is_fresh(&self, instrument_no: InstrumentNo) -> bool {
+        let Some(listing) = self.listings.get(instrument_no) else { return false };
+        let exchange = listing.instrument.key.exchange;
+        listing.market.is_some_and(|market| self.clock.since(market.at) <= self.config.freshness)
+            && self.calendar.phase(exchange, self.clock) == Phase::Continuous
+    }
+
+    /// 19 digits: the date as yymmdd, then thirteen that depend on the seed. Each is higher than the one before.
+    fn next_order_id(&mut self) -> BrokerOrderId {
+        let first = first_id_of(self.clock.ist_date());
+        if self.last_id < first {
+            self.last_id = first + self.rng.below(1_000_000_000_000);
+        }
+        self.last_id += 1 + self.rng.below(1_000);
+        BrokerOrderId(self.last_id.to_string())
+    }
+}
+
+fn first_id_of(date: NaiveDate) -> u64 {
+    // Two digits of the year that keep the number at 19 digits and inside 63 bits.
+    let year = u64::try_from(date.year() - 2000).unwrap_or(0).clamp(10, 91);
+    (year * 10_000 + u64::from(date.month()) * 100 + u64::from(date.day())) * 10_000_000_000_000
+}
+
+fn working_of(no: OrderNo, order: &Order) -> Working {
+    Working {
+        order: no,
+        side: order.row.side,
+        limit: order.plan.limit,
+        open: order.open(),
+        priority: order.priority,
+        entered: order.entered,
+    }
+}
+
+fn kind_of(shortage: Shortage) -> RejectionKind {
+    match shortage {
+        Shortage::Funds { .. } => RejectionKind::Margin,
+        Shortage::Shares { .. } => RejectionKind::Holding,
+    }
+}
+
+fn words_of(shortage: Shortage) -> String {
+    match shortage {
+        Shortage::Funds { required, available } => {
+            format!("Insufficient funds. Required margin is {required} but available margin is {available}.")
+        }
+        Shortage::Shares { required, available } => {
+            format!(
+                "Insufficient stock holdings. Required quantity is {required} but available quantity is {available}."
+            )
+        }
+    }
+}
