@@ -5,7 +5,6 @@
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Form, Method};
-use serde_json::Value;
 
 use super::core::KiteExchange;
 use super::fault::{Fault, Scope};

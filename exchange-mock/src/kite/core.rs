@@ -22,7 +22,7 @@ use super::orders::Note;
 use super::tokens::Tokens;
 use super::{Fault, FaultRule, OldSocket, Reply, ServerLog, Settings};
 use crate::prices::{PriceEvent, PriceSource};
-use crate::{Calendar, Config, MockExchange, Update, universe};
+use crate::{Calendar, Config, MarketState, MockExchange, Update, universe};
 
 /// Most sockets open at once, far beyond the broker's three a key, which is not enforced: what it does with a fourth is
 /// not known.
@@ -319,7 +319,9 @@ impl KiteExchange {
         else {
             return;
         };
-        if let Some(market) = self.exchange.market(&event.instrument) {
+        // A price the exchange does not take, like one of zero, is no tick.
+        let taken = |market: &MarketState| market.last_price == event.ltp && market.at == self.now;
+        if let Some(market) = self.exchange.market(&event.instrument).filter(taken) {
             let traded = market.volume.get().saturating_sub(before);
             self.candles.tick(token, self.now, event.ltp, traded);
             let tick = full_tick(token, kind, &market);

@@ -193,14 +193,6 @@ pub enum BadFault {
 pub(super) struct Faults(Vec<FaultRule>);
 
 impl Faults {
-    pub(super) fn new(rules: &[FaultRule]) -> Self {
-        let mut faults = Self::default();
-        for rule in rules {
-            faults.set(*rule);
-        }
-        faults
-    }
-
     /// Puts a fault in force, in place of one of the same name.
     pub(super) fn set(&mut self, rule: FaultRule) {
         self.clear(rule.fault.name());
@@ -254,6 +246,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn faults(rules: &[&str]) -> Faults {
+        let mut faults = Faults::default();
+        for rule in rules {
+            faults.set(rule.parse().unwrap());
+        }
+        faults
+    }
+
     #[test]
     fn every_fault_reads_as_it_prints() {
         for text in [
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_counted_fault_happens_that_often_and_is_gone() {
-        let mut faults = Faults::new(&["throttle@2".parse().unwrap()]);
+        let mut faults = faults(&["throttle@2"]);
         assert!(faults.hit(Fault::Throttle));
         assert!(!faults.hit(Fault::NoReply));
         assert!(faults.hit(Fault::Throttle));
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn setting_a_fault_again_replaces_it_and_all_clears_everything() {
-        let mut faults = Faults::new(&["503".parse().unwrap(), "503=orders".parse().unwrap(), Fault::NoReply.into()]);
+        let mut faults = faults(&["503", "503=orders", "no-reply"]);
         assert_eq!(faults.in_force().len(), 2);
         assert!(!faults.clear("500"));
         assert!(faults.clear("all"));

@@ -26,6 +26,8 @@ mod reply;
 mod server;
 mod settings;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod web;
 

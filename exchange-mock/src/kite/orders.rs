@@ -3,7 +3,9 @@
 use nirantar_brokers::kite::wire::form::{Modification, Placement};
 use nirantar_brokers::kite::wire::rest::{self, Child, ChildError, OrderExtras, Placed};
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{BrokerOrderId, Form, OrderRequest, OrderRow, OrderStatus, Quantity, Secret};
+use nirantar_brokers::{
+    BrokerOrderId, BrokerToken, Form, InstrumentKey, OrderRequest, OrderRow, OrderStatus, Quantity, Secret,
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -200,10 +202,9 @@ impl KiteExchange {
             OrderStatus::Cancelled => row.quantity.less(row.filled),
             _ => Quantity::ZERO,
         };
-        let instrument = self.exchange.instrument(&row.instrument);
         let extras = OrderExtras {
             account_id: self.settings.user_id.clone(),
-            instrument_token: instrument.map(|known| known.token).unwrap_or_default(),
+            instrument_token: self.token_of(&row.instrument),
             modified: note.is_some_and(|note| note.modified),
             cancelled,
             disclosed: note.map(|note| note.disclosed).unwrap_or_default(),
@@ -225,7 +226,7 @@ impl KiteExchange {
             .filter(|trade| wanted(&trade.order_id))
             .map(|trade| {
                 let order = self.latest(&trade.order_id);
-                let token = self.exchange.instrument(&trade.instrument).map(|known| known.token).unwrap_or_default();
+                let token = self.token_of(&trade.instrument);
                 let exchange_id = order.and_then(|row| row.exchange_order_id.clone());
                 rest::Trade::from_trade(trade, token, exchange_id, order.map_or(trade.at, |row| row.placed_at))
             })
@@ -234,7 +235,12 @@ impl KiteExchange {
     }
 
     fn latest(&self, id: &BrokerOrderId) -> Option<&OrderRow> {
-        self.exchange.history(id).and_then(<[OrderRow]>::last)
+        self.exchange.order(id)
+    }
+
+    /// The instrument's token; an order's instrument is always known.
+    fn token_of(&self, key: &InstrumentKey) -> BrokerToken {
+        self.exchange.instrument(key).map_or(BrokerToken(0), |known| known.token)
     }
 
     /// Orders placed after this moment cannot be seen yet: one request under [`Fault::BookDelay`].

@@ -27,7 +27,6 @@ impl KiteExchange {
         let rows: Vec<Instrument> = self
             .exchange
             .instruments()
-            .iter()
             .filter(|row| only.is_none_or(|only| row.key.exchange == only))
             .cloned()
             .collect();
