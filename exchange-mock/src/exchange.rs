@@ -17,7 +17,13 @@
 //! to the next day; MODIFIED and the pending states read as accepted.
 
 mod checks;
+mod flow;
 mod order;
+#[cfg(test)]
+mod properties;
+mod reads;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +32,12 @@ use std::time::Duration;
 use chrono::{Datelike, NaiveDate};
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{
-    BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind, Margins,
-    Money, OrderChange, OrderRequest, OrderRow, OrderStatus, Position, Price, Product, Quantity, Trade, Validity,
+    BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Instrument, InstrumentKey, InstrumentKind, Money, OrderChange,
+    OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
 };
 
 use crate::account::{Account, InstrumentNo, Shortage};
-use crate::matching::{Book, Fill, OrderNo, Working};
+use crate::matching::{Book, OrderNo};
 use crate::{Calendar, Phase};
 use checks::{MAX_PRICE, Plan};
 use order::{Order, words};
@@ -285,82 +291,6 @@ impl MockExchange {
         std::mem::take(&mut self.updates)
     }
 
-    /// The day's orders in the order they were placed, each in its latest state.
-    pub fn book(&self) -> impl Iterator<Item = &OrderRow> {
-        self.orders.iter().map(|order| &order.row)
-    }
-
-    /// The latest state of one order.
-    #[must_use]
-    pub fn order(&self, id: &BrokerOrderId) -> Option<&OrderRow> {
-        self.find(id).map(|order| &order.row)
-    }
-
-    /// One order's states, oldest first.
-    #[must_use]
-    pub fn history(&self, id: &BrokerOrderId) -> Option<&[OrderRow]> {
-        self.find(id).map(|order| order.rows.as_slice())
-    }
-
-    /// The protection in hundredths of a percent of an order that came as MARKET or SL-M; its row shows a limit.
-    #[must_use]
-    pub fn was_market(&self, id: &BrokerOrderId) -> Option<u16> {
-        self.find(id).and_then(|order| order.plan.was_market)
-    }
-
-    /// The day's trades, oldest first.
-    #[must_use]
-    pub fn trades(&self) -> &[Trade] {
-        &self.trades
-    }
-
-    /// The trades of one order; `None` if there is no such order.
-    #[must_use]
-    pub fn trades_of(&self, id: &BrokerOrderId) -> Option<Vec<Trade>> {
-        let order = self.find(id)?;
-        Some(order.trades.iter().filter_map(|index| self.trades.get(*index)).cloned().collect())
-    }
-
-    /// Every position of the day; flat ones stay.
-    #[must_use]
-    pub fn positions(&self) -> Vec<Position> {
-        let name = |no: InstrumentNo| {
-            let listing = self.listings.get(no)?;
-            let last = listing.market.map_or(Price::ZERO, |market| market.last_price);
-            Some((listing.instrument.key.clone(), last))
-        };
-        self.account.positions(name).collect()
-    }
-
-    /// What was gained or lost by closing, in one position; charges are not taken.
-    #[must_use]
-    pub fn realised(&self, key: &InstrumentKey, product: Product) -> Money {
-        self.by_key.get(key).map_or(Money::ZERO, |no| self.account.realised(*no, product))
-    }
-
-    /// The shares in the demat account, less what was sold today.
-    #[must_use]
-    pub fn holdings(&self) -> Vec<Holding> {
-        let held = |holding: &Holding| {
-            let no = *self.by_key.get(&holding.instrument)?;
-            let last = self.listings.get(no)?.market.map_or(holding.last_price, |market| market.last_price);
-            Some(Holding { quantity: self.account.held(no), last_price: last, ..holding.clone() })
-        };
-        self.config.holdings.iter().filter_map(held).collect()
-    }
-
-    /// Funds. `cash` is the opening cash plus realised profit; `used` is approximate (see [`MarginRates`]).
-    #[must_use]
-    pub fn margins(&self) -> Margins {
-        self.account.margins()
-    }
-
-    /// The market in one instrument; `None` before its first tick.
-    #[must_use]
-    pub fn market(&self, key: &InstrumentKey) -> Option<MarketState> {
-        self.listings.get(*self.by_key.get(key)?)?.market
-    }
-
     /// Tells the previous day's close, for the instrument's day range. Counts for days whose first tick is still to
     /// come.
     pub fn set_previous_close(&mut self, key: &InstrumentKey, close: Price) {
@@ -369,218 +299,9 @@ impl MockExchange {
         }
     }
 
-    /// A listed instrument.
-    #[must_use]
-    pub fn instrument(&self, key: &InstrumentKey) -> Option<&Instrument> {
-        self.by_key.get(key).and_then(|no| self.listings.get(*no)).map(|listing| &listing.instrument)
-    }
-
-    /// A listed instrument by the broker's number.
-    #[must_use]
-    pub fn instrument_by_token(&self, token: BrokerToken) -> Option<&Instrument> {
-        self.by_token.get(&token).and_then(|no| self.listings.get(*no)).map(|listing| &listing.instrument)
-    }
-
-    /// Every listed instrument, in the order given.
-    pub fn instruments(&self) -> impl Iterator<Item = &Instrument> {
-        self.listings.iter().map(|listing| &listing.instrument)
-    }
-
-    /// The calendar.
-    #[must_use]
-    pub fn calendar(&self) -> &Calendar {
-        &self.calendar
-    }
-
     /// Replaces the calendar, say for a holiday announced late. Orders that rest keep the end of their day.
     pub fn set_calendar(&mut self, calendar: Calendar) {
         self.calendar = calendar;
-    }
-
-    /// How the exchange was set up.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-}
-
-/// From the broker's desk to the book.
-impl MockExchange {
-    /// Risk management, then the exchange.
-    fn admit(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
-        let Some(order) = self.orders.get(no) else { return };
-        let claim = order.resting_claim();
-        if let Err(shortage) = self.account.check(claim) {
-            self.step(no, OrderStatus::Rejected, words::REJECTED, Some(words_of(shortage)));
-            return;
-        }
-        self.account.block(claim);
-        if let Some(order) = self.orders.get_mut(no) {
-            order.row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_string());
-            order.row.exchange_at = Some(self.clock);
-        }
-        self.step(no, OrderStatus::Accepted, words::OPENING, None);
-        self.set_deadline(no, deadline);
-        self.enter(no);
-    }
-
-    /// Into the book, behind all orders at its price, and against what is there.
-    fn enter(&mut self, no: OrderNo) {
-        self.last_priority += 1;
-        let Some(order) = self.orders.get_mut(no) else { return };
-        order.priority = self.last_priority;
-        order.entered = self.clock;
-        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
-        match order.plan.stop.filter(|stop| !stop.fired) {
-            Some(stop) => {
-                listing.book.insert_stop(no, order.row.side, stop.trigger, order.priority, order.entered);
-                self.step(no, OrderStatus::TriggerPending, words::TRIGGER, None);
-            }
-            None => {
-                listing.book.insert(working_of(no, order));
-                self.step(no, OrderStatus::Open, words::OPEN, None);
-                self.meet(no);
-            }
-        }
-    }
-
-    /// Where it was, with another size or validity.
-    fn stay(&mut self, no: OrderNo, open: Quantity) {
-        let Some(order) = self.orders.get(no) else { return };
-        if order.plan.waits() {
-            self.step(no, OrderStatus::TriggerPending, words::TRIGGER, None);
-            return;
-        }
-        if let Some(listing) = self.listings.get_mut(order.instrument) {
-            listing.book.resize(order.row.side, order.plan.limit, order.priority, open);
-        }
-        self.step(no, OrderStatus::Open, words::OPEN, None);
-        self.meet(no);
-    }
-
-    /// What an order meets when it comes: crossing orders of ours, and the tick that is there.
-    fn meet(&mut self, no: OrderNo) {
-        let Some(order) = self.orders.get(no) else { return };
-        let (instrument_no, side, limit, priority) =
-            (order.instrument, order.row.side, order.plan.limit, order.priority);
-        let is_ioc = order.row.validity == Validity::Ioc;
-        let takes = is_ioc || order.plan.is_market();
-        if self.is_fresh(instrument_no) {
-            let Some(listing) = self.listings.get_mut(instrument_no) else { return };
-            let mut fills = listing.book.uncross();
-            if let Some(market) = listing.market.as_mut().filter(|_| takes) {
-                fills.extend(listing.book.take_for(side, limit, priority, market.last_price, &mut market.left));
-            }
-            self.apply(fills);
-        }
-        if is_ioc {
-            self.cancel_ioc(no);
-        }
-    }
-
-    /// A fresh tick: stops fire, our own orders cross, the rest is matched with the tick's volume.
-    fn match_tick(&mut self, instrument_no: InstrumentNo, ltp: Price, at: Timestamp) {
-        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
-        let fired = listing.book.triggered(ltp, at);
-        for no in &fired {
-            self.fire(*no, ltp);
-        }
-        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
-        let mut fills = listing.book.uncross();
-        if let Some(market) = &mut listing.market {
-            fills.extend(listing.book.take(ltp, at, &mut market.left));
-        }
-        self.apply(fills);
-        for no in fired {
-            if self.orders.get(no).is_some_and(|order| order.row.validity == Validity::Ioc) {
-                self.cancel_ioc(no);
-            }
-        }
-    }
-
-    /// A stop reached its trigger: it becomes a limit order, behind those at its price.
-    fn fire(&mut self, no: OrderNo, ltp: Price) {
-        self.last_priority += 1;
-        let Some(order) = self.orders.get_mut(no) else { return };
-        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
-        self.account.release(order.resting_claim());
-        order.plan.fire(&listing.instrument, order.row.side, ltp);
-        order.row.order_type = order.plan.shown();
-        self.account.block(order.resting_claim());
-        // It has been here since before this tick, so this tick may fill it.
-        order.priority = self.last_priority;
-        listing.book.insert(working_of(no, order));
-        self.step(no, OrderStatus::Open, words::OPEN, None);
-    }
-
-    fn apply(&mut self, fills: Vec<Fill>) {
-        for fill in fills {
-            let Some(order) = self.orders.get_mut(fill.order) else { continue };
-            self.account.release(order.claim(fill.quantity, order.plan.limit));
-            self.account.fill(order.claim(fill.quantity, fill.price));
-            order.row.filled = order.row.filled + fill.quantity;
-            order.value = order.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
-            order.row.average_price = order.value.per_unit(order.row.filled);
-            order.trades.push(self.trades.len());
-            let trade = Trade {
-                trade_id: (10_000_001 + self.trades.len() as u64).to_string(),
-                order_id: order.row.order_id.clone(),
-                instrument: order.row.instrument.clone(),
-                side: order.row.side,
-                product: order.row.product,
-                quantity: fill.quantity,
-                price: fill.price,
-                at: self.clock,
-            };
-            if order.open().is_zero() {
-                self.set_deadline(fill.order, None);
-                self.step(fill.order, OrderStatus::Filled, words::COMPLETE, None);
-            } else {
-                self.step(fill.order, OrderStatus::Open, words::OPEN, None);
-            }
-            self.trades.push(trade.clone());
-            self.updates.push(Update::Trade(trade));
-        }
-    }
-
-    fn cancel_ioc(&mut self, no: OrderNo) {
-        self.cancel_rest(no, Some("Order cancelled: the unfilled part of an IOC order.".to_owned()));
-    }
-
-    /// Takes what is left of an order out of the market; nothing if it is final already.
-    fn cancel_rest(&mut self, no: OrderNo, message: Option<String>) {
-        self.set_deadline(no, None);
-        if self.orders.get(no).is_none_or(Order::is_final) {
-            return;
-        }
-        self.leave_book(no);
-        if let Some(order) = self.orders.get(no) {
-            self.account.release(order.resting_claim());
-        }
-        self.step(no, OrderStatus::Cancelled, words::CANCELLED, message);
-    }
-
-    fn leave_book(&mut self, no: OrderNo) {
-        let Some(order) = self.orders.get(no) else { return };
-        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
-        match order.plan.stop.filter(|stop| !stop.fired) {
-            Some(stop) => listing.book.remove_stop(order.row.side, stop.trigger, order.priority),
-            None => listing.book.remove(order.row.side, order.plan.limit, order.priority),
-        }
-    }
-
-    /// Gives an order its next row.
-    fn step(&mut self, no: OrderNo, status: OrderStatus, word: &str, message: Option<String>) {
-        let Some(order) = self.orders.get_mut(no) else { return };
-        debug_assert!(order.row.status.become_(status).is_ok(), "{} -> {status}", order.row.status);
-        order.row.status = status;
-        word.clone_into(&mut order.row.broker_status);
-        order.row.message = message;
-        if order.row.exchange_order_id.is_some() {
-            order.row.exchange_at = Some(self.clock);
-        }
-        order.rows.push(order.row.clone());
-        self.updates.push(Update::Order(order.row.clone()));
     }
 }
 
@@ -655,17 +376,6 @@ fn first_id_of(date: NaiveDate) -> u64 {
     // Two digits of the year that keep the number at 19 digits and inside 63 bits.
     let year = u64::try_from(date.year() - 2000).unwrap_or(0).clamp(10, 91);
     (year * 10_000 + u64::from(date.month()) * 100 + u64::from(date.day())) * 10_000_000_000_000
-}
-
-fn working_of(no: OrderNo, order: &Order) -> Working {
-    Working {
-        order: no,
-        side: order.row.side,
-        limit: order.plan.limit,
-        open: order.open(),
-        priority: order.priority,
-        entered: order.entered,
-    }
 }
 
 fn kind_of(shortage: Shortage) -> RejectionKind {

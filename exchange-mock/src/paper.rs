@@ -113,3 +113,68 @@ impl Orders for PaperBroker {
         Call::Ready(Ok(exchange.margins()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Calendar, Config, universe};
+    use nirantar_brokers::time::Monotonic;
+    use nirantar_brokers::{Exchange, OrderStatus, OrderType, Outcome, Side};
+
+    fn ready<T>(call: Call<T>) -> Outcome<T> {
+        match call {
+            Call::Ready(outcome) => outcome,
+            Call::Http { .. } => panic!("paper needs no network"),
+        }
+    }
+
+    fn now(second: i64) -> Now {
+        let ten = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
+        Now { mono: Monotonic::default(), wall: Timestamp::from_unix_seconds(ten.as_unix_seconds() + second) }
+    }
+
+    fn broker() -> (PaperBroker, InstrumentKey) {
+        let instruments = universe::instruments("2026-11-20".parse().unwrap());
+        let broker = PaperBroker::new(MockExchange::new(Config::default(), instruments, Calendar::nse()));
+        (broker, InstrumentKey::new(Exchange::Nse, "RELIANCE"))
+    }
+
+    #[test]
+    fn an_order_is_traded_through_the_broker_trait_without_credentials() {
+        let (broker, key) = broker();
+        let ours: ClientOrderId = "N7".parse().unwrap();
+        let price = Price::from_paise(100_000);
+        let order = OrderRequest::new(key.clone(), Side::Buy, 10, OrderType::Limit(price));
+        let id = ready(broker.place(&order, &ours, now(0))).unwrap();
+        broker.clone().price(&key, price, Quantity::new(5_000), now(1).wall);
+        let book = ready(broker.book(now(1))).unwrap();
+        assert_eq!((book[0].client_id.as_ref(), book[0].status), (Some(&ours), OrderStatus::Filled));
+        assert_eq!(ready(broker.history(&id, now(1))).unwrap().len(), 5);
+        assert_eq!(ready(broker.trades(now(1))).unwrap().len(), 1);
+        assert_eq!(ready(broker.positions(now(1))).unwrap()[0].quantity, 10);
+        assert!(ready(broker.holdings(now(1))).unwrap().is_empty());
+        assert_eq!(ready(broker.margins(now(1))).unwrap().used, price.times(Quantity::new(2)).unwrap());
+        assert_eq!(broker.drain().len(), 6);
+    }
+
+    #[test]
+    fn a_refusal_is_final_and_names_its_endpoint() {
+        let (broker, key) = broker();
+        let nothing = OrderRequest::new(key, Side::Buy, 0, OrderType::Limit(Price::from_paise(100_000)));
+        let failure = ready(broker.place(&nothing, &"N8".parse().unwrap(), now(0))).unwrap_err();
+        assert_eq!((failure.cause, failure.endpoint), (Cause::Rejected, Endpoint::Place));
+        let nobody = BrokerOrderId("1".to_owned());
+        let failure = ready(broker.history(&nobody, now(0))).unwrap_err();
+        assert_eq!((failure.cause, failure.endpoint), (Cause::Rejected, Endpoint::OrderHistory));
+    }
+
+    #[test]
+    fn reading_lets_time_pass_first() {
+        let (broker, key) = broker();
+        let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Limit(Price::from_paise(100_000)));
+        ready(broker.place(&order, &"N9".parse().unwrap(), now(0))).unwrap();
+        let after = broker.next_wake(now(0).wall).unwrap();
+        let book = ready(broker.book(Now { wall: after, ..now(0) })).unwrap();
+        assert_eq!(book[0].status, OrderStatus::Cancelled);
+    }
+}
