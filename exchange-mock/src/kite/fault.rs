@@ -35,7 +35,8 @@ pub enum Fault {
     /// REST calls are answered that much later, in *real* time: a client on a stepped clock holds the clock still while
     /// it waits for its answer, so market time cannot pass meanwhile.
     Slow(Duration),
-    /// An order cannot be seen in book, history and trades for that long after it was placed, in market time.
+    /// An order cannot be seen in book, history and trades for that long after it was placed, in market time. The feed
+    /// tells of it at once all the same. A count is of reads.
     BookDelay(Duration),
 }
 

@@ -1,6 +1,7 @@
 //! One WebSocket's task: frames out of its queue, messages in to the core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::OnUpgrade;
@@ -16,6 +17,9 @@ use super::driver::{Driver, Outgoing, ToSocket};
 
 /// Longest message a client may send: subscribing to 3,000 instruments takes some 30 kB.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024;
+
+/// How long a client may take to answer a close.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 type Stream = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
@@ -51,7 +55,10 @@ async fn run(driver: &Driver, socket: SocketId, port: u16, mut stream: Stream, q
                     }
                     ToSocket::Close(CloseHow::Politely) => {
                         // A failure means that the client was faster.
-                        let _ = stream.close(None).await;
+                        if stream.close(None).await.is_ok() {
+                            drop(busy);
+                            part(driver, port, &mut stream).await;
+                        }
                         return;
                     }
                     ToSocket::Close(CloseHow::Abruptly) => return,
@@ -90,6 +97,20 @@ async fn run(driver: &Driver, socket: SocketId, port: u16, mut stream: Stream, q
             }
         }
     }
+}
+
+/// Reads on until the client has answered the close: a connection that is torn down with unread bytes in it takes the
+/// close frame with it.
+async fn part(driver: &Driver, port: u16, stream: &mut Stream) {
+    let rest = async {
+        while let Some(Ok(message)) = stream.next().await {
+            if matches!(message, Message::Text(_) | Message::Binary(_)) {
+                driver.clock.frame_received(port);
+            }
+        }
+    };
+    // Real time: it is the network that is waited for. A client that never answers is left.
+    let _ = tokio::time::timeout(GOODBYE, rest).await;
 }
 
 fn into_frame(message: WireMessage) -> Message {

@@ -32,7 +32,7 @@ const GZIP_FROM_BYTES: usize = 1024;
 
 /// The routes of one server.
 pub(super) fn router(driver: Arc<Driver>) -> Router {
-    Router::new().route("/", get(handshake)).fallback(rest).with_state(driver)
+    Router::new().route("/", get(handshake).fallback(rest)).fallback(rest).with_state(driver)
 }
 
 /// Serves one TCP connection until it ends.

@@ -108,7 +108,6 @@ impl Client {
                 let heard = tokio::select! {
                     text = to_say.recv() => {
                         let Some(text) = text else { break };
-                        counted.frame_sent(port);
                         socket.send(Message::text(text)).await.unwrap();
                         continue;
                     }
@@ -141,13 +140,10 @@ impl Client {
         Self { port, clock, say, hear }
     }
 
-    /// Sends a text and waits until the server has taken it.
-    async fn say(&mut self, text: &str) {
-        // Held until the frame is counted as sent.
-        let busy = self.clock.busy();
+    /// Sends a text.
+    fn say(&self, text: &str) {
+        self.clock.frame_sent(self.port);
         self.say.send(text.to_owned()).unwrap();
-        tokio::task::yield_now().await;
-        drop(busy);
     }
 
     async fn hear(&mut self) -> Heard {
@@ -173,10 +169,10 @@ async fn rest_and_the_feed_work_over_real_sockets_in_all_three_modes() {
     assert!(dump.contains("content-type: text/csv\r\n"), "{dump}");
 
     let mut client = rig.connect().await.unwrap();
-    client.say(r#"{"a":"subscribe","v":[738561]}"#).await;
+    client.say(r#"{"a":"subscribe","v":[738561]}"#);
     assert!(matches!(client.hear().await, Heard::Ticks(ticks) if ticks[0].token.0 == RELIANCE), "the snapshot");
     for (mode, time) in [("ltp", "10:00:07"), ("full", "10:00:09"), ("quote", "10:00:11")] {
-        client.say(&format!(r#"{{"a":"mode","v":["{mode}",[738561]]}}"#)).await;
+        client.say(&format!(r#"{{"a":"mode","v":["{mode}",[738561]]}}"#));
         assert!(matches!(client.hear().await, Heard::Ticks(_)), "the snapshot in {mode}");
         rig.run_until(time).await;
         assert_eq!(tick_count(&client.heard()), 2, "{mode}");
@@ -188,7 +184,7 @@ async fn rest_and_the_feed_work_over_real_sockets_in_all_three_modes() {
 
     assert!(rig.place().await.contains("order_id"));
     assert!(matches!(client.hear().await, Heard::Text(text) if text["data"]["tag"] == "N1"));
-    client.say(r#"{"a":"unsubscribe","v":[738561]}"#).await;
+    client.say(r#"{"a":"unsubscribe","v":[738561]}"#);
     rig.run_until("10:00:14").await;
     let heard = client.heard();
     assert!(!heard.is_empty() && heard.iter().all(|heard| matches!(heard, Heard::Heartbeat)), "{heard:?}");
@@ -202,7 +198,7 @@ async fn a_token_that_dies_cuts_mutes_or_leaves_its_socket() {
         let dies = Some("10:00:08".parse().unwrap());
         let rig = Rig::start(Settings { old_socket, token_dies_at: dies, ..Settings::default() }).await;
         let mut client = rig.connect().await.unwrap();
-        client.say(r#"{"a":"subscribe","v":[738561]}"#).await;
+        client.say(r#"{"a":"subscribe","v":[738561]}"#);
         client.hear().await;
         rig.run_until("10:00:12").await;
         let heard = client.heard();
@@ -246,6 +242,30 @@ async fn a_slow_reply_takes_real_time_and_a_5xx_is_a_5xx() {
     assert!(slow.await.starts_with("HTTP/1.1 200"));
     rig.control.fault("503".parse::<crate::kite::FaultRule>().unwrap());
     assert!(rig.raw("GET /user/profile", "").await.starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_even_on_a_mute_socket_and_no_pong_comes_unasked() {
+    let rig = Rig::start(Settings { faults: vec![Fault::SocketMute.into()], ..Settings::default() }).await;
+    let address = format!("ws://{}/?api_key=nirantar&access_token={}", rig.server.addr(), rig.token);
+    let stream = TcpStream::connect(rig.server.addr()).await.unwrap();
+    let (mut socket, _) = client_async(address, stream).await.unwrap();
+    rig.run_until("10:00:09").await;
+    socket.send(Message::Ping("7".into())).await.unwrap();
+    let first = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+    assert_eq!(first.unwrap().unwrap(), Message::Pong("7".into()));
+}
+
+#[tokio::test]
+async fn a_client_that_says_goodbye_is_answered_and_logged() {
+    let rig = Rig::start(Settings::default()).await;
+    let address = format!("ws://{}/?api_key=nirantar&access_token={}", rig.server.addr(), rig.token);
+    let stream = TcpStream::connect(rig.server.addr()).await.unwrap();
+    let (mut socket, _) = client_async(address, stream).await.unwrap();
+    socket.close(None).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+    assert!(matches!(answer, Some(Ok(Message::Close(_)))), "{answer:?}");
+    assert!(rig.control.with_log(|log| log.sockets[0].closed.is_some()));
 }
 
 #[tokio::test]
