@@ -4,6 +4,7 @@
 //! * [`PaperBroker`] is a handle over it that implements [`nirantar_brokers::Orders`]. It is built without credentials.
 //! * [`prices`] drives it: a replay of real ticks, or a seeded walk.
 //! * [`calendar`] says when what may trade, from dated tables; [`universe`] has instruments with their real tokens.
+//! * [`kite`] (feature `server`) speaks Kite's wire over it, with faults on demand.
 //!
 //! The driver is a short loop: move to the next deadline, feed what is due, hand on what happened.
 //!
@@ -50,6 +51,8 @@
 mod account;
 pub mod calendar;
 mod exchange;
+#[cfg(feature = "server")]
+pub mod kite;
 mod matching;
 mod paper;
 pub mod prices;

@@ -333,9 +333,9 @@ mod tests {
         book.insert_stop(0, Side::Buy, rupees(105), 0, at(0));
         book.insert_stop(1, Side::Sell, rupees(95), 1, at(0));
         book.insert_stop(2, Side::Sell, rupees(96), 2, at(0));
-        assert_eq!(book.triggered(rupees(100), at(1)), []);
+        assert!(book.triggered(rupees(100), at(1)).is_empty());
         assert_eq!(book.triggered(rupees(95), at(2)), [2, 1]);
         assert_eq!(book.triggered(rupees(105), at(3)), [0]);
-        assert_eq!(book.triggered(rupees(105), at(4)), []);
+        assert!(book.triggered(rupees(105), at(4)).is_empty());
     }
 }

@@ -1,0 +1,118 @@
+//! Session and account over REST: tokens, profile, funds, positions, holdings (kite.md 1 and 2.8, 2.9).
+
+use nirantar_brokers::kite::wire::rest::{self, Profile, Renewed, Segment};
+use nirantar_brokers::{AccessToken, Form, Secret, Session};
+use serde_json::{Value, json};
+
+use super::core::KiteExchange;
+use super::orders::to_json;
+use super::reply::ApiError;
+
+impl KiteExchange {
+    /// A session as after a login by a human, with all that a login does to older tokens.
+    pub fn log_in(&mut self, now: nirantar_brokers::time::Timestamp) -> Session {
+        self.advance(now);
+        let issued = self.tokens.issue(self.now);
+        self.bury_all(&issued.killed);
+        Session {
+            user_id: self.settings.user_id.clone(),
+            access_token: issued.access,
+            refresh_token: issued.refresh,
+            login_time: Some(issued.at),
+        }
+    }
+
+    /// `POST /session/token`.
+    pub(super) fn session_token(&mut self, form: &Form) -> Result<Value, ApiError> {
+        let issued = self.tokens.exchange(form, self.now)?;
+        self.bury_all(&issued.killed);
+        self.session_json(issued.access, issued.refresh)
+    }
+
+    /// `POST /session/refresh_token`.
+    pub(super) fn renew(&mut self, form: &Form) -> Result<Value, ApiError> {
+        let issued = self.tokens.renew(form, self.now)?;
+        self.bury_all(&issued.killed);
+        to_json(&Renewed {
+            user_id: self.settings.user_id.clone(),
+            access_token: issued.access.secret().clone(),
+            refresh_token: issued.refresh.unwrap_or_else(|| Secret::new("")),
+        })
+    }
+
+    /// `DELETE /session/token`.
+    pub(super) fn invalidate(&mut self, query: &Form) -> Result<Value, ApiError> {
+        let dead = self.tokens.invalidate(query)?;
+        self.bury_all(&dead);
+        Ok(json!(true))
+    }
+
+    /// `GET /user/profile`.
+    pub(super) fn profile(&self) -> Result<Value, ApiError> {
+        to_json(&self.whose())
+    }
+
+    /// `GET /user/margins[/{segment}]`. There is no money in commodities.
+    pub(super) fn margins(&self, segment: Option<&str>) -> Result<Value, ApiError> {
+        let equity = Segment::from_margins(&self.exchange.margins());
+        match segment {
+            None => to_json(&rest::Margins { equity, commodity: Some(Segment::default()) }),
+            Some("equity") => to_json(&equity),
+            Some("commodity") => to_json(&Segment::default()),
+            Some(_) => Err(ApiError::input("Invalid `segment`.")),
+        }
+    }
+
+    /// `GET /portfolio/positions`. The day starts flat, so `net` and `day` are the same; flat rows stay.
+    pub(super) fn positions(&self) -> Result<Value, ApiError> {
+        let rows: Vec<rest::Position> = self
+            .exchange
+            .positions()
+            .iter()
+            .filter_map(|position| {
+                let token = self.exchange.instrument(&position.instrument)?.token;
+                Some(rest::Position::from_position(position, token))
+            })
+            .collect();
+        to_json(&rest::Positions { net: rows.clone(), day: rows })
+    }
+
+    /// `GET /portfolio/holdings`.
+    pub(super) fn holdings(&self) -> Result<Value, ApiError> {
+        let rows: Vec<rest::Holding> = self
+            .exchange
+            .holdings()
+            .iter()
+            .filter_map(|holding| {
+                let token = self.exchange.instrument(&holding.instrument)?.token;
+                let close = self.exchange.market(&holding.instrument).map_or(holding.last_price, |now| now.ohlc.close);
+                Some(rest::Holding::from_holding(holding, token, close))
+            })
+            .collect();
+        to_json(&rows)
+    }
+
+    /// A session issued just now, as the broker writes it.
+    pub(super) fn session_json(&self, access: AccessToken, refresh: Option<Secret>) -> Result<Value, ApiError> {
+        to_json(&rest::Session {
+            profile: self.whose(),
+            api_key: self.settings.api_key.clone(),
+            access_token: access.secret().clone(),
+            public_token: Secret::new(""),
+            enctoken: Secret::new(""),
+            refresh_token: refresh.unwrap_or_else(|| Secret::new("")),
+            silo: String::new(),
+            login_time: Some(self.now),
+        })
+    }
+
+    fn bury_all(&mut self, dead: &[AccessToken]) {
+        for token in dead {
+            self.bury(token);
+        }
+    }
+
+    fn whose(&self) -> Profile {
+        Profile::individual(&self.settings.user_id, &self.settings.user_name)
+    }
+}

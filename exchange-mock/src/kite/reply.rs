@@ -1,0 +1,172 @@
+//! Requests and replies as values, and the broker's errors with their own status, type and words (kite.md 1.7).
+
+use std::fmt;
+use std::time::Duration;
+
+use nirantar_brokers::{Form, Method, Secret};
+use serde_json::{Value, json};
+
+/// A request as it reached the server. `Debug` shows no value that could be a secret.
+#[derive(Clone, Debug)]
+pub struct HttpParts {
+    /// Method.
+    pub method: Method,
+    /// Path without query, as sent.
+    pub path: String,
+    /// Query.
+    pub query: Form,
+    /// Form body; empty if there was none.
+    pub body: Form,
+    /// The `Authorization` header.
+    pub authorization: Option<Secret>,
+    /// Whether it came from this very machine: only such may use `/nirantar/*`.
+    pub local: bool,
+}
+
+impl HttpParts {
+    /// A request from this machine without query, body or authorization.
+    #[must_use]
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), query: Form::new(), body: Form::new(), authorization: None, local: true }
+    }
+}
+
+/// How a reply travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// At once.
+    #[default]
+    Normal,
+    /// Never: the connection stays open and silent.
+    Hang,
+    /// Never: the connection is dropped.
+    Cut,
+    /// After that much *real* time, see [`Fault::Slow`](super::Fault::Slow).
+    Delay(Duration),
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Exact `Content-Type`.
+    pub content_type: &'static str,
+    /// `Location`, for a redirect.
+    pub location: Option<String>,
+    /// Body.
+    pub body: Vec<u8>,
+    /// How it travels.
+    pub transport: Transport,
+}
+
+impl fmt::Debug for Reply {
+    /// Without location and body, which may hold a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({}, {}, {} bytes, {:?})", self.status, self.content_type, self.body.len(), self.transport)
+    }
+}
+
+impl Reply {
+    /// 200 with `data` in the broker's envelope.
+    #[must_use]
+    pub fn success(data: Value) -> Self {
+        Self::json(200, &json!({ "status": "success", "data": data }))
+    }
+
+    /// That JSON, in no envelope.
+    #[must_use]
+    pub fn json(status: u16, value: &Value) -> Self {
+        Self::new(status, "application/json", value.to_string().into_bytes())
+    }
+
+    /// 302 to that address.
+    #[must_use]
+    pub fn redirect(location: String) -> Self {
+        Self { location: Some(location), ..Self::new(302, "text/html", Vec::new()) }
+    }
+
+    /// Any reply.
+    #[must_use]
+    pub fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status, content_type, location: None, body, transport: Transport::Normal }
+    }
+}
+
+impl From<ApiError> for Reply {
+    fn from(error: ApiError) -> Self {
+        let ApiError { status, error_type, message } = error;
+        let body = json!({ "status": "error", "message": message, "data": null, "error_type": error_type });
+        Self::json(status, &body)
+    }
+}
+
+/// A refusal in the broker's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: u16,
+    /// `TokenException`, `InputException` …
+    pub error_type: &'static str,
+    /// Words.
+    pub message: String,
+}
+
+impl ApiError {
+    /// Any refusal.
+    #[must_use]
+    pub fn new(status: u16, error_type: &'static str, message: impl Into<String>) -> Self {
+        Self { status, error_type, message: message.into() }
+    }
+
+    /// The token is dead, or was never alive.
+    pub(super) fn dead_token() -> Self {
+        Self::token("Incorrect `api_key` or `access_token`.")
+    }
+
+    /// Something is wrong with a token or checksum.
+    pub(super) fn token(message: &str) -> Self {
+        Self::new(403, "TokenException", message)
+    }
+
+    /// The static-IP rule.
+    pub(super) fn wrong_ip() -> Self {
+        let words = "No IPs configured for this app. Add allowed IPs on the Kite developer console.";
+        Self::new(403, "PermissionException", words)
+    }
+
+    /// The plan has no market data.
+    pub(super) fn no_data_plan() -> Self {
+        Self::new(403, "PermissionException", "Insufficient permission for that call.")
+    }
+
+    /// A rate limit.
+    pub(super) fn too_many() -> Self {
+        Self::new(429, "NetworkException", "Too many requests")
+    }
+
+    /// A missing or bad parameter.
+    pub(super) fn input(message: impl Into<String>) -> Self {
+        Self::new(400, "InputException", message)
+    }
+
+    /// No such route. The words are ours: no sample of the real ones is known.
+    pub(super) fn no_route() -> Self {
+        Self::new(404, "GeneralException", "Route not found")
+    }
+
+    /// A known path with another method.
+    pub(super) fn wrong_method() -> Self {
+        Self::new(405, "GeneralException", "Method not allowed")
+    }
+
+    /// A 5xx with the type the official SDKs pair it with.
+    pub(super) fn server(status: u16) -> Self {
+        match status {
+            502 => Self::new(502, "DataException", "Unable to parse the response from the order management system."),
+            503 => Self::new(503, "NetworkException", "API is temporarily unavailable. Please try again."),
+            504 => Self::new(504, "NetworkException", "Gateway timed out."),
+            _ => Self::new(500, "GeneralException", "Something went wrong. Please try again."),
+        }
+    }
+}
