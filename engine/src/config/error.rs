@@ -72,18 +72,14 @@ pub enum Problem {
     },
     /// Two accounts would write each other's token.
     #[error(
-        "the account `{first}` at line {line} keeps its token under {prefix}_* in {store} too: give each account its own \
-         `store` or `key_prefix`"
+        "the account `{first}` at line {line} keeps its token in the same store under the same key_prefix: give each its \
+         own `store` or `key_prefix`"
     )]
     StoreShared {
         /// Name of the account that has it.
         first: String,
         /// Its line.
         line: usize,
-        /// The prefix of both.
-        prefix: String,
-        /// The store of both.
-        store: PathBuf,
     },
     /// A credential is neither in the environment nor in the store.
     #[error(

@@ -126,12 +126,7 @@ fn refuse_shared_stores(file: &Path, accounts: &[Declared], outside: &dyn Outsid
         let real = outside.real_path(store);
         let shared = seen.iter().find(|(other, first)| *other == real && first.account.key_prefix == *key_prefix);
         if let Some((_, first)) = shared {
-            let problem = Problem::StoreShared {
-                first: first.account.name.clone(),
-                line: first.line,
-                prefix: key_prefix.clone(),
-                store: store.clone(),
-            };
+            let problem = Problem::StoreShared { first: first.account.name.clone(), line: first.line };
             let key = Some("store".to_owned());
             return Err(ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem });
         }

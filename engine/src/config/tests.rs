@@ -161,7 +161,7 @@ fn a_bad_file_is_refused_with_its_line_and_key() {
         (
             second(""),
             "conf/nirantar.toml:6: store: ",
-            "the account `main` at line 1 keeps its token under ZERODHA_* in conf/.env",
+            "the account `main` at line 1 keeps its token in the same store under the same key_prefix",
         ),
     ] {
         let shown = read(&text).unwrap_err().to_string();
