@@ -1,0 +1,101 @@
+//! Lock files beside a store.
+//!
+//! Promise: a lock is held by one handle at a time among all threads and processes of the machine that lock the same
+//! file (`flock` on Linux), and is freed by the kernel when its holder dies. Lock files are never deleted: whoever
+//! deleted one could split the waiters into two crowds.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::single_flight::RenewalLock;
+use super::store::{StoreError, beside, follow};
+
+/// The lock that is held through a renewal (rule 2): `.NAME.renew.lock` (one dot in front) beside the file the store's path leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileLock {
+    store: PathBuf,
+}
+
+impl FileLock {
+    /// The renewal lock of the store at `store`. Touches nothing yet.
+    #[must_use]
+    pub fn of(store: impl Into<PathBuf>) -> Self {
+        Self { store: store.into() }
+    }
+}
+
+impl RenewalLock for FileLock {
+    type Held = Held;
+    type Error = StoreError;
+
+    /// Takes the lock if it is free, without waiting: blocking threads cannot be cancelled, and a renewal elsewhere may
+    /// take its whole timeout.
+    fn acquire(&self) -> Result<Option<Held>, StoreError> {
+        let real = follow(&self.store)?.real;
+        try_lock(&beside(&real, "renew.lock")).map_err(|error| StoreError::NotWritable {
+            path: self.store.clone(),
+            reason: format!("the renewal lock beside it cannot be taken: {error}"),
+        })
+    }
+}
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it frees the lock"]
+pub struct Held {
+    _file: File,
+}
+
+/// Takes the lock file at `path`, which is made if it is not there. `None`: somebody holds it.
+pub(super) fn try_lock(path: &Path) -> io::Result<Option<Held>> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    lock(options.open(path)?)
+}
+
+/// Takes the lock on an open file. `None`: somebody holds it.
+pub(super) fn lock(file: File) -> io::Result<Option<Held>> {
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Held { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_renewal_lock_has_one_holder_even_in_one_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FileLock::of(folder.path().join(".env"));
+        let held = lock.acquire().unwrap().unwrap();
+        assert!(lock.acquire().unwrap().is_none());
+        assert!(lock.clone().acquire().unwrap().is_none());
+        drop(held);
+        assert!(lock.acquire().unwrap().is_some());
+        assert!(folder.path().join(".env.renew.lock").exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_names_of_one_store_share_one_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(".env", folder.path().join("other")).unwrap();
+        let _held = FileLock::of(folder.path().join(".env")).acquire().unwrap().unwrap();
+        assert!(FileLock::of(folder.path().join("other")).acquire().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_made_names_the_store() {
+        let error = FileLock::of("/nonexistent-folder/.env").acquire().unwrap_err();
+        assert!(
+            error.to_string().starts_with("/nonexistent-folder/.env: cannot be written: the renewal lock"),
+            "{error}"
+        );
+    }
+}
