@@ -1,0 +1,399 @@
+//! The paper exchange: takes orders, matches them with the replayed market and with each other, keeps the account.
+//!
+//! A value without I/O: time is an argument and never goes back (an earlier `now` counts as the latest one seen), the
+//! same inputs give the same outputs. What it promises:
+//!
+//! * an order is filled by a fresh tick only: one stamped no earlier than the order came and no more than
+//!   [`Config::freshness`] ago, during continuous trading. One exception is stated next;
+//! * a MARKET or an IOC order first meets the tick that is there when it comes, if that is still fresh, as far as
+//!   other orders of ours have left its volume; then a MARKET order rests at its protected limit and waits for the next
+//!   tick, and the rest of an IOC order is cancelled at once;
+//! * our own crossing orders trade with each other, at once if the last tick is fresh, else with the next one;
+//! * the volume of a tick is given away once, by price and then by time; a fill never goes through its limit;
+//! * an order has one final state, and its rows move only as [`OrderStatus::can_become`] allows;
+//! * the work of a tick does not grow with resting orders of other instruments.
+//!
+//! Known simplifications: orders are taken in continuous trading only; the day's book and account are not rolled over
+//! to the next day; MODIFIED and the pending states read as accepted.
+
+mod checks;
+mod flow;
+mod order;
+#[cfg(test)]
+mod properties;
+mod reads;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{Datelike, NaiveDate};
+use nirantar_brokers::time::{Rng, Timestamp};
+use nirantar_brokers::{
+    BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Instrument, InstrumentKey, InstrumentKind, Money, OrderChange,
+    OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
+};
+
+use crate::account::{Account, InstrumentNo, Shortage};
+use crate::matching::{Book, OrderNo};
+use crate::{Calendar, Phase};
+use checks::{MAX_PRICE, Plan};
+use order::{Order, words};
+pub use types::{Config, MarginRates, MarketState, Rejection, RejectionKind, Update};
+
+/// A paper exchange with one account.
+#[derive(Clone, Debug)]
+pub struct MockExchange {
+    config: Config,
+    calendar: Calendar,
+    listings: Vec<Listing>,
+    by_key: BTreeMap<InstrumentKey, InstrumentNo>,
+    by_token: BTreeMap<BrokerToken, InstrumentNo>,
+    account: Account,
+    orders: Vec<Order>,
+    by_id: BTreeMap<BrokerOrderId, OrderNo>,
+    trades: Vec<Trade>,
+    deadlines: BTreeSet<(Timestamp, OrderNo)>,
+    updates: Vec<Update>,
+    clock: Timestamp,
+    rng: Rng,
+    last_id: u64,
+    last_priority: u64,
+}
+
+/// One instrument's market.
+#[derive(Clone, Debug)]
+struct Listing {
+    instrument: Instrument,
+    market: Option<MarketState>,
+    previous_close: Option<Price>,
+    book: Book,
+}
+
+impl MockExchange {
+    /// An exchange that lists these instruments. Of several with the same key, the first counts.
+    #[must_use]
+    pub fn new(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Self {
+        let mut listings: Vec<Listing> = Vec::with_capacity(instruments.len());
+        let (mut by_key, mut by_token) = (BTreeMap::new(), BTreeMap::new());
+        for instrument in instruments {
+            if !by_key.contains_key(&instrument.key) {
+                by_key.insert(instrument.key.clone(), listings.len());
+                by_token.entry(instrument.token).or_insert(listings.len());
+                listings.push(Listing { instrument, market: None, previous_close: None, book: Book::default() });
+            }
+        }
+        let holdings = config
+            .holdings
+            .iter()
+            .filter_map(|holding| Some((*by_key.get(&holding.instrument)?, holding.quantity)))
+            .collect();
+        Self {
+            account: Account::new(config.cash, config.margin, holdings),
+            rng: Rng::from_seed(config.seed),
+            config,
+            calendar,
+            listings,
+            by_key,
+            by_token,
+            orders: Vec::new(),
+            by_id: BTreeMap::new(),
+            trades: Vec::new(),
+            deadlines: BTreeSet::new(),
+            updates: Vec::new(),
+            clock: Timestamp::from_nanos(i64::MIN),
+            last_id: 0,
+            last_priority: 0,
+        }
+    }
+
+    /// Places an order. A number means that the broker took it; whether it then rests, fills or is rejected by risk
+    /// management is told by its rows.
+    ///
+    /// # Errors
+    /// [`Rejection`] for what a broker sees at once; no order exists then.
+    pub fn place(
+        &mut self,
+        request: &OrderRequest,
+        client_id: Option<&ClientOrderId>,
+        now: Timestamp,
+    ) -> Result<BrokerOrderId, Rejection> {
+        self.wake(now);
+        let instrument_no = *self.by_key.get(&request.instrument).ok_or_else(Rejection::no_such_instrument)?;
+        let listing = self.listings.get(instrument_no).ok_or_else(Rejection::no_such_instrument)?;
+        checks::check_request(&listing.instrument, request)?;
+        let last = listing.market.map(|market| market.last_price);
+        let plan = checks::plan(&listing.instrument, request.side, request.order_type, last)?;
+        let deadline = self.deadline(listing.instrument.key.exchange, request.validity)?;
+
+        let order_id = self.next_order_id();
+        let row = OrderRow {
+            order_id: order_id.clone(),
+            parent_id: None,
+            exchange_order_id: None,
+            client_id: client_id.cloned(),
+            status: OrderStatus::Accepted,
+            broker_status: String::new(),
+            message: None,
+            instrument: request.instrument.clone(),
+            side: request.side,
+            order_type: plan.shown(),
+            product: request.product,
+            validity: request.validity,
+            quantity: request.quantity,
+            filled: Quantity::ZERO,
+            average_price: Price::ZERO,
+            placed_at: self.clock,
+            exchange_at: None,
+        };
+        let no = self.orders.len();
+        self.orders.push(Order {
+            instrument: instrument_no,
+            row,
+            rows: Vec::new(),
+            plan,
+            priority: 0,
+            entered: self.clock,
+            value: Money::ZERO,
+            deadline: None,
+            trades: Vec::new(),
+        });
+        self.by_id.insert(order_id.clone(), no);
+        self.step(no, OrderStatus::Accepted, words::RECEIVED, None);
+        self.step(no, OrderStatus::Accepted, words::VALIDATING, None);
+        self.admit(no, deadline);
+        Ok(order_id)
+    }
+
+    /// Changes a working order. A new price, or more units, costs it its place in the queue; fewer units do not.
+    ///
+    /// # Errors
+    /// [`Rejection`] when there is no such order, it works no more, or the change breaks a rule: it is as it was.
+    pub fn modify(
+        &mut self,
+        id: &BrokerOrderId,
+        change: &OrderChange,
+        now: Timestamp,
+    ) -> Result<BrokerOrderId, Rejection> {
+        self.wake(now);
+        let (no, order, listing) = self.working(id)?;
+        let quantity = change.quantity.unwrap_or(order.row.quantity);
+        checks::check_quantity(&listing.instrument, quantity)?;
+        if quantity <= order.row.filled {
+            return Err(Rejection::input("Quantity should be above what is already filled."));
+        }
+        let validity = change.validity.unwrap_or(order.row.validity);
+        checks::check_validity(validity)?;
+        let mut plan = order.plan;
+        if let Some(order_type) = change.order_type {
+            let last = listing.market.map(|market| market.last_price);
+            plan = checks::plan(&listing.instrument, order.row.side, order_type, last)?;
+            let fired = |plan: Plan| plan.stop.filter(|stop| stop.fired).map(|stop| stop.trigger);
+            // A stop that has fired stays in the market, unless it is given another trigger.
+            if let (Some(stop), Some(last)) = (plan.stop, last)
+                && fired(order.plan) == Some(stop.trigger)
+            {
+                plan.fire(&listing.instrument, order.row.side, last);
+            }
+        }
+        let deadline = match change.validity {
+            Some(validity) => self.deadline(listing.instrument.key.exchange, validity)?,
+            // Closed is closed, whatever changes.
+            None => self.deadline(listing.instrument.key.exchange, Validity::Day).map(|_| order.deadline)?,
+        };
+
+        let (old, open) = (order.resting_claim(), quantity.less(order.row.filled));
+        let new = order.claim(open, plan.limit);
+        let keeps_place = plan == order.plan && open <= order.open();
+        self.account.release(old);
+        let checked = self.account.check(new);
+        self.account.block(if checked.is_ok() { new } else { old });
+        checked.map_err(|shortage| Rejection::new(kind_of(shortage), words_of(shortage)))?;
+
+        self.step(no, OrderStatus::Accepted, words::MODIFY_VALIDATING, None);
+        self.step(no, OrderStatus::Accepted, words::MODIFYING, None);
+        if !keeps_place {
+            self.leave_book(no);
+        }
+        if let Some(order) = self.orders.get_mut(no) {
+            (order.plan, order.row.quantity, order.row.validity) = (plan, quantity, validity);
+            order.row.order_type = plan.shown();
+        }
+        self.set_deadline(no, deadline);
+        self.step(no, OrderStatus::Accepted, words::MODIFIED, None);
+        if keeps_place {
+            self.stay(no, open);
+        } else {
+            self.enter(no);
+        }
+        Ok(id.clone())
+    }
+
+    /// Cancels what is left of a working order.
+    ///
+    /// # Errors
+    /// [`Rejection`] when there is no such order or it works no more.
+    pub fn cancel(&mut self, id: &BrokerOrderId, now: Timestamp) -> Result<BrokerOrderId, Rejection> {
+        self.wake(now);
+        let (no, ..) = self.working(id)?;
+        self.step(no, OrderStatus::Accepted, words::CANCELLING, None);
+        // No message: Kite leaves it empty when the user cancels.
+        self.cancel_rest(no, None);
+        Ok(id.clone())
+    }
+
+    /// A tick of the market, stamped `at`. `day_volume` is the volume of the day so far, zero where the feed tells
+    /// none. Ignored: an unknown instrument, a price that is none, a tick older than the instrument's last.
+    pub fn price(&mut self, key: &InstrumentKey, ltp: Price, day_volume: Quantity, at: Timestamp) {
+        let Some(&instrument_no) = self.by_key.get(key) else { return };
+        if ltp <= Price::ZERO || ltp > MAX_PRICE {
+            return;
+        }
+        self.wake(at);
+        let default_liquidity = self.config.default_liquidity;
+        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
+        match &mut listing.market {
+            Some(market) if market.at > at => return,
+            Some(market) if market.at.ist_date() == at.ist_date() => {
+                market.tick(ltp, day_volume, default_liquidity, at);
+            }
+            market => {
+                let close = listing.previous_close.take().or(market.map(|market| market.last_price)).unwrap_or(ltp);
+                *market = Some(MarketState::first(ltp, close, day_volume, default_liquidity, at));
+            }
+        }
+        if listing.instrument.kind != InstrumentKind::Index && self.is_fresh(instrument_no) {
+            self.match_tick(instrument_no, ltp, at);
+        }
+    }
+
+    /// Lets time pass: orders whose day or time to live has ended are cancelled. Every other call does this first.
+    pub fn wake(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
+        while let Some((_, no)) = self.deadlines.first().copied().filter(|(at, _)| *at <= self.clock) {
+            let is_day = self.orders.get(no).is_some_and(|order| order.row.validity == Validity::Day);
+            let message =
+                if is_day { "Order cancelled at day end." } else { "Order cancelled: its time to live has ended." };
+            self.cancel_rest(no, Some(message.to_owned()));
+        }
+    }
+
+    /// When [`wake`](Self::wake) has something to do: `now` or later.
+    #[must_use]
+    pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| (*at).max(now))
+    }
+
+    /// What happened since the last call, in order. Kept until it is drained.
+    pub fn drain(&mut self) -> Vec<Update> {
+        std::mem::take(&mut self.updates)
+    }
+
+    /// Tells the previous day's close, for the instrument's day range. Counts for days whose first tick is still to
+    /// come.
+    pub fn set_previous_close(&mut self, key: &InstrumentKey, close: Price) {
+        if let Some(listing) = self.by_key.get(key).and_then(|no| self.listings.get_mut(*no)) {
+            listing.previous_close = Some(close);
+        }
+    }
+
+    /// Replaces the calendar, say for a holiday announced late. Orders that rest keep the end of their day.
+    pub fn set_calendar(&mut self, calendar: Calendar) {
+        self.calendar = calendar;
+    }
+}
+
+/// Lookups and small rules.
+impl MockExchange {
+    fn find(&self, id: &BrokerOrderId) -> Option<&Order> {
+        self.by_id.get(id).and_then(|no| self.orders.get(*no))
+    }
+
+    fn working(&self, id: &BrokerOrderId) -> Result<(OrderNo, &Order, &Listing), Rejection> {
+        let no = *self.by_id.get(id).ok_or_else(Rejection::no_such_order)?;
+        let order = self.orders.get(no).ok_or_else(Rejection::no_such_order)?;
+        let listing = self.listings.get(order.instrument).ok_or_else(Rejection::no_such_order)?;
+        if !order.is_working() {
+            return Err(Rejection::order(format!(
+                "Order cannot be changed or cancelled: it is {}.",
+                order.row.broker_status
+            )));
+        }
+        Ok((no, order, listing))
+    }
+
+    /// When an order that comes now expires.
+    ///
+    /// # Errors
+    /// The market is closed.
+    fn deadline(&self, exchange: Exchange, validity: Validity) -> Result<Option<Timestamp>, Rejection> {
+        if self.calendar.phase(exchange, self.clock) != Phase::Continuous {
+            return Err(Rejection::order("Markets are closed right now. Try placing an order in market hours."));
+        }
+        let day_end = self.calendar.day_orders_end(exchange, self.clock.ist_date());
+        Ok(match validity {
+            // A stop may wait for its trigger until the day ends, whatever happens to it then.
+            Validity::Day | Validity::Ioc => day_end,
+            Validity::Ttl { minutes } => {
+                let end = self.clock + Duration::from_secs(60 * u64::from(minutes));
+                Some(day_end.map_or(end, |day_end| day_end.min(end)))
+            }
+        })
+    }
+
+    fn set_deadline(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
+        let Some(order) = self.orders.get_mut(no) else { return };
+        if let Some(old) = std::mem::replace(&mut order.deadline, deadline) {
+            self.deadlines.remove(&(old, no));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, no));
+        }
+    }
+
+    /// Whether the instrument's last tick may fill orders now.
+    fn is_fresh(&self, instrument_no: InstrumentNo) -> bool {
+        let Some(listing) = self.listings.get(instrument_no) else { return false };
+        let exchange = listing.instrument.key.exchange;
+        listing.market.is_some_and(|market| self.clock.since(market.at) <= self.config.freshness)
+            && self.calendar.phase(exchange, self.clock) == Phase::Continuous
+    }
+
+    /// 19 digits: the date as yymmdd, then thirteen that depend on the seed. Each is higher than the one before.
+    fn next_order_id(&mut self) -> BrokerOrderId {
+        let first = first_id_of(self.clock.ist_date());
+        if self.last_id < first {
+            self.last_id = first + self.rng.below(1_000_000_000_000);
+        }
+        self.last_id += 1 + self.rng.below(1_000);
+        BrokerOrderId(self.last_id.to_string())
+    }
+}
+
+fn first_id_of(date: NaiveDate) -> u64 {
+    // Two digits of the year that keep the number at 19 digits and inside 63 bits.
+    let year = u64::try_from(date.year() - 2000).unwrap_or(0).clamp(10, 91);
+    (year * 10_000 + u64::from(date.month()) * 100 + u64::from(date.day())) * 10_000_000_000_000
+}
+
+fn kind_of(shortage: Shortage) -> RejectionKind {
+    match shortage {
+        Shortage::Funds { .. } => RejectionKind::Margin,
+        Shortage::Shares { .. } => RejectionKind::Holding,
+    }
+}
+
+fn words_of(shortage: Shortage) -> String {
+    match shortage {
+        Shortage::Funds { required, available } => {
+            format!("Insufficient funds. Required margin is {required} but available margin is {available}.")
+        }
+        Shortage::Shares { required, available } => {
+            format!(
+                "Insufficient stock holdings. Required quantity is {required} but available quantity is {available}."
+            )
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! One order inside the exchange, and the words its rows use.
+
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{Money, OrderRow, OrderStatus, Price, Quantity};
+
+use super::checks::Plan;
+use crate::account::{Claim, InstrumentNo};
+
+/// Kite's words for the steps of an order (kite.md 2.6).
+pub(super) mod words {
+    pub(in super::super) const RECEIVED: &str = "PUT ORDER REQ RECEIVED";
+    pub(in super::super) const VALIDATING: &str = "VALIDATION PENDING";
+    pub(in super::super) const OPENING: &str = "OPEN PENDING";
+    pub(in super::super) const OPEN: &str = "OPEN";
+    pub(in super::super) const TRIGGER: &str = "TRIGGER PENDING";
+    pub(in super::super) const COMPLETE: &str = "COMPLETE";
+    pub(in super::super) const CANCELLING: &str = "CANCEL PENDING";
+    pub(in super::super) const CANCELLED: &str = "CANCELLED";
+    pub(in super::super) const REJECTED: &str = "REJECTED";
+    pub(in super::super) const MODIFY_VALIDATING: &str = "MODIFY VALIDATION PENDING";
+    pub(in super::super) const MODIFYING: &str = "MODIFY PENDING";
+    pub(in super::super) const MODIFIED: &str = "MODIFIED";
+}
+
+/// An order and all that became of it.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) instrument: InstrumentNo,
+    /// The latest row.
+    pub(super) row: OrderRow,
+    /// Every row, oldest first.
+    pub(super) rows: Vec<OrderRow>,
+    pub(super) plan: Plan,
+    /// Rank in time; lower came first.
+    pub(super) priority: u64,
+    /// Only ticks stamped then or later may fill it.
+    pub(super) entered: Timestamp,
+    /// Worth of what is filled.
+    pub(super) value: Money,
+    /// When the rest is cancelled.
+    pub(super) deadline: Option<Timestamp>,
+    /// Places of its trades in the exchange's list.
+    pub(super) trades: Vec<usize>,
+}
+
+impl Order {
+    /// How many are still wanted.
+    pub(super) fn open(&self) -> Quantity {
+        self.row.quantity.less(self.row.filled)
+    }
+
+    pub(super) fn is_final(&self) -> bool {
+        self.row.status.is_final()
+    }
+
+    /// Whether it waits in a book, and so can be changed and cancelled.
+    pub(super) fn is_working(&self) -> bool {
+        matches!(self.row.status, OrderStatus::Open | OrderStatus::TriggerPending)
+    }
+
+    /// So many of it at that price, for the account.
+    pub(super) fn claim(&self, quantity: Quantity, price: Price) -> Claim {
+        Claim { instrument: self.instrument, product: self.row.product, side: self.row.side, quantity, price }
+    }
+
+    /// What it ties up while it rests.
+    pub(super) fn resting_claim(&self) -> Claim {
+        self.claim(self.open(), self.plan.limit)
+    }
+}

@@ -1,0 +1,338 @@
+//! What holds for any sequence of orders, changes, ticks and waits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{
+    BrokerOrderId, InstrumentKey, MarketProtection, Money, OrderChange, OrderRequest, OrderRow, OrderStatus, OrderType,
+    Price, Product, Quantity, Side, Validity,
+};
+use proptest::prelude::*;
+
+use crate::{Calendar, Config, MockExchange, Update, universe};
+
+/// One input. Prices are steps of a rupee round 1,000, orders are named by their place.
+#[derive(Clone, Debug)]
+enum Input {
+    Place {
+        instrument: usize,
+        side: Side,
+        quantity: u64,
+        order_type: OrderType,
+        validity: Validity,
+        product: Product,
+    },
+    Modify {
+        order: usize,
+        change: OrderChange,
+    },
+    Cancel {
+        order: usize,
+    },
+    /// A tick, told so many seconds late.
+    Tick {
+        instrument: usize,
+        price: i64,
+        volume: u64,
+        late: u64,
+    },
+    Wait {
+        seconds: u64,
+    },
+}
+
+const INSTRUMENTS: usize = 2;
+const FRESHNESS: Duration = Duration::from_secs(5);
+
+fn price(step: i64) -> Price {
+    Price::from_paise((1_000 + step) * 100)
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Side::Buy), Just(Side::Sell)]
+}
+
+fn order_type() -> impl Strategy<Value = OrderType> {
+    let protection =
+        prop_oneof![Just(MarketProtection::Automatic), (1u16..500).prop_map(MarketProtection::BasisPoints)];
+    prop_oneof![
+        4 => (-8i64..8).prop_map(|step| OrderType::Limit(price(step))),
+        2 => protection.clone().prop_map(OrderType::Market),
+        1 => (-8i64..8, -2i64..3).prop_map(|(step, past)| {
+            OrderType::StopLimit { trigger: price(step), limit: price(step + past) }
+        }),
+        1 => (-8i64..8, protection).prop_map(|(step, protection)| {
+            OrderType::StopMarket { trigger: price(step), protection }
+        }),
+    ]
+}
+
+fn validity() -> impl Strategy<Value = Validity> {
+    prop_oneof![
+        6 => Just(Validity::Day),
+        1 => Just(Validity::Ioc),
+        1 => (1u16..3).prop_map(|minutes| Validity::Ttl { minutes })
+    ]
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let product = prop_oneof![4 => Just(Product::Mis), 1 => Just(Product::Cnc)];
+    let change = (
+        proptest::option::of((1u64..60).prop_map(Quantity::new)),
+        proptest::option::of(order_type()),
+        proptest::option::weighted(0.2, validity()),
+    )
+        .prop_map(|(quantity, order_type, validity)| OrderChange { quantity, order_type, validity });
+    prop_oneof![
+        6 => (0..INSTRUMENTS, side(), 1u64..50, order_type(), validity(), product).prop_map(
+            |(instrument, side, quantity, order_type, validity, product)| Input::Place {
+                instrument, side, quantity, order_type, validity, product
+            }
+        ),
+        2 => (0usize..30, change).prop_map(|(order, change)| Input::Modify { order, change }),
+        1 => (0usize..30).prop_map(|order| Input::Cancel { order }),
+        8 => (0..INSTRUMENTS, -10i64..10, 0u64..80, prop_oneof![4 => Just(0u64), 1 => 0u64..12]).prop_map(
+            |(instrument, price, volume, late)| Input::Tick { instrument, price, volume, late }
+        ),
+        3 => (0u64..9).prop_map(|seconds| Input::Wait { seconds }),
+    ]
+}
+
+/// An exchange under test and what an onlooker can know of it.
+struct Run {
+    exchange: MockExchange,
+    keys: Vec<InstrumentKey>,
+    now: Timestamp,
+    ids: Vec<BrokerOrderId>,
+    volumes: [u64; INSTRUMENTS],
+    /// The last tick accepted per instrument: price, stamp, volume it offered that is not yet accounted for.
+    ticks: [Option<(Price, Timestamp)>; INSTRUMENTS],
+    updates: Vec<Update>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let instruments = universe::instruments("2026-11-20".parse().unwrap());
+        let keys = instruments.iter().take(INSTRUMENTS).map(|instrument| instrument.key.clone()).collect();
+        let config = Config { cash: opening(), freshness: FRESHNESS, ..Config::default() };
+        Self {
+            exchange: MockExchange::new(config, instruments, Calendar::nse()),
+            keys,
+            now: Timestamp::parse_ist("2026-11-20 15:05:00").unwrap(),
+            ids: Vec::new(),
+            volumes: [1_000; INSTRUMENTS],
+            ticks: [None; INSTRUMENTS],
+            updates: Vec::new(),
+        }
+    }
+
+    /// Feeds one input and returns what it caused.
+    fn feed(&mut self, input: &Input) -> Vec<Update> {
+        match input.clone() {
+            Input::Place { instrument, side, quantity, order_type, validity, product } => {
+                let mut order = OrderRequest::new(self.keys[instrument].clone(), side, quantity, order_type);
+                (order.validity, order.product) = (validity, product);
+                self.ids.extend(self.exchange.place(&order, None, self.now));
+            }
+            Input::Modify { order, change } => {
+                if let Some(id) = self.ids.get(order) {
+                    let _ = self.exchange.modify(id, &change, self.now);
+                }
+            }
+            Input::Cancel { order } => {
+                if let Some(id) = self.ids.get(order) {
+                    let _ = self.exchange.cancel(id, self.now);
+                }
+            }
+            Input::Tick { instrument, price: step, volume, late } => {
+                self.volumes[instrument] += volume;
+                let at = self.now - Duration::from_secs(late);
+                self.exchange.price(&self.keys[instrument], price(step), Quantity::new(self.volumes[instrument]), at);
+                if self.ticks[instrument].is_none_or(|(_, last)| last <= at) {
+                    self.ticks[instrument] = Some((price(step), at));
+                }
+            }
+            Input::Wait { seconds } => {
+                self.now = self.now + Duration::from_secs(seconds);
+                self.exchange.wake(self.now);
+            }
+        }
+        let updates = self.exchange.drain();
+        self.updates.extend(updates.iter().cloned());
+        updates
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &OrderRow> {
+        self.updates.iter().filter_map(|update| match update {
+            Update::Order(row) => Some(row),
+            Update::Trade(_) => None,
+        })
+    }
+}
+
+fn opening() -> Money {
+    Money::from_rupees(10_000_000)
+}
+
+fn inputs() -> impl Strategy<Value = Vec<Input>> {
+    proptest::collection::vec(input(), 1..120)
+}
+
+/// The limit a row shows; `None` for a stop-market order that waits.
+fn limit_of(row: &OrderRow) -> Option<Price> {
+    row.order_type.limit()
+}
+
+proptest! {
+    #[test]
+    fn quantity_and_cash_are_conserved(inputs in inputs()) {
+        let mut run = Run::new();
+        for input in &inputs {
+            run.feed(input);
+            let exchange = &run.exchange;
+            let mut cost = Money::ZERO;
+            for position in exchange.positions() {
+                let own = exchange.trades().iter().filter(|trade| {
+                    trade.instrument == position.instrument && trade.product == position.product
+                });
+                let net: i64 = own.map(|trade| trade.side.signed(trade.quantity)).sum();
+                prop_assert_eq!(position.quantity, net);
+                prop_assert!((position.quantity == 0) == (position.average_price == Price::ZERO));
+                // What the open part cost, from the account's own words: realised = sold - bought + cost.
+                let realised = exchange.realised(&position.instrument, position.product);
+                cost = cost + realised - position.sell_value + position.buy_value;
+                if position.quantity == 0 {
+                    prop_assert_eq!(realised, position.sell_value - position.buy_value);
+                }
+            }
+            let flow = exchange.trades().iter().fold(Money::ZERO, |sum, trade| {
+                let worth = trade.price.times(trade.quantity).unwrap();
+                if trade.side == Side::Sell { sum + worth } else { sum - worth }
+            });
+            prop_assert_eq!(exchange.margins().cash, opening() + flow + cost);
+            for row in exchange.book() {
+                let filled: u64 = exchange.trades_of(&row.order_id).unwrap().iter().map(|trade| trade.quantity.get()).sum();
+                prop_assert_eq!(row.filled.get(), filled, "each fill is counted exactly once");
+                prop_assert!(row.filled <= row.quantity);
+                prop_assert_eq!(row.status == OrderStatus::Filled, row.filled == row.quantity);
+            }
+        }
+        // With nothing resting and nothing held, nothing is tied up: no claim was forgotten or released twice.
+        let ids = run.ids.clone();
+        for id in &ids {
+            let _ = run.exchange.cancel(id, run.now);
+        }
+        if run.exchange.positions().iter().all(|position| position.quantity == 0) {
+            prop_assert_eq!(run.exchange.margins().used, Money::ZERO);
+        }
+    }
+
+    #[test]
+    fn no_fill_goes_through_a_limit_or_uses_a_stale_tick(inputs in inputs()) {
+        let mut run = Run::new();
+        for input in &inputs {
+            let mut limits: BTreeMap<BrokerOrderId, Price> = BTreeMap::new();
+            for update in run.feed(input) {
+                match update {
+                    Update::Order(row) => {
+                        limits.extend(limit_of(&row).map(|limit| (row.order_id.clone(), limit)));
+                    }
+                    Update::Trade(trade) => {
+                        let limit = limits[&trade.order_id];
+                        match trade.side {
+                            Side::Buy => prop_assert!(trade.price <= limit),
+                            Side::Sell => prop_assert!(trade.price >= limit),
+                        }
+                        let index = run.keys.iter().position(|key| *key == trade.instrument).unwrap();
+                        let (_, at) = run.ticks[index].expect("a fill needs a tick");
+                        prop_assert!(trade.at.since(at) <= FRESHNESS, "filled {} on a tick of {}", trade.at, at);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_move_only_as_the_vocabulary_allows_and_end_once(inputs in inputs()) {
+        let mut run = Run::new();
+        for input in &inputs {
+            run.feed(input);
+        }
+        let mut last: BTreeMap<&BrokerOrderId, OrderStatus> = BTreeMap::new();
+        for row in run.rows() {
+            if let Some(before) = last.insert(&row.order_id, row.status) {
+                prop_assert!(!before.is_final(), "{before} was not the end");
+                prop_assert!(before.become_(row.status).is_ok(), "{before} became {}", row.status);
+            }
+        }
+        for row in run.exchange.book() {
+            prop_assert_eq!(last[&row.order_id], row.status);
+            prop_assert!(row.status.is_final() || matches!(row.status, OrderStatus::Open | OrderStatus::TriggerPending));
+        }
+    }
+
+    #[test]
+    fn no_tick_gives_more_than_its_volume(inputs in inputs()) {
+        let mut run = Run::new();
+        let mut offered = [0u64; INSTRUMENTS];
+        for input in &inputs {
+            if let Input::Tick { instrument, volume, .. } = input {
+                // The first tick of the day offers the default, whatever its volume.
+                let first = run.exchange.market(&run.keys[*instrument]).is_none();
+                offered[*instrument] += if first { Config::default().default_liquidity.get() } else { *volume };
+            }
+            run.feed(input);
+        }
+        for (key, offered) in run.keys.iter().zip(offered) {
+            let net: i64 = run.exchange.trades().iter()
+                .filter(|trade| trade.instrument == *key)
+                .map(|trade| trade.side.signed(trade.quantity))
+                .sum();
+            prop_assert!(net.unsigned_abs() <= offered, "own crosses cancel out; the rest came from ticks");
+        }
+    }
+
+    #[test]
+    fn the_same_inputs_give_the_same_outputs(inputs in inputs()) {
+        let (mut one, mut two) = (Run::new(), Run::new());
+        for input in &inputs {
+            one.feed(input);
+            two.feed(input);
+        }
+        prop_assert_eq!(one.updates, two.updates);
+        prop_assert_eq!(one.exchange.margins(), two.exchange.margins());
+    }
+
+    #[test]
+    fn a_better_price_and_then_an_earlier_order_is_served_first(
+        orders in proptest::collection::vec((-8i64..8, 1u64..50), 1..20),
+        ticks in proptest::collection::vec((-10i64..10, 0u64..80), 1..20),
+        side in side(),
+    ) {
+        let mut run = Run::new();
+        let mut queue: Vec<(i64, usize, u64)> = Vec::new();
+        run.feed(&Input::Tick { instrument: 0, price: 0, volume: 0, late: 0 });
+        for (place, (step, quantity)) in orders.iter().enumerate() {
+            let order_type = OrderType::Limit(price(*step));
+            let (validity, product) = (Validity::Day, Product::Mis);
+            run.feed(&Input::Place { instrument: 0, side, quantity: *quantity, order_type, validity, product });
+            queue.push((if side == Side::Buy { -step } else { *step }, place, *quantity));
+        }
+        queue.sort_unstable();
+        for (step, volume) in ticks {
+            run.feed(&Input::Tick { instrument: 0, price: step, volume, late: 0 });
+            let mut left = volume;
+            for (rank, _, open) in &mut queue {
+                let reached = *rank <= if side == Side::Buy { -step } else { step };
+                let taken = if reached { left.min(*open) } else { 0 };
+                *open -= taken;
+                left -= taken;
+            }
+            for (_, place, open) in &queue {
+                let row = run.exchange.order(&run.ids[*place]).unwrap();
+                prop_assert_eq!(row.quantity.less(row.filled).get(), *open);
+            }
+        }
+    }
+}

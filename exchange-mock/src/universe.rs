@@ -1,0 +1,116 @@
+//! A few well-known instruments with the tokens they really have at Kite, for runs without the broker's daily dump.
+//!
+//! Equities and indices keep their numbers for years (derivatives do not, so there are none here). `exchange_token` is
+//! the token divided by 256. Ticks are those in force on the day asked for.
+
+use chrono::NaiveDate;
+use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, InstrumentKind, Price, Quantity};
+
+/// Exchange, symbol, name, Kite token, a plausible price in paise where a walk may start.
+const ROWS: &[(Exchange, &str, &str, u32, i64)] = &[
+    (Exchange::Nse, "RELIANCE", "RELIANCE INDUSTRIES", 738_561, 1_45_000),
+    (Exchange::Nse, "TCS", "TATA CONSULTANCY SERV LT", 2_953_217, 3_12_000),
+    (Exchange::Nse, "INFY", "INFOSYS", 408_065, 1_52_000),
+    (Exchange::Nse, "SBIN", "STATE BANK OF INDIA", 779_521, 85_000),
+    (Exchange::Nse, "HDFCBANK", "HDFC BANK", 341_249, 98_000),
+    (Exchange::Nse, "ICICIBANK", "ICICI BANK", 1_270_529, 1_38_000),
+    (Exchange::Nse, "ITC", "ITC", 424_961, 41_000),
+    (Exchange::Nse, "WIPRO", "WIPRO", 969_473, 24_500),
+    (Exchange::Nse, "AXISBANK", "AXIS BANK", 1_510_401, 1_20_000),
+    (Exchange::Nse, "LT", "LARSEN & TOUBRO", 2_939_649, 3_80_000),
+    (Exchange::Nse, NIFTY, "NIFTY 50", 256_265, 25_90_000),
+    (Exchange::Nse, "NIFTY BANK", "NIFTY BANK", 260_105, 58_50_000),
+    (Exchange::Bse, "SENSEX", "SENSEX", 265, 84_60_000),
+];
+
+const NIFTY: &str = "NIFTY 50";
+
+/// Indices by symbol; everything else here is a share.
+const INDICES: [&str; 3] = [NIFTY, "NIFTY BANK", "SENSEX"];
+
+/// The built-in instruments, with the ticks of that day.
+#[must_use]
+pub fn instruments(date: NaiveDate) -> Vec<Instrument> {
+    with_start_prices(date).into_iter().map(|(instrument, _)| instrument).collect()
+}
+
+/// The built-in instruments and a plausible price of each, from which a walk may start.
+#[must_use]
+pub fn with_start_prices(date: NaiveDate) -> Vec<(Instrument, Price)> {
+    ROWS.iter()
+        .map(|(exchange, symbol, name, token, paise)| {
+            let price = Price::from_paise(*paise);
+            let is_index = INDICES.contains(symbol);
+            let instrument = Instrument {
+                key: InstrumentKey::new(*exchange, *symbol),
+                token: BrokerToken(*token),
+                exchange_token: token / 256,
+                name: (*name).to_owned(),
+                kind: if is_index { InstrumentKind::Index } else { InstrumentKind::Equity },
+                segment: if is_index { "INDICES".to_owned() } else { exchange.as_str().to_owned() },
+                lot: Quantity::new(1),
+                tick: if is_index { Price::ZERO } else { cash_tick(price, date) },
+                expiry: None,
+                strike: Price::ZERO,
+            };
+            (instrument, price)
+        })
+        .collect()
+}
+
+/// Tick of a share of that price on that day: 0.05 for all until 2025-04-14, by price since (NSE, as told in a FYERS
+/// notice of 2025-03-17).
+#[must_use]
+pub fn cash_tick(price: Price, date: NaiveDate) -> Price {
+    /// Up to that price in rupees, that tick in paise.
+    const SLABS: [(i64, i64); 5] = [(1_000, 5), (5_000, 10), (10_000, 50), (20_000, 100), (i64::MAX / 100, 500)];
+    if NaiveDate::from_ymd_opt(2025, 4, 15).is_none_or(|since| date < since) {
+        return Price::from_paise(5);
+    }
+    if price < Price::from_paise(250 * 100) {
+        return Price::from_paise(1);
+    }
+    let slab = SLABS.into_iter().find(|(rupees, _)| price <= Price::from_paise(rupees.saturating_mul(100)));
+    Price::from_paise(slab.map_or(500, |(_, paise)| paise))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn tokens_and_keys_are_unique_and_carry_the_segment_kite_reads_from_them() {
+        let all = instruments(day("2026-11-20"));
+        let tokens: std::collections::BTreeSet<_> = all.iter().map(|instrument| instrument.token).collect();
+        let keys: std::collections::BTreeSet<_> = all.iter().map(|instrument| &instrument.key).collect();
+        assert_eq!((tokens.len(), keys.len()), (all.len(), all.len()));
+        for instrument in &all {
+            // The low byte of a Kite token is its segment: 1 NSE cash, 9 indices.
+            let expected = if instrument.kind == InstrumentKind::Index { 9 } else { 1 };
+            assert_eq!(instrument.token.0 & 0xff, expected, "{}", instrument.key);
+            assert_eq!(instrument.token.0 >> 8, instrument.exchange_token);
+        }
+    }
+
+    #[test]
+    fn the_tick_is_that_of_the_day_and_of_the_price() {
+        let rupees = |rupees: i64| Price::from_paise(rupees * 100);
+        assert_eq!(cash_tick(rupees(1_957), day("2021-04-12")), Price::from_paise(5));
+        let now = day("2026-11-20");
+        for (price, paise) in [(249, 1), (250, 5), (1_000, 5), (1_001, 10), (5_001, 50), (10_001, 100), (20_001, 500)] {
+            assert_eq!(cash_tick(rupees(price), now), Price::from_paise(paise), "{price}");
+        }
+    }
+
+    #[test]
+    fn an_index_has_no_tick_and_a_share_has_one() {
+        for (instrument, price) in with_start_prices(day("2026-11-20")) {
+            assert_eq!(instrument.tick > Price::ZERO, instrument.kind == InstrumentKind::Equity);
+            assert!(instrument.tick == Price::ZERO || price.is_multiple_of(instrument.tick));
+        }
+    }
+}
