@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
-use nirantar::config::{Config, Outside, StoredCredentials};
+use nirantar::config::{Config, Outside};
+use nirantar::token::store::{StoreError, Stored};
 
 /// A world without files: every key is in the environment.
 struct Furnished;
@@ -14,8 +15,8 @@ impl Outside for Furnished {
         Some("hunter2".to_owned())
     }
 
-    fn stored(&self, _: &Path, _: &str) -> Result<StoredCredentials, String> {
-        Ok(StoredCredentials::default())
+    fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+        Ok(Stored::default())
     }
 
     fn real_path(&self, store: &Path) -> PathBuf {

@@ -7,6 +7,7 @@ use nirantar_brokers::Secret;
 
 use super::account::{AppKind, Declared};
 use super::error::{ConfigError, Problem};
+use crate::token::store::{StoreError, Stored};
 
 /// Whose account it is, and the app's own key. The secret never prints.
 #[derive(Clone, PartialEq, Eq)]
@@ -37,17 +38,6 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What a store says about an account, the token aside.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredCredentials {
-    /// `<PREFIX>_USER_ID`
-    pub user_id: Option<String>,
-    /// `<PREFIX>_API_KEY`. Secret here, since nobody needs to see it to say that it is missing.
-    pub api_key: Option<Secret>,
-    /// `<PREFIX>_API_SECRET`
-    pub api_secret: Option<Secret>,
-}
-
 /// The world beyond the configuration file: the process' environment and the stores. A test or a fuzzer brings its own.
 pub trait Outside {
     /// The value of an environment variable. Unset and not UTF-8 are both `None`; an empty one counts as unset.
@@ -56,8 +46,8 @@ pub trait Outside {
     /// What a store says under a prefix. A store that does not exist says nothing: it will be made.
     ///
     /// # Errors
-    /// A line that names file, line and key, and never a value.
-    fn stored(&self, store: &Path, key_prefix: &str) -> Result<StoredCredentials, String>;
+    /// The store's own: it is there, but cannot be read or does not follow its format.
+    fn stored(&self, store: &Path, key_prefix: &str) -> Result<Stored, StoreError>;
 
     /// The file a store's path leads to, through links, so that two spellings of one file are seen to be one.
     fn real_path(&self, store: &Path) -> PathBuf;
@@ -72,9 +62,10 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
     let account = &declared.account;
     let error =
         |key: Option<String>, problem| ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem };
-    let stored = outside
-        .stored(&account.store, &account.key_prefix)
-        .map_err(|reason| error(Some("store".to_owned()), Problem::Store { account: account.name.clone(), reason }))?;
+    let stored = outside.stored(&account.store, &account.key_prefix).map_err(|flaw| {
+        let problem = Problem::Store { account: account.name.clone(), reason: flaw.to_string() };
+        error(Some("store".to_owned()), problem)
+    })?;
     let name = |suffix: &str| format!("{}_{suffix}", account.key_prefix);
     let variable = |suffix: &str| outside.variable(&name(suffix)).filter(|value| !value.trim().is_empty());
     let missing = |suffix: &str| {
@@ -83,7 +74,7 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
     };
 
     let user_id = declared.user_id.clone().or_else(|| variable("USER_ID")).or(stored.user_id);
-    let api_key = variable("API_KEY").or_else(|| stored.api_key.map(|key| key.expose().to_owned()));
+    let api_key = variable("API_KEY").or(stored.api_key);
     let api_secret = variable("API_SECRET").map(Secret::new).or(stored.api_secret);
     if account.app == AppKind::Approved && api_secret.is_none() {
         return Err(missing("API_SECRET"));

@@ -6,12 +6,13 @@
 //!
 //! ```
 //! use std::path::{Path, PathBuf};
-//! use nirantar::config::{Config, Outside, StoredCredentials};
+//! use nirantar::config::{Config, Outside};
+//! use nirantar::token::store::{StoreError, Stored};
 //!
 //! struct Nothing;
 //! impl Outside for Nothing {
 //!     fn variable(&self, _: &str) -> Option<String> { None }
-//!     fn stored(&self, _: &Path, _: &str) -> Result<StoredCredentials, String> { Ok(StoredCredentials::default()) }
+//!     fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> { Ok(Stored::default()) }
 //!     fn real_path(&self, store: &Path) -> PathBuf { store.to_owned() }
 //! }
 //!
@@ -38,7 +39,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 pub use account::{Account, AppKind, BrokerName, ExternalCommand, FallbackOrders, Resume};
-pub use credentials::{Credentials, Outside, StoredCredentials};
+pub use credentials::{Credentials, Outside};
 pub use error::{ConfigError, Problem};
 pub use outside::Process;
 pub use url::{RootKind, RootUrl};

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::credentials::{Outside, StoredCredentials};
+use super::credentials::Outside;
+use crate::token::store::{EnvFormat, EnvStore, Store as _, StoreError, Stored};
 
 /// This process' environment, and stores on disk.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,8 +14,11 @@ impl Outside for Process {
         std::env::var(name).ok()
     }
 
-    fn stored(&self, _store: &Path, _key_prefix: &str) -> Result<StoredCredentials, String> {
-        Ok(StoredCredentials::default())
+    fn stored(&self, store: &Path, key_prefix: &str) -> Result<Stored, StoreError> {
+        match EnvStore::new(store, EnvFormat::new(key_prefix)).read() {
+            Err(StoreError::NotFound { .. }) => Ok(Stored::default()),
+            answer => answer,
+        }
     }
 
     fn real_path(&self, store: &Path) -> PathBuf {

@@ -10,13 +10,14 @@ use nirantar_brokers::{Exchange, InstrumentKey, Mode, Secret};
 use proptest::prelude::*;
 
 use super::*;
+use crate::token::store::{StoreError, Stored};
 
 /// Variables and stores that a test names.
 #[derive(Default)]
 struct Fake {
     variables: BTreeMap<&'static str, &'static str>,
-    stored: StoredCredentials,
-    broken: Option<&'static str>,
+    stored: Stored,
+    broken: Option<StoreError>,
     links: BTreeMap<&'static str, &'static str>,
 }
 
@@ -25,8 +26,8 @@ impl Outside for Fake {
         self.variables.get(name).map(|value| (*value).to_owned())
     }
 
-    fn stored(&self, _: &Path, _: &str) -> Result<StoredCredentials, String> {
-        self.broken.map_or_else(|| Ok(self.stored.clone()), |reason| Err(reason.to_owned()))
+    fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+        self.broken.clone().map_or_else(|| Ok(self.stored.clone()), Err)
     }
 
     fn real_path(&self, store: &Path) -> PathBuf {
@@ -36,10 +37,11 @@ impl Outside for Fake {
 
 /// A world where the store holds all that an account needs.
 fn furnished() -> Fake {
-    let stored = StoredCredentials {
+    let stored = Stored {
         user_id: Some("AB1234".to_owned()),
-        api_key: Some(Secret::new("stored-key")),
+        api_key: Some("stored-key".to_owned()),
         api_secret: Some(Secret::new("stored-secret")),
+        ..Stored::default()
     };
     Fake { stored, ..Fake::default() }
 }
@@ -203,7 +205,7 @@ fn a_missing_credential_names_its_key_and_both_places() {
             _ => outside.stored.api_secret = None,
         }
         // An empty variable is what an unset one looks like in many a shell script.
-        outside.variables.insert("MINE_API_KEY", "");
+        outside.variables.insert("MINE_API_KEY", " ");
         let text = format!("{text}app = \"{app}\"\n");
         let shown = Config::read(&text, Path::new("nirantar.toml"), &outside).unwrap_err().to_string();
         assert_eq!(
@@ -218,12 +220,51 @@ fn a_missing_credential_names_its_key_and_both_places() {
 
 #[test]
 fn a_broken_store_is_named_with_its_own_line() {
-    let outside = Fake { broken: Some(".env:3: ZERODHA_API_KEY: unterminated quote"), ..furnished() };
+    let reason = StoreError::Unreadable { path: PathBuf::from(".env"), reason: "permission denied".to_owned() };
+    let outside = Fake { broken: Some(reason), ..furnished() };
     let shown = Config::read(&with(""), Path::new("nirantar.toml"), &outside).unwrap_err().to_string();
     assert_eq!(
         shown,
-        "nirantar.toml:1: store: the account `main` cannot use its store: .env:3: ZERODHA_API_KEY: unterminated quote"
+        "nirantar.toml:1: store: the account `main` cannot use its store: .env: cannot be read: permission denied"
     );
+}
+
+#[test]
+fn credentials_come_from_a_real_store_and_a_flaw_in_it_is_placed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nirantar.toml");
+    let store = folder.path().join(".env");
+    // A prefix that no machine has in its environment.
+    std::fs::write(&file, with("key_prefix = \"NIRANTAR_CONFIG_TEST\"")).unwrap();
+    let shown = Config::load(&file).unwrap_err().to_string();
+    assert!(shown.contains(": NIRANTAR_CONFIG_TEST_API_KEY: ") && shown.contains(".env"), "no store yet: {shown}");
+
+    std::fs::write(
+        &store,
+        "NIRANTAR_CONFIG_TEST_API_KEY=key\nNIRANTAR_CONFIG_TEST_API_SECRET='hunter2'\nNIRANTAR_CONFIG_TEST_USER_ID=AB1234\n",
+    )
+    .unwrap();
+    let credentials = Config::load(&file).unwrap().accounts.remove(0).credentials;
+    assert_eq!((credentials.api_key.as_str(), credentials.user_id.as_str()), ("key", "AB1234"));
+    assert_eq!(credentials.api_secret, Some(Secret::new("hunter2")));
+
+    std::fs::write(&store, "# keys\nNIRANTAR_CONFIG_TEST_API_SECRET='hunter2\n").unwrap();
+    let shown = Config::load(&file).unwrap_err().to_string();
+    assert!(shown.contains(&format!("{}:2: NIRANTAR_CONFIG_TEST_API_SECRET: ", store.display())), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains('\n'), "{shown}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_the_same_store_is_the_same_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nirantar.toml");
+    std::fs::write(folder.path().join(".env"), "").unwrap();
+    std::os::unix::fs::symlink(".env", folder.path().join("link")).unwrap();
+    let second = "[[account]]\nname = \"b\"\nbroker = \"kite\"\nstore = \"link\"\n";
+    std::fs::write(&file, with("") + second).unwrap();
+    let error = Config::load(&file).unwrap_err();
+    assert!(matches!(error.problem, Problem::StoreShared { line: 1, .. }), "{error}");
 }
 
 #[test]
@@ -252,7 +293,7 @@ fn an_individual_may_do_without_the_secret() {
 
 #[test]
 fn a_config_never_prints_a_credential() {
-    let shown = format!("{:?} {:#?}", read(&with("")).unwrap(), furnished().stored);
+    let shown = format!("{:#?}", read(&with("")).unwrap());
     assert!(!shown.contains("stored-key") && !shown.contains("stored-secret"), "{shown}");
 }
 
