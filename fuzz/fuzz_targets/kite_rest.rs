@@ -1,5 +1,5 @@
-//! Kite's REST: any body is data, a refusal or unreadable, whatever was asked for; what was read is written and read as
-//! the same. And the server's side: any form is an order or an error.
+//! Kite's REST: any body is data, a refusal or unreadable, whatever was asked for; what was read can
+//! be written and read again. And the server's side: any form is an order or an error.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -13,15 +13,22 @@ use nirantar_brokers::kite::wire::{instruments, rest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Reads the body as the answer of one endpoint.
+/// Reads the body as the answer of one endpoint. What it reads may be cut to what our types hold (a time after 2262, a
+/// seventh decimal); cut once, it is written and read as the same.
 fn answer<T: Serialize + DeserializeOwned + PartialEq + Debug>(body: &[u8]) -> Option<T> {
     let Opened::Data(data) = envelope::open::<T>(body) else { return None };
-    let written = envelope::success(&data).expect("what was read can be written");
+    let once = written_and_read(&data);
+    let twice = written_and_read(&once);
+    assert_eq!(twice, once);
+    Some(data)
+}
+
+fn written_and_read<T: Serialize + DeserializeOwned>(data: &T) -> T {
+    let written = envelope::success(data).expect("what was read can be written");
     match envelope::open::<T>(&written) {
-        Opened::Data(again) => assert_eq!(again, data),
+        Opened::Data(again) => again,
         _ => panic!("written as {}", String::from_utf8_lossy(&written)),
     }
-    Some(data)
 }
 
 fuzz_target!(|bytes: &[u8]| {
