@@ -31,9 +31,9 @@ impl ErrorBody {
 pub enum Opened<T> {
     /// The data.
     Data(T),
-    /// A refusal.
+    /// A refusal, or an object that is neither success nor refusal: then without class and perhaps without words.
     Error(ErrorBody),
-    /// Neither: the JSON does not parse, or the data has another shape. The text may quote what was found, so it must
+    /// The JSON does not parse, or the data has another shape. The text may quote what was found, so it must
     /// not be shown where the answer holds a token.
     Unreadable(serde_json::Error),
 }
@@ -67,12 +67,13 @@ pub fn failure(error: &ErrorBody) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&Failure { status: "error", message, data: (), error_type })
 }
 
-/// Opens an envelope whose data should be a `T`. An `error_type` makes it a refusal whatever its `status` says.
+/// Opens an envelope whose data should be a `T`. It is a success only if its `status` says so and it has no `error_type`.
 #[must_use]
 pub fn open<T: DeserializeOwned>(body: &[u8]) -> Opened<T> {
     #[derive(Deserialize)]
     struct Label {
-        status: String,
+        #[serde(default)]
+        status: Option<String>,
         #[serde(default)]
         message: Option<String>,
         #[serde(default)]
@@ -82,15 +83,17 @@ pub fn open<T: DeserializeOwned>(body: &[u8]) -> Opened<T> {
     struct Content<T> {
         data: T,
     }
-    match serde_json::from_slice::<Label>(body) {
+    let label = match serde_json::from_slice::<Label>(body) {
+        Ok(label) => label,
+        Err(error) => return Opened::Unreadable(error),
+    };
+    let error = ErrorBody::new(label.error_type.unwrap_or_default(), label.message.unwrap_or_default());
+    if label.status.as_deref() != Some("success") || !error.error_type.is_empty() {
+        return Opened::Error(error);
+    }
+    match serde_json::from_slice::<Content<T>>(body) {
+        Ok(content) => Opened::Data(content.data),
         Err(error) => Opened::Unreadable(error),
-        Ok(label) if label.status == "error" || label.error_type.as_ref().is_some_and(|kind| !kind.is_empty()) => {
-            Opened::Error(ErrorBody::new(label.error_type.unwrap_or_default(), label.message.unwrap_or_default()))
-        }
-        Ok(_) => match serde_json::from_slice::<Content<T>>(body) {
-            Ok(content) => Opened::Data(content.data),
-            Err(error) => Opened::Unreadable(error),
-        },
     }
 }
 
@@ -110,6 +113,7 @@ mod tests {
         assert!(matches!(open::<Vec<bool>>(br#"{"status":"success","data":null}"#), Opened::Unreadable(_)));
         assert!(matches!(open::<Vec<bool>>(br#"{"status":"success"}"#), Opened::Unreadable(_)));
         assert!(matches!(open::<Vec<bool>>(b"<html>504</html>"), Opened::Unreadable(_)));
+        assert!(matches!(open::<Vec<bool>>(br#"{"data":[]}"#), Opened::Error(_)), "nobody said success");
     }
 
     proptest! {

@@ -198,7 +198,6 @@ fn rupees(text: &str) -> Option<Price> {
     text.parse().ok().or_else(|| Price::from_f64(text.parse().ok()?))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
 fn bad_row(error: csv::Error) -> BadDump {
     BadDump::Row { line: error.position().map_or(0, csv::Position::line), why: shortened(&error.to_string()) }
 }

@@ -39,7 +39,6 @@ pub(crate) mod price {
     use super::*;
     use crate::Price;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(crate) fn serialize<S: Serializer>(price: &Price, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(price.to_f64())
     }
@@ -55,7 +54,6 @@ pub(crate) mod money {
     use super::*;
     use crate::Money;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(crate) fn serialize<S: Serializer>(money: &Money, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(money.to_f64())
     }
@@ -71,7 +69,6 @@ pub(crate) mod quantity {
     use super::*;
     use crate::Quantity;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(crate) fn serialize<S: Serializer>(quantity: &Quantity, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(quantity.get())
     }
@@ -85,7 +82,6 @@ pub(crate) mod quantity {
 pub(crate) mod signed {
     use super::*;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(crate) fn serialize<S: Serializer>(number: &i64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_i64(*number)
     }
@@ -100,7 +96,6 @@ pub(crate) mod token {
     use super::*;
     use crate::BrokerToken;
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(crate) fn serialize<S: Serializer>(token: &BrokerToken, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u32(token.0)
     }
@@ -153,14 +148,14 @@ pub(crate) mod secret {
     }
 }
 
-/// `yyyy-mm-dd hh:mm:ss` IST or null. Also reads a bare date and `..T..+0530`; an empty text and anything before 1970
-/// (Kite sends `0001-01-01 00:00:00` for "never") are no time.
+/// `yyyy-mm-dd hh:mm:ss` IST or null. Also reads fractions of a second, a bare date and RFC 3339 with or without a
+/// colon in the offset. What is no time at all is none, as is anything before 1970 (Kite sends `0001-01-01 00:00:00` for
+/// "never"): a field that says when must not make the row unreadable that says what.
 pub(crate) mod time {
     use super::*;
     use crate::time::Timestamp;
-    use chrono::{DateTime, NaiveDate, NaiveTime};
+    use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 
-    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
     pub(crate) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => serializer.serialize_str(&print(*time)),
@@ -169,15 +164,8 @@ pub(crate) mod time {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-        match Option::<String>::deserialize(deserializer)? {
-            None => Ok(None),
-            Some(text) if text.is_empty() => Ok(None),
-            Some(text) => {
-                let time =
-                    parse(&text).ok_or_else(|| D::Error::custom("not a time of the form yyyy-mm-dd hh:mm:ss"))?;
-                Ok((time >= Timestamp::default()).then_some(time))
-            }
-        }
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.and_then(|text| parse(&text)).filter(|time| *time >= Timestamp::default()))
     }
 
     /// Whole seconds, 19 characters: what every SDK reads.
@@ -185,16 +173,20 @@ pub(crate) mod time {
         time.to_ist().format("%Y-%m-%d %H:%M:%S").to_string()
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Timestamp> {
-        Timestamp::parse_ist(text).or_else(|| parse_offset(text)).or_else(|| {
-            let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-            Some(Timestamp::from_ist_parts(date, NaiveTime::MIN))
-        })
+    fn parse(text: &str) -> Option<Timestamp> {
+        let fraction = || NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok().map(Timestamp::from_ist);
+        let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+        Timestamp::parse_ist(text)
+            .or_else(|| parse_offset(text))
+            .or_else(fraction)
+            .or_else(|| date().map(|date| Timestamp::from_ist_parts(date, NaiveTime::MIN)))
     }
 
-    /// `2017-12-15T09:15:00+0530`, the colon in the offset being optional.
+    /// `2017-12-15T09:15:00+0530`, the colon in the offset being optional, fractions of a second cut off.
     pub(crate) fn parse_offset(text: &str) -> Option<Timestamp> {
-        let time = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%z").ok()?;
+        let time = DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%z")
+            .or_else(|_| DateTime::parse_from_rfc3339(text))
+            .ok()?;
         Some(Timestamp::from_unix_seconds(time.timestamp()))
     }
 

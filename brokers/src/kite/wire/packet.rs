@@ -39,7 +39,7 @@ pub const fn divisor(token: BrokerToken) -> i64 {
 
 /// A frame of these ticks, at most 65 535 of them.
 ///
-/// What the wire cannot hold saturates: prices below zero, quantities above 2^32. Decimals beyond the divisor are
+/// A quote without trades goes as an index packet. What the wire cannot hold saturates: prices below zero, quantities above 2^32. Decimals beyond the divisor are
 /// rounded half away from zero. An index' price change, which a [`Tick`] does not carry, is last price less close.
 #[must_use]
 pub fn encode(ticks: &[Tick]) -> Vec<u8> {

@@ -124,7 +124,7 @@ proptest! {
         let sent = place(&order, &tag()).encode();
         let read = Placement::read(&Form::parse(sent.as_bytes())).unwrap();
         prop_assert_eq!(&read.order, &order);
-        prop_assert_eq!(read.tag.as_deref(), Some(tag().as_str()));
+        prop_assert_eq!(read.tag, Some(tag().to_string()));
         prop_assert!(!read.autoslice);
     }
 

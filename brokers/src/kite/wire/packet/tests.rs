@@ -11,7 +11,7 @@ fn decoded(frame: &[u8]) -> Vec<FeedEvent> {
 }
 
 /// A price the wire of that segment can hold.
-fn price(divisor: i64) -> impl Strategy<Value = Price> {
+fn price(divisor: i64) -> impl Strategy<Value = Price> + Clone {
     any::<u32>().prop_map(move |raw| match divisor {
         10_000_000 => Price::from_units(i64::from(raw / 1_000)),
         10_000 => Price::from_units(i64::from(raw)),
@@ -19,7 +19,7 @@ fn price(divisor: i64) -> impl Strategy<Value = Price> {
     })
 }
 
-fn quantity() -> impl Strategy<Value = Quantity> {
+fn quantity() -> impl Strategy<Value = Quantity> + Clone {
     any::<u32>().prop_map(|raw| Quantity::new(u64::from(raw)))
 }
 
@@ -80,7 +80,7 @@ fn tick() -> impl Strategy<Value = Tick> {
 #[test]
 fn an_index_packet_has_its_own_order_of_prices() {
     let mut packet = Vec::new();
-    for field in [265u32, 1_957_05, 3, 1, 2, 1_950_00, 7_05, 1_618_199_109] {
+    for field in [265u32, 195_705, 3, 1, 2, 195_000, 705, 1_618_199_109] {
         packet.extend(field.to_be_bytes());
     }
     let tick = decode_packet(&packet).unwrap();
