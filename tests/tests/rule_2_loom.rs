@@ -3,6 +3,7 @@
 //! What is real: `engine/src/token/single_flight.rs`, compiled here from its file. What is modelled: the lock file (one
 //! that waits, or one that does not) and the store. Dropping the lock before the store is written, or not
 //! reading the store under the lock, makes these tests fail (tried).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

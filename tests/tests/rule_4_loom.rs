@@ -9,6 +9,7 @@
 //! The socket is a loom cell: loom fails the test if a write under a pass is not ordered before the publisher's look
 //! at it after the drain. Moving the second read before the count-in, or taking either fence out, makes these tests
 //! fail (tried).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::future::Future as _;
 use std::pin::pin;
@@ -67,8 +68,8 @@ fn snapshot(generation: Generation, venue: Venue) -> Snapshot {
 struct Socket(UnsafeCell<usize>);
 
 impl Socket {
-    fn new() -> Arc<Self> {
-        Arc::new(Self(UnsafeCell::new(0)))
+    fn new() -> loom::sync::Arc<Self> {
+        loom::sync::Arc::new(Self(UnsafeCell::new(0)))
     }
 
     fn write(&self) {
@@ -107,7 +108,7 @@ fn race(next: Snapshot, complete: fn(&Gate<Cell>) -> bool) {
         let (cell, socket) = (Cell::live_then(next.clone()), Socket::new());
         let gate = Gate::new(Arc::clone(&cell));
         let order = {
-            let (gate, socket) = (gate.clone(), Arc::clone(&socket));
+            let (gate, socket) = (gate.clone(), socket.clone());
             thread::spawn(move || match gate.enter(GENERATION, Venue::Live) {
                 Ok(pass) => {
                     assert_eq!(pass.venue, Venue::Live);

@@ -2,6 +2,7 @@
 //!
 //! "Exactly one" is shown without waiting for silence: after the change a closing one is written, and the very next
 //! sighting must be that one.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;

@@ -8,10 +8,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::single_flight::RenewalLock;
-use super::store::{StoreError, beside, follow};
+use nirantar_brokers::Fingerprint;
 
-/// The lock that is held through a renewal (rule 2): `.NAME.renew.lock` (one dot in front) beside the file the store's path leads to.
+use super::single_flight::RenewalLock;
+use super::store::{StoreError, beside, cannot_replace, follow};
+
+/// The lock that is held through a renewal (rule 2): `.NAME.renew.lock` (one dot in front) beside the file the store's
+/// path leads to. Where that folder forbids it (a file mounted into a folder of somebody else's) it is a file in the
+/// temporary folder, named after the store's path: still one lock for all who see the same folders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileLock {
     store: PathBuf,
@@ -33,11 +37,22 @@ impl RenewalLock for FileLock {
     /// take its whole timeout.
     fn acquire(&self) -> Result<Option<Held>, StoreError> {
         let real = follow(&self.store)?.real;
-        try_lock(&beside(&real, "renew.lock")).map_err(|error| StoreError::NotWritable {
+        let tried = match try_lock(&beside(&real, "renew.lock")) {
+            Err(error) if cannot_replace(&error) => try_lock(&elsewhere(&real)),
+            other => other,
+        };
+        tried.map_err(|error| StoreError::NotWritable {
             path: self.store.clone(),
             reason: format!("the renewal lock beside it cannot be taken: {error}"),
         })
     }
+}
+
+/// The lock's name where there is no place beside the store.
+fn elsewhere(real: &Path) -> PathBuf {
+    let path = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
+    let Fingerprint(number) = Fingerprint::of(&path.to_string_lossy());
+    std::env::temp_dir().join(format!("nirantar-{number:08x}.renew.lock"))
 }
 
 /// A lock that is held until this is dropped.
@@ -67,6 +82,13 @@ pub(super) fn lock(file: File) -> io::Result<Option<Held>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use nirantar_brokers::AccessToken;
+
+    use super::super::single_flight::{Flight, single_flight};
+    use super::super::store::{Change, EnvFormat, EnvStore, Store as _};
     use super::*;
 
     #[test]
@@ -88,6 +110,54 @@ mod tests {
         std::os::unix::fs::symlink(".env", folder.path().join("other")).unwrap();
         let _held = FileLock::of(folder.path().join(".env")).acquire().unwrap().unwrap();
         assert!(FileLock::of(folder.path().join("other")).acquire().unwrap().is_none());
+    }
+
+    #[test]
+    fn rule_2_threads_over_one_real_file_renew_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        std::fs::write(&path, "ZERODHA_ACCESS_TOKEN=dead\n").unwrap();
+        let seen = BTreeSet::from([Fingerprint::of("dead")]);
+        let renewals = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let store = EnvStore::new(&path, EnvFormat::new("ZERODHA"));
+                    let token = loop {
+                        match single_flight(&FileLock::of(&path), || store.read(), &seen).unwrap() {
+                            Flight::Busy => std::thread::yield_now(),
+                            Flight::Take(stored) => break stored.access_token,
+                            Flight::Renew(held) => {
+                                renewals.fetch_add(1, Ordering::Relaxed);
+                                let access_token = Some(AccessToken::new("renewed"));
+                                let written = store.write(&Change { access_token, ..Change::default() }).unwrap();
+                                drop(held);
+                                break written.stored.access_token;
+                            }
+                        }
+                    };
+                    assert_eq!(token, Some(AccessToken::new("renewed")));
+                });
+            }
+        });
+        assert_eq!(renewals.into_inner(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn where_the_folder_forbids_a_lock_file_there_is_still_one_lock() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FileLock::of(folder.path().join(".env"));
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
+        let (held, second) = (lock.acquire().unwrap(), lock.acquire().unwrap());
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        if folder.path().join(".env.renew.lock").exists() {
+            println!("skipped in part: root may write into any folder");
+        } else {
+            std::fs::remove_file(elsewhere(&folder.path().join(".env"))).unwrap();
+        }
+        assert!(held.is_some() && second.is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! * [`FileLock`] and [`single_flight`]: one renewal at a time on a machine (rule 2).
 
 mod cell;
-mod gate;
+pub mod gate;
 #[cfg(test)]
 mod gate_tests;
 mod lock;
@@ -21,7 +21,7 @@ use nirantar_brokers::{Fingerprint, Venue};
 use store::Stored;
 
 pub use cell::{BadToken, Cached, LiveToken, Snapshot, TokenCell};
-pub use gate::{Published, Stale};
+pub use gate::Stale;
 pub use lock::{FileLock, Held};
 pub use single_flight::{Flight, RenewalLock, single_flight};
 pub use watcher::{Sighting, Watcher, WatcherHandle, Writer};

@@ -28,6 +28,8 @@ const COMPARE_EVERY: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_millis(20);
 /// How many times events may put the reading off: a folder that never rests is read anyway.
 const MAX_SETTLES: usize = 10;
+/// Folders that appear one in another while they are being watched; the comparison finds what is deeper.
+const MAX_FOLDER_LOOKS: usize = 16;
 
 /// What the watcher saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,19 +245,25 @@ impl Folders {
         Self { notifier, watched: BTreeMap::new() }
     }
 
-    /// Listens to the folders that `path` leads through now, and to no others.
+    /// Listens to the folders that `path` leads through now, and to no others. Looks again until nothing new appears:
+    /// a folder made between the look and the watch causes no event.
     fn watch(&mut self, path: &Path) {
         let Some(notifier) = &mut self.notifier else { return };
-        let names = follow(path).map_or_else(|_| vec![path.to_owned()], |followed| followed.names);
-        let wanted: BTreeMap<PathBuf, Identity> = names.iter().filter_map(|name| existing_folder(name)).collect();
-        for gone in self.watched.iter().filter(|(folder, identity)| wanted.get(*folder) != Some(*identity)) {
-            // Fails where the folder is gone and its watch with it.
-            let _ = notifier.unwatch(gone.0);
-        }
-        self.watched.retain(|folder, identity| wanted.get(folder) == Some(identity));
-        for (folder, identity) in wanted {
-            if !self.watched.contains_key(&folder) && notifier.watch(&folder, RecursiveMode::NonRecursive).is_ok() {
-                self.watched.insert(folder, identity);
+        for _ in 0..MAX_FOLDER_LOOKS {
+            let names = follow(path).map_or_else(|_| vec![path.to_owned()], |followed| followed.names);
+            let wanted: BTreeMap<PathBuf, Identity> = names.iter().filter_map(|name| existing_folder(name)).collect();
+            if wanted == self.watched {
+                return;
+            }
+            for gone in self.watched.iter().filter(|(folder, identity)| wanted.get(*folder) != Some(*identity)) {
+                // Fails where the folder is gone and its watch with it.
+                let _ = notifier.unwatch(gone.0);
+            }
+            self.watched.retain(|folder, identity| wanted.get(folder) == Some(identity));
+            for (folder, identity) in wanted {
+                if !self.watched.contains_key(&folder) && notifier.watch(&folder, RecursiveMode::NonRecursive).is_ok() {
+                    self.watched.insert(folder, identity);
+                }
             }
         }
     }

@@ -26,18 +26,18 @@ impl EnvFormat {
         Self { prefix: prefix.into() }
     }
 
-    fn name(&self, key: Key) -> String {
+    fn name(&self, key: Owned) -> String {
         format!("{}_{}", self.prefix, key.suffix())
     }
 
-    fn own(&self, name: &str) -> Option<Key> {
+    fn own(&self, name: &str) -> Option<Owned> {
         let suffix = name.strip_prefix(self.prefix.as_str())?.strip_prefix('_')?;
-        Key::ALL.into_iter().find(|key| key.suffix() == suffix)
+        Owned::ALL.into_iter().find(|key| key.suffix() == suffix)
     }
 
     /// The assignments of owned keys, each at most once.
-    fn entries(&self, text: &str) -> Result<Vec<(Key, Entry)>, Flaw> {
-        let mut entries: Vec<(Key, Entry)> = Vec::new();
+    fn entries(&self, text: &str) -> Result<Vec<(Owned, Entry)>, Flaw> {
+        let mut entries: Vec<(Owned, Entry)> = Vec::new();
         let mut scan = Scan::new(text);
         while let Some(entry) = scan.next_entry(|name| self.own(name).map(|key| self.name(key)))? {
             let Some(key) = self.own(&entry.name) else { continue };
@@ -63,9 +63,9 @@ impl Format for EnvFormat {
                 continue;
             }
             match key {
-                Key::AccessToken => stored.access_token = Some(AccessToken::new(value)),
-                Key::RefreshToken => stored.refresh_token = Some(Secret::new(value)),
-                Key::ExpiresAt => {
+                Owned::AccessToken => stored.access_token = Some(AccessToken::new(value)),
+                Owned::RefreshToken => stored.refresh_token = Some(Secret::new(value)),
+                Owned::ExpiresAt => {
                     let at = parse_expiry(&value).ok_or(Flaw::Malformed {
                         line: entry.line,
                         key: Some(entry.name),
@@ -73,9 +73,9 @@ impl Format for EnvFormat {
                     })?;
                     stored.expires_at = Some(at);
                 }
-                Key::UserId => stored.user_id = Some(value),
-                Key::ApiKey => stored.api_key = Some(value),
-                Key::ApiSecret => stored.api_secret = Some(Secret::new(value)),
+                Owned::UserId => stored.user_id = Some(value),
+                Owned::ApiKey => stored.api_key = Some(value),
+                Owned::ApiSecret => stored.api_secret = Some(Secret::new(value)),
             }
         }
         Ok(stored)
@@ -83,15 +83,15 @@ impl Format for EnvFormat {
 
     fn apply(&self, text: &str, change: &Change) -> Result<String, Flaw> {
         let entries = self.entries(text)?;
-        let rfc = entries.iter().any(|(key, entry)| *key == Key::ExpiresAt && entry.value.contains('T'));
+        let rfc = entries.iter().any(|(key, entry)| *key == Owned::ExpiresAt && entry.value.contains('T'));
         let expires_at = change.expires_at.map(|at| {
             let pattern = if rfc { "%Y-%m-%dT%H:%M:%S+05:30" } else { "%Y-%m-%d %H:%M:%S" };
             at.to_ist().format(pattern).to_string()
         });
         let values = [
-            (Key::AccessToken, change.access_token.as_ref().map(AccessToken::expose)),
-            (Key::RefreshToken, change.refresh_token.as_ref().map(Secret::expose)),
-            (Key::ExpiresAt, expires_at.as_deref()),
+            (Owned::AccessToken, change.access_token.as_ref().map(AccessToken::expose)),
+            (Owned::RefreshToken, change.refresh_token.as_ref().map(Secret::expose)),
+            (Owned::ExpiresAt, expires_at.as_deref()),
         ];
 
         let line_end = if text.find('\n').is_some_and(|at| text[..at].ends_with('\r')) { "\r\n" } else { "\n" };
@@ -129,7 +129,7 @@ impl Format for EnvFormat {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
+enum Owned {
     AccessToken,
     RefreshToken,
     ExpiresAt,
@@ -138,7 +138,7 @@ enum Key {
     ApiSecret,
 }
 
-impl Key {
+impl Owned {
     const ALL: [Self; 6] =
         [Self::AccessToken, Self::RefreshToken, Self::ExpiresAt, Self::UserId, Self::ApiKey, Self::ApiSecret];
 
@@ -306,7 +306,8 @@ fn quote(value: &str, had: Quotes) -> String {
         && value.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./+:=@%,~".contains(letter));
     match had {
         Quotes::None if plain => value.to_owned(),
-        Quotes::None | Quotes::Single if !value.contains('\'') => format!("'{value}'"),
+        // python-dotenv takes a backslash for an escape in single quotes, a shell does not: double quotes say it to both.
+        Quotes::None | Quotes::Single if !value.contains(['\'', '\\']) => format!("'{value}'"),
         _ => {
             let mut out = String::from('"');
             for letter in value.chars() {

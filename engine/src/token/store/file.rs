@@ -203,7 +203,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Whether the folder, not the moment, is what forbids a new file in it or a rename over the old one.
-fn cannot_replace(error: &io::Error) -> bool {
+pub(in crate::token) fn cannot_replace(error: &io::Error) -> bool {
     use io::ErrorKind::{CrossesDevices, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     matches!(error.kind(), ResourceBusy | CrossesDevices | PermissionDenied | ReadOnlyFilesystem)
 }

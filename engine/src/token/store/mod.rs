@@ -17,8 +17,8 @@ use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{AccessToken, Fingerprint, Secret};
 
 pub use env::EnvFormat;
-pub(super) use file::folder_of;
 pub use file::{FileStore, Followed, beside, follow};
+pub(super) use file::{cannot_replace, folder_of};
 
 /// The store that is a `.env` file.
 pub type EnvStore = FileStore<EnvFormat>;
