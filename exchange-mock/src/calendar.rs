@@ -208,8 +208,11 @@ impl Calendar {
     }
 }
 
-/// Year, source, and (month, day) of weekday holidays.
-const HOLIDAYS: &[(i32, &str, &[(u32, u32)])] = &[
+/// Year, source, and (month, day) of each.
+type HolidayList = (i32, &'static str, &'static [(u32, u32)]);
+
+/// Weekday holidays.
+const HOLIDAYS: &[HolidayList] = &[
     (
         2025,
         "NSE list of 2025, unconfirmed",

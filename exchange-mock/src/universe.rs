@@ -8,19 +8,19 @@ use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, Instrum
 
 /// Exchange, symbol, name, Kite token, a plausible price in paise where a walk may start.
 const ROWS: &[(Exchange, &str, &str, u32, i64)] = &[
-    (Exchange::Nse, "RELIANCE", "RELIANCE INDUSTRIES", 738_561, 1_45_000),
-    (Exchange::Nse, "TCS", "TATA CONSULTANCY SERV LT", 2_953_217, 3_12_000),
-    (Exchange::Nse, "INFY", "INFOSYS", 408_065, 1_52_000),
+    (Exchange::Nse, "RELIANCE", "RELIANCE INDUSTRIES", 738_561, 145_000),
+    (Exchange::Nse, "TCS", "TATA CONSULTANCY SERV LT", 2_953_217, 312_000),
+    (Exchange::Nse, "INFY", "INFOSYS", 408_065, 152_000),
     (Exchange::Nse, "SBIN", "STATE BANK OF INDIA", 779_521, 85_000),
     (Exchange::Nse, "HDFCBANK", "HDFC BANK", 341_249, 98_000),
-    (Exchange::Nse, "ICICIBANK", "ICICI BANK", 1_270_529, 1_38_000),
+    (Exchange::Nse, "ICICIBANK", "ICICI BANK", 1_270_529, 138_000),
     (Exchange::Nse, "ITC", "ITC", 424_961, 41_000),
     (Exchange::Nse, "WIPRO", "WIPRO", 969_473, 24_500),
-    (Exchange::Nse, "AXISBANK", "AXIS BANK", 1_510_401, 1_20_000),
-    (Exchange::Nse, "LT", "LARSEN & TOUBRO", 2_939_649, 3_80_000),
-    (Exchange::Nse, NIFTY, "NIFTY 50", 256_265, 25_90_000),
-    (Exchange::Nse, "NIFTY BANK", "NIFTY BANK", 260_105, 58_50_000),
-    (Exchange::Bse, "SENSEX", "SENSEX", 265, 84_60_000),
+    (Exchange::Nse, "AXISBANK", "AXIS BANK", 1_510_401, 120_000),
+    (Exchange::Nse, "LT", "LARSEN & TOUBRO", 2_939_649, 380_000),
+    (Exchange::Nse, NIFTY, "NIFTY 50", 256_265, 2_590_000),
+    (Exchange::Nse, "NIFTY BANK", "NIFTY BANK", 260_105, 5_850_000),
+    (Exchange::Bse, "SENSEX", "SENSEX", 265, 8_460_000),
 ];
 
 const NIFTY: &str = "NIFTY 50";

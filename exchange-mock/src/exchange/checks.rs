@@ -95,7 +95,7 @@ pub(super) fn check_quantity(instrument: &Instrument, quantity: Quantity) -> Res
     if quantity.is_zero() {
         return Err(Rejection::input("Invalid `quantity`. It should be above zero."));
     }
-    if quantity.get() % lot != 0 {
+    if !quantity.get().is_multiple_of(lot) {
         return Err(Rejection::input(format!("Quantity should be in multiples of {lot}.")));
     }
     if quantity.get() > MAX_QUANTITY {
@@ -221,11 +221,11 @@ mod tests {
     #[test]
     fn protection_stays_inside_its_percentage_and_leaves_at_least_a_tick() {
         let one_percent = MarketProtection::BasisPoints(100);
-        assert_eq!(limit(Side::Buy, 100_03, one_percent), Price::from_paise(101_00));
-        assert_eq!(limit(Side::Sell, 100_03, one_percent), Price::from_paise(99_05));
+        assert_eq!(limit(Side::Buy, 10_003, one_percent), Price::from_paise(10_100));
+        assert_eq!(limit(Side::Sell, 10_003, one_percent), Price::from_paise(9_905));
         let tiny = MarketProtection::BasisPoints(1);
-        assert_eq!(limit(Side::Buy, 100_00, tiny), Price::from_paise(100_05));
-        assert_eq!(limit(Side::Sell, 100_00, tiny), Price::from_paise(99_95));
+        assert_eq!(limit(Side::Buy, 10_000, tiny), Price::from_paise(10_005));
+        assert_eq!(limit(Side::Sell, 10_000, tiny), Price::from_paise(9_995));
         assert_eq!(limit(Side::Sell, 5, MarketProtection::BasisPoints(10_000)), Price::from_paise(5));
     }
 

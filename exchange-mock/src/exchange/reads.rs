@@ -74,7 +74,7 @@ impl MockExchange {
         self.config.holdings.iter().filter_map(held).collect()
     }
 
-    /// Funds. `cash` is the opening cash plus realised profit; `used` is approximate (see [`MarginRates`]).
+    /// Funds. `cash` is the opening cash plus realised profit; `used` is approximate (see [`crate::MarginRates`]).
     #[must_use]
     pub fn margins(&self) -> Margins {
         self.account.margins()

@@ -225,7 +225,7 @@ fn a_stop_market_order_fills_with_the_tick_that_triggers_it() {
     day.tick(3, 990, 100_200);
     assert_eq!(day.fills(&id), [(10, rupees(990))]);
     assert_eq!(day.0.was_market(&id), Some(50));
-    let shown = OrderType::StopLimit { trigger: rupees(995), limit: Price::from_paise(985_10) };
+    let shown = OrderType::StopLimit { trigger: rupees(995), limit: Price::from_paise(98_510) };
     assert_eq!(day.row(&id).order_type, shown, "990 less 0.5 %, on a tick inside it");
 }
 
@@ -288,7 +288,7 @@ fn what_a_broker_sees_at_once_is_refused_and_no_order_exists() {
         (limit(Side::Buy, u64::MAX, 1_000), Input, "exceeds"),
         (limit(Side::Buy, 10, 0), Input, "`price`"),
         (order(Side::Buy, 10, OrderType::Limit(Price::from_units(i64::MAX))), Input, "`price`"),
-        (order(Side::Buy, 10, OrderType::Limit(Price::from_paise(1_000_05))), Input, "Tick size"),
+        (order(Side::Buy, 10, OrderType::Limit(Price::from_paise(100_005))), Input, "Tick size"),
         (order(Side::Buy, 10, protection), Input, "market_protection"),
         (order(Side::Buy, 10, crossed), Input, "Trigger price"),
         (OrderRequest { validity: Validity::Ttl { minutes: 0 }, ..base.clone() }, Input, "validity_ttl"),
