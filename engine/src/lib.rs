@@ -1,6 +1,7 @@
 //! Nirantar keeps a trading engine running when the broker's login dies.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod core;
 pub mod engine;
 pub mod feed;

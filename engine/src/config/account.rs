@@ -1,0 +1,329 @@
+//! One `[[account]]`: its keys, their defaults, and what may stand there.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{NaiveTime, WeekdaySet};
+use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError};
+
+use super::credentials::Credentials;
+use super::duration::{self, parse_duration};
+use super::error::{ConfigError, Problem};
+use super::schedule::{self, parse_days, parse_time};
+use super::table::{At, Table};
+use super::url::{RootKind, RootUrl};
+
+/// Every key of `[[account]]`.
+pub(super) const KEYS: [&str; 19] = [
+    "name",
+    "broker",
+    "store",
+    "key_prefix",
+    "user_id",
+    "app",
+    "rest_url",
+    "feed_url",
+    "login_url",
+    "instruments",
+    "mode",
+    "orders",
+    "resume",
+    "hold",
+    "token_ttl",
+    "renew_margin",
+    "renew_at",
+    "renew_days",
+    "external_command",
+];
+
+/// A broker by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum BrokerName {
+    /// Zerodha's Kite Connect: `kite`.
+    Kite,
+}
+
+impl BrokerName {
+    /// Every broker that can be configured.
+    pub const ALL: [Self; 1] = [Self::Kite];
+
+    /// The name in configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kite => "kite",
+        }
+    }
+
+    /// REST root, feed root, login root and key prefix where the file gives none.
+    const fn defaults(self) -> Defaults {
+        match self {
+            // kite.md, section 0.
+            Self::Kite => Defaults {
+                rest_url: "https://api.kite.trade",
+                feed_url: "wss://ws.kite.trade",
+                login_url: "https://kite.zerodha.com",
+                key_prefix: "ZERODHA",
+            },
+        }
+    }
+}
+
+struct Defaults {
+    rest_url: &'static str,
+    feed_url: &'static str,
+    login_url: &'static str,
+    key_prefix: &'static str,
+}
+
+/// What the broker allows the app to do about its own token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum AppKind {
+    /// An individual's app, without refresh tokens: a human logs in every day. The default.
+    #[default]
+    Individual,
+    /// An approved platform's app: a refresh token renews.
+    Approved,
+}
+
+/// What becomes of a new order in Fallback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FallbackOrders {
+    /// It goes to the paper exchange, in the paper book. The default.
+    #[default]
+    Paper,
+    /// It is refused.
+    Reject,
+}
+
+/// How new entries start again after Fallback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Resume {
+    /// By themselves, once recovery is done. The default.
+    #[default]
+    Auto,
+    /// After the operator's word.
+    Confirm,
+}
+
+/// A command that writes a new token into the store by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalCommand {
+    /// What to run. A name with a slash in it is resolved against the configuration's folder, one without is looked up
+    /// in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// One account, checked.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Unique in the file, of `a-z`, `0-9` and `-`.
+    pub name: String,
+    /// Its broker.
+    pub broker: BrokerName,
+    /// Where its token is kept, resolved against the configuration's folder.
+    pub store: PathBuf,
+    /// What the names of its keys start with, in the store and in the environment: `ZERODHA`.
+    pub key_prefix: String,
+    /// What its app may do.
+    pub app: AppKind,
+    /// Root of the REST service.
+    pub rest_url: RootUrl,
+    /// Root of the feed.
+    pub feed_url: RootUrl,
+    /// Root of the login page.
+    pub login_url: RootUrl,
+    /// Whether REST and feed are both on this machine, so that no order and no token can reach a real broker. (The
+    /// login page does not count: a human opens it, no order goes there.)
+    pub loopback: bool,
+    /// What to subscribe to, in the file's order, without repeats.
+    pub instruments: Vec<InstrumentKey>,
+    /// How much of each. Full by default.
+    pub mode: Mode,
+    /// What becomes of a new order in Fallback.
+    pub orders: FallbackOrders,
+    /// How new entries start again after Fallback.
+    pub resume: Resume,
+    /// How long an order may be held while an attempt to renew is in flight. 2 s by default; zero holds none.
+    pub hold: Duration,
+    /// A token lives so long after it was issued, instead of until the broker's cut-off.
+    pub token_ttl: Option<Duration>,
+    /// How long before its expiry a token is renewed, where it has a lifetime. 5 min by default, always shorter than
+    /// `token_ttl`.
+    pub renew_margin: Duration,
+    /// When to renew, IST, in order of the day. Empty: no schedule.
+    pub renew_at: Vec<NaiveTime>,
+    /// On which days. Monday to Friday by default.
+    pub renew_days: WeekdaySet,
+    /// A command that brings a new token.
+    pub external_command: Option<ExternalCommand>,
+    /// Whose account it is, and the app's key.
+    pub credentials: Credentials,
+}
+
+/// An account as the file declares it, before anything else is looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Declared {
+    /// All but the credentials, which are still blank.
+    pub(super) account: Account,
+    /// The account's own user id, if the file says it.
+    pub(super) user_id: Option<String>,
+    /// Line of its header.
+    pub(super) line: usize,
+}
+
+/// Reads one account. `folder` is the configuration's own.
+pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared, ConfigError> {
+    const NAME: &str = "a name of a-z, 0-9 and -, at most 32 long, like \"main\"";
+    let name = required(table, "name", NAME, |text| is_name(text).then(|| text.to_owned()))?;
+    let known = BrokerName::ALL.map(BrokerName::as_str).join(", ");
+    let broker = required(table, "broker", &format!("one of the brokers {known}"), |text| {
+        BrokerName::ALL.into_iter().find(|broker| broker.as_str() == text)
+    })?;
+    let defaults = broker.defaults();
+    let rest_url = root(table, "rest_url", RootKind::Http, defaults.rest_url)?;
+    let feed_url = root(table, "feed_url", RootKind::WebSocket, defaults.feed_url)?;
+    let hold = table.parsed("hold", duration::EXPECTED, parse_duration)?;
+    let account = Account {
+        name,
+        broker,
+        store: folder.join(not_empty(table, "store", "a path, like \".env\"")?.unwrap_or_else(|| ".env".to_owned())),
+        key_prefix: key_prefix(table)?.unwrap_or_else(|| defaults.key_prefix.to_owned()),
+        app: choice(table, "app", &[("individual", AppKind::Individual), ("approved", AppKind::Approved)])?
+            .unwrap_or_default(),
+        loopback: rest_url.is_loopback() && feed_url.is_loopback(),
+        rest_url,
+        feed_url,
+        login_url: root(table, "login_url", RootKind::Http, defaults.login_url)?,
+        instruments: instruments(table)?,
+        mode: choice(table, "mode", &[Mode::Ltp, Mode::Quote, Mode::Full].map(|mode| (mode.as_str(), mode)))?
+            .unwrap_or(Mode::Full),
+        orders: choice(table, "orders", &[("paper", FallbackOrders::Paper), ("reject", FallbackOrders::Reject)])?
+            .unwrap_or_default(),
+        resume: choice(table, "resume", &[("auto", Resume::Auto), ("confirm", Resume::Confirm)])?.unwrap_or_default(),
+        hold: hold.unwrap_or(Duration::from_secs(2)),
+        token_ttl: table.parsed("token_ttl", "a duration above zero, like \"2h\"", |text| {
+            parse_duration(text).filter(|ttl| !ttl.is_zero())
+        })?,
+        renew_margin: Duration::ZERO,
+        renew_at: renew_at(table)?,
+        renew_days: table.parsed("renew_days", schedule::EXPECTED_DAYS, parse_days)?.unwrap_or_else(schedule::weekdays),
+        external_command: external_command(table, folder)?,
+        credentials: Credentials::blank(),
+    };
+    let renew_margin = renew_margin(table, account.token_ttl)?;
+    let user_id = not_empty(table, "user_id", "the broker's id of the account's owner, like \"AB1234\"")?;
+    Ok(Declared { account: Account { renew_margin, ..account }, user_id, line: table.line() })
+}
+
+fn required<T>(
+    table: &Table<'_, '_>,
+    key: &str,
+    expected: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, ConfigError> {
+    table.parsed(key, expected, read)?.ok_or_else(|| table.error(key, Problem::Missing(format!("{key} = {expected}"))))
+}
+
+fn choice<T: Copy>(table: &Table<'_, '_>, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, ConfigError> {
+    let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    table.parsed(key, &format!("one of {}", names.join(", ")), |text| {
+        choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
+    })
+}
+
+fn not_empty(table: &Table<'_, '_>, key: &str, expected: &str) -> Result<Option<String>, ConfigError> {
+    table.parsed(key, expected, |text| (!text.trim().is_empty() && !text.contains('\0')).then(|| text.to_owned()))
+}
+
+fn is_name(text: &str) -> bool {
+    let letters = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    letters && (1..=32).contains(&text.len())
+}
+
+fn key_prefix(table: &Table<'_, '_>) -> Result<Option<String>, ConfigError> {
+    table.parsed("key_prefix", "A-Z, 0-9 and _, starting with a letter, like \"ZERODHA\"", |text| {
+        let letters = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+        (letters && text.starts_with(|first: char| first.is_ascii_uppercase())).then(|| text.to_owned())
+    })
+}
+
+fn root(table: &Table<'_, '_>, key: &str, kind: RootKind, default: &str) -> Result<RootUrl, ConfigError> {
+    let expected = kind.expected();
+    let given = table.text(key, expected)?;
+    let (text, offset) = given.map_or((default, 0), |given| (given.value, given.offset));
+    // The text is not shown: a URL is where people leave a password.
+    RootUrl::parse(text, kind).ok_or_else(|| table.invalid_as(key, offset, expected, "something else"))
+}
+
+fn instruments(table: &Table<'_, '_>) -> Result<Vec<InstrumentKey>, ConfigError> {
+    const EXPECTED: &str = "a list of EXCHANGE:SYMBOL, like [\"NSE:RELIANCE\", \"NSE:NIFTY 50\"]";
+    let mut instruments = Vec::new();
+    for text in table.texts("instruments", EXPECTED)?.unwrap_or_default() {
+        let instrument: InstrumentKey = text.value.parse().map_err(|error: ParseInstrumentError| {
+            table.invalid_as("instruments", text.offset, EXPECTED, format!("something else: {error}"))
+        })?;
+        if instruments.contains(&instrument) {
+            return Err(table.invalid_as(
+                "instruments",
+                text.offset,
+                "each instrument once",
+                format!("{instrument} twice"),
+            ));
+        }
+        instruments.push(instrument);
+    }
+    Ok(instruments)
+}
+
+fn renew_margin(table: &Table<'_, '_>, token_ttl: Option<Duration>) -> Result<Duration, ConfigError> {
+    let given = table.text("renew_margin", duration::EXPECTED)?;
+    let Some(text) = given else {
+        // A short-lived token (a sandbox's) is renewed in the last tenth of its life, where 5 min would be all of it.
+        let usual = Duration::from_secs(300);
+        return Ok(token_ttl.map_or(usual, |ttl| usual.min(ttl / 10)));
+    };
+    let margin = parse_duration(text.value).ok_or_else(|| table.invalid("renew_margin", &text, duration::EXPECTED))?;
+    match token_ttl {
+        // Otherwise every new token would be due at once.
+        Some(ttl) if margin >= ttl => Err(table.invalid("renew_margin", &text, "a duration shorter than token_ttl")),
+        _ => Ok(margin),
+    }
+}
+
+fn renew_at(table: &Table<'_, '_>) -> Result<Vec<NaiveTime>, ConfigError> {
+    let mut times: Vec<NaiveTime> = Vec::new();
+    for text in table.texts("renew_at", schedule::EXPECTED_TIME)?.unwrap_or_default() {
+        let time = parse_time(text.value).filter(|time| !times.contains(time));
+        times.push(time.ok_or_else(|| table.invalid("renew_at", &text, schedule::EXPECTED_TIME))?);
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+fn external_command(table: &Table<'_, '_>, folder: &Path) -> Result<Option<ExternalCommand>, ConfigError> {
+    const EXPECTED: &str = "a program and its arguments, like [\"./login.sh\", \"--quiet\"]";
+    let Some(words) = table.texts("external_command", EXPECTED)? else { return Ok(None) };
+    // A word is not shown: an argument may be a password.
+    let refuse = |offset, found: &str| Err(table.invalid_as("external_command", offset, EXPECTED, found));
+    if let Some(At { offset, .. }) = words.iter().find(|word| word.value.contains('\0')) {
+        return refuse(*offset, "a zero byte");
+    }
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(table.error(
+            "external_command",
+            Problem::Invalid { expected: EXPECTED.to_owned(), found: "an empty list".to_owned() },
+        ));
+    };
+    if program.value.trim().is_empty() {
+        return refuse(program.offset, "an empty program");
+    }
+    let here = program.value.contains('/');
+    Ok(Some(ExternalCommand {
+        program: if here { folder.join(program.value) } else { PathBuf::from(program.value) },
+        arguments: arguments.iter().map(|word| word.value.to_owned()).collect(),
+    }))
+}

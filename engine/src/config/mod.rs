@@ -1,0 +1,137 @@
+//! `nirantar.toml` and the environment, read once at the start and checked whole.
+//!
+//! Promises: whatever the bytes, reading ends in a [`Config`] or in one [`ConfigError`] that names file, line and key;
+//! a key nobody reads is refused; nothing unencrypted leaves this machine; two accounts never share a token's place; no
+//! error and no `Debug` shows a secret.
+//!
+//! ```
+//! use std::path::{Path, PathBuf};
+//! use nirantar::config::{Config, Outside};
+//! use nirantar::token::store::{StoreError, Stored};
+//!
+//! struct Nothing;
+//! impl Outside for Nothing {
+//!     fn variable(&self, _: &str) -> Option<String> { None }
+//!     fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> { Ok(Stored::default()) }
+//!     fn real_path(&self, store: &Path) -> PathBuf { store.to_owned() }
+//! }
+//!
+//! let text = "[[account]]\nname = \"main\"\nbrokr = \"kite\"\n";
+//! let error = Config::read(text, Path::new("nirantar.toml"), &Nothing).unwrap_err();
+//! assert_eq!(error.to_string(), "nirantar.toml:3: brokr: unknown key, did you mean `broker`?");
+//! ```
+
+mod account;
+mod credentials;
+mod duration;
+mod error;
+mod nearest;
+mod outside;
+mod schedule;
+mod table;
+mod url;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+pub use account::{Account, AppKind, BrokerName, ExternalCommand, FallbackOrders, Resume};
+pub use credentials::{Credentials, Outside};
+pub use error::{ConfigError, Problem};
+pub use outside::Process;
+pub use url::{RootKind, RootUrl};
+
+use account::Declared;
+use table::{Source, Table};
+
+/// A configuration that may be used as it stands.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// At least one, in the file's order.
+    pub accounts: Vec<Account>,
+}
+
+impl Config {
+    /// Reads a file, with the process' environment and the stores the file names. Blocking: call it at the start.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let whole = |line, problem| ConfigError { file: file.to_owned(), line, key: None, problem };
+        let bytes = std::fs::read(file).map_err(|error| whole(None, Problem::Unreadable(error.to_string())))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+            let line = good.filter(|byte| **byte == b'\n').count() + 1;
+            whole(Some(line), Problem::Syntax("it is not UTF-8".to_owned()))
+        })?;
+        Self::read(&text, file, &Process)
+    }
+
+    /// Reads the text of a file that stands at `file`, with what `outside` says of the rest of the world. Total.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn read(text: &str, file: &Path, outside: &dyn Outside) -> Result<Self, ConfigError> {
+        let source = Source { file, text };
+        let declared = declared(source)?;
+        refuse_shared_stores(file, &declared, outside)?;
+        let mut accounts = Vec::with_capacity(declared.len());
+        for declared in declared {
+            let credentials = credentials::find(file, &declared, outside)?;
+            accounts.push(Account { credentials, ..declared.account });
+        }
+        Ok(Self { file: file.to_owned(), accounts })
+    }
+}
+
+/// What the file alone says: accounts of different names.
+fn declared(source: Source<'_>) -> Result<Vec<Declared>, ConfigError> {
+    const EXPECTED: &str = "[[account]] tables";
+    let document = DeTable::parse(source.text).map_err(|error| {
+        // One line: the parser's own display prints the offending line too, and that may hold a secret.
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
+        source.error(error.span().map_or(0, |span| span.start), None, Problem::Syntax(message))
+    })?;
+    let root = Table::new(source, 0, document.get_ref(), &["account"])?;
+    let mut accounts: Vec<Declared> = Vec::new();
+    for item in root.tables("account", EXPECTED)? {
+        let DeValue::Table(fields) = item.get_ref() else {
+            let found = format!("a value of type {}", item.get_ref().type_str());
+            return Err(root.invalid_as("account", item.span().start, EXPECTED, found));
+        };
+        let table = Table::new(source, item.span().start, fields, &account::KEYS)?;
+        let folder = source.file.parent().unwrap_or(Path::new(""));
+        let declared = account::declared(&table, folder)?;
+        if let Some(first) = accounts.iter().find(|other| other.account.name == declared.account.name) {
+            let problem = Problem::NameTaken { name: declared.account.name, first: first.line };
+            return Err(table.error_at_value("name", problem));
+        }
+        accounts.push(declared);
+    }
+    if accounts.is_empty() {
+        return Err(ConfigError { file: source.file.to_owned(), line: None, key: None, problem: Problem::NoAccounts });
+    }
+    Ok(accounts)
+}
+
+/// Two accounts under one prefix of one store would take each other's token for their own.
+fn refuse_shared_stores(file: &Path, accounts: &[Declared], outside: &dyn Outside) -> Result<(), ConfigError> {
+    let mut seen: Vec<(PathBuf, &Declared)> = Vec::with_capacity(accounts.len());
+    for declared in accounts {
+        let Account { store, key_prefix, .. } = &declared.account;
+        let real = outside.real_path(store);
+        let shared = seen.iter().find(|(other, first)| *other == real && first.account.key_prefix == *key_prefix);
+        if let Some((_, first)) = shared {
+            let problem = Problem::StoreShared { first: first.account.name.clone(), line: first.line };
+            let key = Some("store".to_owned());
+            return Err(ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem });
+        }
+        seen.push((real, declared));
+    }
+    Ok(())
+}

@@ -1,0 +1,386 @@
+//! Every way a configuration can be wrong, each with the file, line and key its error must name; and what a good one
+//! says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::{NaiveTime, Weekday};
+use nirantar_brokers::{Exchange, InstrumentKey, Mode, Secret};
+use proptest::prelude::*;
+
+use super::*;
+use crate::token::store::{StoreError, Stored};
+
+/// Variables and stores that a test names.
+#[derive(Default)]
+struct Fake {
+    variables: BTreeMap<&'static str, &'static str>,
+    stored: Stored,
+    broken: Option<StoreError>,
+    links: BTreeMap<&'static str, &'static str>,
+}
+
+impl Outside for Fake {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).map(|value| (*value).to_owned())
+    }
+
+    fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+        self.broken.clone().map_or_else(|| Ok(self.stored.clone()), Err)
+    }
+
+    fn real_path(&self, store: &Path) -> PathBuf {
+        store.to_str().and_then(|path| self.links.get(path)).map_or_else(|| store.to_owned(), PathBuf::from)
+    }
+}
+
+/// A world where the store holds all that an account needs.
+fn furnished() -> Fake {
+    let stored = Stored {
+        user_id: Some("AB1234".to_owned()),
+        api_key: Some("stored-key".to_owned()),
+        api_secret: Some(Secret::new("stored-secret")),
+        ..Stored::default()
+    };
+    Fake { stored, ..Fake::default() }
+}
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    Config::read(text, Path::new("conf/nirantar.toml"), &furnished())
+}
+
+/// A configuration of one account with `line` as its fourth line.
+fn with(line: &str) -> String {
+    format!("[[account]]\nname = \"main\"\nbroker = \"kite\"\n{line}\n")
+}
+
+fn one(text: &str) -> Account {
+    let mut accounts = read(text).unwrap().accounts;
+    assert_eq!(accounts.len(), 1);
+    accounts.remove(0)
+}
+
+#[test]
+fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
+    // The line, the key that must be named, and a piece of what was expected.
+    for (line, key, expected) in [
+        ("store = \"\"", "store", "a path"),
+        ("store = 7", "store", "found a value of type integer"),
+        ("key_prefix = \"zerodha\"", "key_prefix", "A-Z"),
+        ("key_prefix = \"\"", "key_prefix", "A-Z"),
+        ("key_prefix = \"1X\"", "key_prefix", "starting with a letter"),
+        ("user_id = \" \"", "user_id", "AB1234"),
+        ("app = \"apprved\"", "app", "\"individual\", \"approved\""),
+        ("rest_url = \"http://api.kite.trade\"", "rest_url", "https://"),
+        ("rest_url = \"https://api.kite.trade/v3\"", "rest_url", "host and port only"),
+        ("feed_url = \"https://ws.kite.trade\"", "feed_url", "wss://"),
+        ("feed_url = \"ws://10.0.0.1\"", "feed_url", "loopback"),
+        ("login_url = \"nowhere\"", "login_url", "https://"),
+        ("instruments = \"NSE:INFY\"", "instruments", "a list of EXCHANGE:SYMBOL"),
+        ("instruments = [\"INFY\"]", "instruments", "EXCHANGE:SYMBOL"),
+        ("instruments = [\"NYSE:IBM\"]", "instruments", "NSE, BSE"),
+        ("instruments = [1]", "instruments", "a list of"),
+        ("instruments = [\"NSE:INFY\", \"NSE:INFY\"]", "instruments", "NSE:INFY twice"),
+        ("mode = \"deep\"", "mode", "\"ltp\", \"quote\", \"full\""),
+        ("orders = \"hold\"", "orders", "\"paper\", \"reject\""),
+        ("resume = true", "resume", "found a value of type boolean"),
+        ("hold = 2", "hold", "a duration like"),
+        ("hold = \"2\"", "hold", "a duration like"),
+        ("hold = \"-2s\"", "hold", "found `-2s`"),
+        ("token_ttl = \"0s\"", "token_ttl", "above zero"),
+        ("renew_margin = \"soon\"", "renew_margin", "a duration like"),
+        ("renew_at = \"08:45\"", "renew_at", "a list of"),
+        ("renew_at = [\"8.45\"]", "renew_at", "found `8.45`"),
+        ("renew_at = [\"08:45\", \"08:45:00\"]", "renew_at", "different times"),
+        ("renew_days = \"weekdays\"", "renew_days", "mon-fri"),
+        ("external_command = \"./login.sh\"", "external_command", "a program and its arguments"),
+        ("external_command = [\"\"]", "external_command", "an empty program"),
+        ("external_command = [\"a\", \"b\\u0000\"]", "external_command", "a zero byte"),
+        // Keys that nobody reads.
+        ("hodl = \"2s\"", "hodl", "did you mean `hold`?"),
+        ("renew-margin = \"2s\"", "renew-margin", "did you mean `renew_margin`?"),
+        ("colour = \"red\"", "colour", "expected one of name, broker, store"),
+        ("api_secret = \"hunter2\"", "api_secret", "in the account's store or in the environment"),
+        ("ZERODHA_ACCESS_TOKEN = \"hunter2\"", "ZERODHA_ACCESS_TOKEN", "in the environment"),
+    ] {
+        let error = read(&with(line)).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.starts_with(&format!("conf/nirantar.toml:4: {key}: ")), "{line}: {shown}");
+        assert!(shown.contains(expected), "{line}: {shown}");
+        assert_eq!((error.line, error.key.as_deref()), (Some(4), Some(key)), "{line}");
+        assert!(!shown.contains("hunter2") && !shown.contains('\n'), "{shown}");
+    }
+}
+
+#[test]
+fn a_bad_file_is_refused_with_its_line_and_key() {
+    let second = |more: &str| format!("{}\n[[account]]\nname = \"other\"\nbroker = \"kite\"\n{more}", with(""));
+    // The text, the place that must be named, and a piece of what is said.
+    for (text, place, said) in [
+        (String::new(), "conf/nirantar.toml: ", "expected at least one [[account]]"),
+        ("# nothing\n".to_owned(), "conf/nirantar.toml: ", "no account"),
+        ("account = []\n".to_owned(), "conf/nirantar.toml: ", "no account"),
+        ("\n[account]\nname = \"main\"\n".to_owned(), "conf/nirantar.toml:2: account: ", "expected [[account]] tables"),
+        ("account = [1]\n".to_owned(), "conf/nirantar.toml:1: account: ", "found a value of type integer"),
+        ("\n\n[[acount]]\n".to_owned(), "conf/nirantar.toml:3: acount: ", "did you mean `account`?"),
+        ("speed = 1\n".to_owned(), "conf/nirantar.toml:1: speed: ", "expected one of account"),
+        ("[[account]]\nname = \"main\n".to_owned(), "conf/nirantar.toml:2: is not TOML: ", ""),
+        (
+            "[[account]]\nname = \"a\"\nname = \"b\"\n".to_owned(),
+            "conf/nirantar.toml:3: is not TOML: ",
+            "duplicate key",
+        ),
+        ("\n[[account]]\nbroker = \"kite\"\n".to_owned(), "conf/nirantar.toml:2: name: ", "missing, expected name = "),
+        ("[[account]]\nname = \"main\"\n".to_owned(), "conf/nirantar.toml:1: broker: ", "one of the brokers kite"),
+        (
+            "[[account]]\nname = \"Main\"\nbroker = \"kite\"".to_owned(),
+            "conf/nirantar.toml:2: name: ",
+            "a-z, 0-9 and -",
+        ),
+        ("[[account]]\nname = \"\"\nbroker = \"kite\"".to_owned(), "conf/nirantar.toml:2: name: ", "a-z, 0-9 and -"),
+        (
+            "[[account]]\nname = \"a\"\nbroker = \"robinhood\"".to_owned(),
+            "conf/nirantar.toml:3: broker: ",
+            "expected one of the brokers kite, found `robinhood`",
+        ),
+        (with("external_command = []"), "conf/nirantar.toml:1: external_command: ", "an empty list"),
+        (
+            with("token_ttl = \"5m\"\nrenew_margin = \"5m\""),
+            "conf/nirantar.toml:5: renew_margin: ",
+            "shorter than token_ttl, found `5m`",
+        ),
+        (
+            with("instruments = [\n  \"NSE:INFY\",\n  \"NSE\",\n]"),
+            "conf/nirantar.toml:6: instruments: ",
+            "`NSE` is not an instrument",
+        ),
+        (
+            second("key_prefix = \"OTHER\"").replace("other", "main"),
+            "conf/nirantar.toml:7: name: ",
+            "`main` is the name of the account at line 1 already",
+        ),
+        (
+            second(""),
+            "conf/nirantar.toml:6: store: ",
+            "the account `main` at line 1 keeps its token in the same store under the same key_prefix",
+        ),
+    ] {
+        let shown = read(&text).unwrap_err().to_string();
+        assert!(shown.starts_with(place), "{text}: {shown}");
+        assert!(shown.contains(said), "{text}: {shown}");
+        assert!(!shown.contains('\n'), "{shown}");
+    }
+}
+
+#[test]
+fn two_accounts_on_one_store_key_are_refused_however_the_store_is_spelt() {
+    let text = |store: &str, prefix: &str| {
+        format!(
+            "{}[[account]]\nname = \"b\"\nbroker = \"kite\"\nstore = \"{store}\"\nkey_prefix = \"{prefix}\"\n",
+            with("")
+        )
+    };
+    let mut outside = furnished();
+    outside.links.insert("conf/link", "conf/.env");
+    let read = |store: &str, prefix: &str| {
+        Config::read(&text(store, prefix), Path::new("conf/nirantar.toml"), &outside)
+            .map(|config| config.accounts.len())
+    };
+    let error = read("link", "ZERODHA").unwrap_err();
+    assert_eq!((error.line, error.key.as_deref()), (Some(5), Some("store")));
+    assert!(matches!(error.problem, Problem::StoreShared { .. }), "{error}");
+    assert_eq!(read("link", "SECOND"), Ok(2), "another prefix is another key");
+    assert_eq!(read("other.env", "ZERODHA"), Ok(2), "another store is another key");
+}
+
+#[test]
+fn a_missing_credential_names_its_key_and_both_places() {
+    let text = with("store = \"keys.env\"\nkey_prefix = \"MINE\"");
+    for (app, missing) in [("individual", "USER_ID"), ("individual", "API_KEY"), ("approved", "API_SECRET")] {
+        let mut outside = furnished();
+        match missing {
+            "USER_ID" => outside.stored.user_id = None,
+            "API_KEY" => outside.stored.api_key = None,
+            _ => outside.stored.api_secret = None,
+        }
+        // An empty variable is what an unset one looks like in many a shell script.
+        outside.variables.insert("MINE_API_KEY", " ");
+        let text = format!("{text}app = \"{app}\"\n");
+        let shown = Config::read(&text, Path::new("nirantar.toml"), &outside).unwrap_err().to_string();
+        assert_eq!(
+            shown,
+            format!(
+                "nirantar.toml:1: MINE_{missing}: the account `main` needs it: not in the store keys.env and not in the \
+                 environment variable of that name"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_broken_store_is_named_with_its_own_line() {
+    let reason = StoreError::Unreadable { path: PathBuf::from(".env"), reason: "permission denied".to_owned() };
+    let outside = Fake { broken: Some(reason), ..furnished() };
+    let shown = Config::read(&with(""), Path::new("nirantar.toml"), &outside).unwrap_err().to_string();
+    assert_eq!(
+        shown,
+        "nirantar.toml:1: store: the account `main` cannot use its store: .env: cannot be read: permission denied"
+    );
+}
+
+#[test]
+fn credentials_come_from_a_real_store_and_a_flaw_in_it_is_placed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nirantar.toml");
+    let store = folder.path().join(".env");
+    // A prefix that no machine has in its environment.
+    std::fs::write(&file, with("key_prefix = \"NIRANTAR_CONFIG_TEST\"")).unwrap();
+    let shown = Config::load(&file).unwrap_err().to_string();
+    assert!(shown.contains(": NIRANTAR_CONFIG_TEST_API_KEY: ") && shown.contains(".env"), "no store yet: {shown}");
+
+    std::fs::write(
+        &store,
+        "NIRANTAR_CONFIG_TEST_API_KEY=key\nNIRANTAR_CONFIG_TEST_API_SECRET='hunter2'\nNIRANTAR_CONFIG_TEST_USER_ID=AB1234\n",
+    )
+    .unwrap();
+    let credentials = Config::load(&file).unwrap().accounts.remove(0).credentials;
+    assert_eq!((credentials.api_key.as_str(), credentials.user_id.as_str()), ("key", "AB1234"));
+    assert_eq!(credentials.api_secret, Some(Secret::new("hunter2")));
+
+    std::fs::write(&store, "# keys\nNIRANTAR_CONFIG_TEST_API_SECRET='hunter2\n").unwrap();
+    let shown = Config::load(&file).unwrap_err().to_string();
+    assert!(shown.contains(&format!("{}:2: NIRANTAR_CONFIG_TEST_API_SECRET: ", store.display())), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains('\n'), "{shown}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_the_same_store_is_the_same_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nirantar.toml");
+    std::fs::write(folder.path().join(".env"), "").unwrap();
+    std::os::unix::fs::symlink(".env", folder.path().join("link")).unwrap();
+    let second = "[[account]]\nname = \"b\"\nbroker = \"kite\"\nstore = \"link\"\n";
+    std::fs::write(&file, with("") + second).unwrap();
+    let error = Config::load(&file).unwrap_err();
+    assert!(matches!(error.problem, Problem::StoreShared { line: 1, .. }), "{error}");
+}
+
+#[test]
+fn the_environment_goes_before_the_store_and_the_file_before_both_for_the_user() {
+    let mut outside = furnished();
+    outside.variables.insert("ZERODHA_API_KEY", "variable-key");
+    outside.variables.insert("ZERODHA_API_SECRET", "variable-secret");
+    outside.variables.insert("ZERODHA_USER_ID", "VARIABLE");
+    let read = |line: &str| {
+        Config::read(&with(line), Path::new("nirantar.toml"), &outside).unwrap().accounts.remove(0).credentials
+    };
+    let credentials = read("");
+    assert_eq!(credentials.api_key, "variable-key");
+    assert_eq!(credentials.api_secret, Some(Secret::new("variable-secret")));
+    assert_eq!(credentials.user_id, "VARIABLE");
+    assert_eq!(read("user_id = \"FILE\"").user_id, "FILE");
+}
+
+#[test]
+fn an_individual_may_do_without_the_secret() {
+    let mut outside = furnished();
+    outside.stored.api_secret = None;
+    let config = Config::read(&with(""), Path::new("nirantar.toml"), &outside).unwrap();
+    assert_eq!(config.accounts[0].credentials.api_secret, None);
+}
+
+#[test]
+fn a_config_never_prints_a_credential() {
+    let shown = format!("{:#?}", read(&with("")).unwrap());
+    assert!(!shown.contains("stored-key") && !shown.contains("stored-secret"), "{shown}");
+}
+
+#[test]
+fn what_the_file_leaves_out_has_a_default() {
+    let account = one(&with(""));
+    assert_eq!(account.store, Path::new("conf/.env"), "relative to the configuration's folder");
+    assert_eq!((account.key_prefix.as_str(), account.app), ("ZERODHA", AppKind::Individual));
+    assert_eq!(account.rest_url.as_str(), "https://api.kite.trade");
+    assert_eq!(account.feed_url.as_str(), "wss://ws.kite.trade");
+    assert_eq!(account.login_url.as_str(), "https://kite.zerodha.com");
+    assert!(!account.loopback);
+    assert_eq!((account.instruments.len(), account.mode), (0, Mode::Full));
+    assert_eq!((account.orders, account.resume), (FallbackOrders::Paper, Resume::Auto));
+    assert_eq!((account.hold, account.token_ttl), (Duration::from_secs(2), None));
+    assert_eq!(account.renew_margin, Duration::from_secs(300));
+    assert_eq!(account.renew_at, []);
+    assert!(account.renew_days.contains(Weekday::Fri) && !account.renew_days.contains(Weekday::Sat));
+    assert_eq!(account.external_command, None);
+}
+
+#[test]
+fn a_short_token_lifetime_shortens_the_margin_nobody_asked_for() {
+    assert_eq!(one(&with("token_ttl = \"2m\"")).renew_margin, Duration::from_secs(12));
+    assert_eq!(one(&with("token_ttl = \"2h\"")).renew_margin, Duration::from_secs(300));
+}
+
+#[test]
+fn loopback_needs_both_rest_and_feed_on_this_machine() {
+    let account = |rest: &str, feed: &str| one(&with(&format!("rest_url = \"{rest}\"\nfeed_url = \"{feed}\"")));
+    assert!(account("http://127.0.0.1:1", "ws://127.0.0.1:1").loopback);
+    assert!(!account("https://api.kite.trade", "ws://127.0.0.1:1").loopback);
+    assert!(!account("http://127.0.0.1:1", "wss://ws.kite.trade").loopback);
+}
+
+#[test]
+fn the_example_at_the_root_is_a_good_configuration() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nirantar.toml.example");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let check = |text: &str| Config::read(text, Path::new("conf/nirantar.toml"), &furnished());
+    assert_eq!(check(&text).unwrap().accounts.len(), 1, "as it stands");
+
+    // Every key it explains is a known one with a value that is accepted: `#key = value` is a setting left out.
+    let settings: String = text
+        .lines()
+        .map(|line| format!("{}\n", line.strip_prefix('#').filter(|s| !s.starts_with(' ')).unwrap_or(line)))
+        .collect();
+    let config = check(&settings).unwrap();
+    let paper = &config.accounts[1];
+    assert_eq!(
+        paper.instruments,
+        [InstrumentKey::new(Exchange::Nse, "RELIANCE"), InstrumentKey::new(Exchange::Nse, "NIFTY 50")]
+    );
+    assert!(paper.loopback);
+    assert_eq!(paper.token_ttl, Some(Duration::from_secs(7_200)));
+    assert_eq!(config.accounts[0].renew_at, [NaiveTime::from_hms_opt(8, 45, 0).unwrap()]);
+    let command = config.accounts[0].external_command.as_ref().unwrap();
+    assert_eq!((command.program.as_path(), command.arguments.len()), (Path::new("conf/./login.sh"), 1));
+    for key in account::KEYS {
+        assert!(settings.lines().any(|line| line.starts_with(&format!("{key} ="))), "{key} is not explained");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nirantar.toml");
+    let error = Config::load(&file).unwrap_err();
+    assert!(matches!(error.problem, Problem::Unreadable(_)), "{error}");
+    assert!(error.to_string().starts_with(&format!("{}: cannot be read: ", file.display())), "{error}");
+    assert!(matches!(Config::load(folder.path()).unwrap_err().problem, Problem::Unreadable(_)), "a folder");
+
+    std::fs::write(&file, b"[[account]]\nname = \"\xff\"\n").unwrap();
+    let shown = Config::load(&file).unwrap_err().to_string();
+    assert_eq!(shown, format!("{}:2: is not TOML: it is not UTF-8", file.display()));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_a_panic(text in "(\\[\\[account\\]\\]\n)?(.{0,20}\n){0,6}") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn any_value_of_any_key_is_read_without_a_panic(key in prop::sample::select(&account::KEYS[2..]), value in ".{0,40}") {
+        let _ = read(&with(&format!("{key} = {value}")));
+        let _ = read(&with(&format!("{key} = '''{value}'''")));
+        let _ = read(&with(&format!("{key} = ['''{value}''']")));
+    }
+}

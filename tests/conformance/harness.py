@@ -1,0 +1,102 @@
+"""What every conformance script needs: checks that are counted, and `nirantar exchange` as a child process."""
+
+import subprocess
+import threading
+import time
+import traceback
+
+START_SECONDS = 60
+
+
+class Checks:
+    """Runs checks one by one, prints a line for each, and counts."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+
+    def check(self, name, function, *arguments):
+        """Runs one check. It passes by returning; what it returns is returned. A failure is printed and gives None."""
+        try:
+            result = function(*arguments)
+        except Exception as error:  # Whatever goes wrong in one check must not hide the others.
+            self.failed += 1
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            print("FAIL %s: %s: %s (line %s of %s)" % (name, type(error).__name__, error, where.lineno, where.filename), flush=True)
+            return None
+        self.passed += 1
+        print("ok   %s" % name, flush=True)
+        return result
+
+    def finish(self):
+        """Prints the count. The exit code: 0 when all passed and there was something to pass."""
+        print("%d passed, %d failed" % (self.passed, self.failed), flush=True)
+        return 0 if self.failed == 0 and self.passed > 0 else 1
+
+
+def expect(condition, message):
+    """An assertion that `python -O` does not remove."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def raises(kind, function, code=None, text=None):
+    """Expects an SDK exception of exactly that class, with that HTTP code and that text in its message."""
+    try:
+        result = function()
+    except Exception as error:
+        expect(type(error) is kind, "expected %s, got %s: %s" % (kind.__name__, type(error).__name__, error))
+        expect(code is None or error.code == code, "expected HTTP %s, got %s" % (code, error.code))
+        expect(text is None or text in str(error), "expected `%s` in `%s`" % (text, error))
+        return error
+    raise AssertionError("expected %s, got the answer %r" % (kind.__name__, result))
+
+
+def eventually(what, probe, seconds=20.0, every=0.2):
+    """Asks again and again, at most `seconds` long, until the answer is true; returns that answer."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        expect(time.monotonic() < deadline, "not within %g s: %s" % (seconds, what))
+        time.sleep(every)
+
+
+class Exchange:
+    """`nirantar exchange` on a free loopback port, ended with the script."""
+
+    def __init__(self, program, *options):
+        self.stderr = []
+        self._address = None
+        self._ready = threading.Event()
+        command = [program, "exchange", "--broker", "kite", "--listen", "127.0.0.1:0"] + list(options)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        # Read to the end, or the child would stop at a full pipe.
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.stderr.append(line.rstrip())
+            if self._address is None and "listening on " in line:
+                self._address = line.split("listening on ", 1)[1].split()[0]
+                self._ready.set()
+        self._ready.set()
+
+    def address(self):
+        """`127.0.0.1:PORT`, once it accepts."""
+        self._ready.wait(START_SECONDS)
+        expect(self._address, "it never said `listening on ADDR`; stderr: %s" % self.stderr[-5:])
+        return self._address
+
+    def stop(self):
+        """Ends the child, the hard way if it must."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
