@@ -187,6 +187,13 @@ pub enum Event {
         /// Whether only exits and cancels of live exposure may.
         reduce_only: bool,
     },
+    /// A token turned up; the broker is being asked about it.
+    Candidate {
+        /// When.
+        at: Timestamp,
+        /// Which, and from where.
+        candidate: Candidate,
+    },
     /// A new token is in use.
     Token {
         /// When.
@@ -375,7 +382,10 @@ impl Core {
         self.look_at_the_market(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
-            Input::Candidate(candidate) => self.tell_session(&Told::Candidate(candidate), now, out),
+            Input::Candidate(candidate) => {
+                out.push(Output::Tell(Event::Candidate { at: now.wall, candidate }));
+                self.tell_session(&Told::Candidate(candidate), now, out);
+            }
             Input::Probed { probe, verdict } => self.probed(probe, verdict, now, out),
             Input::Attempted { attempt, end } => self.tell_session(&Told::Attempted { attempt, end }, now, out),
             Input::Reply { send, outcome } => {

@@ -6,5 +6,7 @@ pub mod core;
 pub mod engine;
 pub mod feed;
 pub mod orders;
+#[cfg(feature = "server")]
+pub mod sandbox;
 pub mod session;
 pub mod token;

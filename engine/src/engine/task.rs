@@ -502,6 +502,9 @@ impl Task {
             Event::Token { generation, fingerprint, expires, .. } => {
                 tracing::info!("token {fingerprint} is in use ({generation}), good until {expires} IST at the latest");
             }
+            Event::Candidate { candidate, .. } => {
+                tracing::info!("token {} {}: asking the broker", candidate.fingerprint, candidate.source);
+            }
             Event::LoginNeeded { .. } => match self.broker.login_url(None) {
                 Some(link) => tracing::warn!("a login is needed: {link}"),
                 None => tracing::warn!("a new token is needed in {}", self.renewer.store.path().display()),

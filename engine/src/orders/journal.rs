@@ -5,6 +5,7 @@
 //! hosts on loopback.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderChange, OrderRequest, OrderStatus, Price, Quantity};
@@ -91,15 +92,22 @@ pub trait Journal: Send + fmt::Debug {
     fn read(&self) -> Result<Vec<Record>, JournalError>;
 }
 
-/// A journal that lives as long as the process.
+/// A journal that lives as long as the process. Clones are handles to the same one.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryJournal {
-    records: Vec<Record>,
+    records: Arc<Mutex<Vec<Record>>>,
+}
+
+impl MemoryJournal {
+    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
+        // A record is pushed whole or not at all, so a panic elsewhere leaves the list good.
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Journal for MemoryJournal {
     fn append(&mut self, record: &Record) -> Result<(), JournalError> {
-        self.records.push(record.clone());
+        self.lock().push(record.clone());
         Ok(())
     }
 
@@ -108,6 +116,6 @@ impl Journal for MemoryJournal {
     }
 
     fn read(&self) -> Result<Vec<Record>, JournalError> {
-        Ok(self.records.clone())
+        Ok(self.lock().clone())
     }
 }

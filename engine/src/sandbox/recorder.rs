@@ -1,0 +1,110 @@
+//! What came out of the engine, written down for the report.
+
+use nirantar_brokers::time::Timestamp;
+
+use super::{Line, Teller, Who};
+use crate::core::Event;
+use crate::engine::{EventMessage, Events};
+use crate::feed::{FeedStatus, Gap, Source, TickMessage, Ticks};
+use crate::orders::Comparison;
+use crate::session::{Notice, Transition};
+
+/// Every tick handed to a subscriber, by where it came from.
+#[derive(Debug, Default)]
+pub(super) struct TickRecord {
+    /// Port of the socket and number of the packet on it, in the order of delivery.
+    pub(super) live: Vec<(u16, u64, Timestamp)>,
+    pub(super) fallback: u64,
+    pub(super) lagged: u64,
+}
+
+pub(super) async fn record_ticks(mut ticks: Ticks) -> TickRecord {
+    let mut record = TickRecord::default();
+    while let Some(message) = ticks.next().await {
+        match message {
+            TickMessage::Tick(event) => match event.source {
+                Source::Live { .. } => record.live.push((event.socket_port, event.packet, event.received.wall)),
+                Source::Paper(_) => record.fallback += 1,
+            },
+            TickMessage::Lagged(count) => record.lagged += count,
+        }
+    }
+    record
+}
+
+/// Every event but the orders', which are in the journal.
+#[derive(Debug, Default)]
+pub(super) struct EventRecord {
+    pub(super) transitions: Vec<Transition>,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) feed: Vec<(Timestamp, FeedStatus)>,
+    pub(super) comparisons: Vec<Comparison>,
+    pub(super) tokens: u64,
+    pub(super) not_taken: u64,
+    pub(super) lagged: u64,
+}
+
+pub(super) async fn record_events(mut events: Events, tell: Teller, login: Option<String>) -> EventRecord {
+    let mut record = EventRecord::default();
+    while let Some(message) = events.next().await {
+        let event = match message {
+            EventMessage::Event(event) => event,
+            EventMessage::Lagged(count) => {
+                record.lagged += count;
+                continue;
+            }
+        };
+        if let Some(line) = in_words(&event, login.as_deref()) {
+            tell(line);
+        }
+        match event {
+            Event::Transition(transition) => record.transitions.push(transition),
+            Event::Gap(gap) if gap.to.is_some() => record.gaps.push(gap),
+            Event::Feed { at, status } => record.feed.push((at, status)),
+            Event::Compared { comparison, .. } if comparison.complete => record.comparisons.push(comparison),
+            Event::Token { .. } => record.tokens += 1,
+            Event::Notice { notice: Notice::NotTaken { .. }, .. } => record.not_taken += 1,
+            _ => {}
+        }
+    }
+    record
+}
+
+/// The line that tells an event, for those worth one.
+fn in_words(event: &Event, login: Option<&str>) -> Option<Line> {
+    let line = |at: Timestamp, who, words: String| Some(Line { at, who, words });
+    match event {
+        Event::Transition(transition) => line(transition.at, Who::State, transition.to_string()),
+        Event::Venue { at, venue, reduce_only } => {
+            let only = if *reduce_only { ", exits and cancels only" } else { "" };
+            line(*at, Who::Engine, format!("orders: {venue}{only}"))
+        }
+        Event::Candidate { at, candidate } => {
+            line(*at, Who::Engine, format!("token {} {}: asking the broker", candidate.fingerprint, candidate.source))
+        }
+        Event::Token { at, generation, fingerprint, expires } => {
+            line(*at, Who::Engine, format!("token {fingerprint} in use ({generation}), until {expires} at the latest"))
+        }
+        Event::LoginNeeded { at } => {
+            let link = login.unwrap_or("the token store");
+            line(*at, Who::Engine, format!("a human has to log in: {link}"))
+        }
+        Event::Gap(gap) => match gap.to {
+            Some(to) => line(to, Who::Engine, format!("feed: {gap}")),
+            None => line(gap.from, Who::Engine, format!("feed: {gap}")),
+        },
+        Event::Compared { at, comparison } if comparison.complete => line(
+            *at,
+            Who::Engine,
+            format!(
+                "live book compared with the broker's: {} orders, {} positions, {} differences",
+                comparison.orders,
+                comparison.positions,
+                comparison.differences.len()
+            ),
+        ),
+        Event::Notice { at, notice } => line(*at, Who::Engine, notice.to_string()),
+        Event::Alarm { at, words } => line(*at, Who::Engine, words.clone()),
+        Event::Feed { .. } | Event::Order { .. } | Event::Compared { .. } => None,
+    }
+}
