@@ -112,7 +112,7 @@ impl Default for Settings {
             api_secret: Secret::new("nirantar-secret"),
             user_id: "NR0001".to_owned(),
             user_name: "Nirantar Sandbox".to_owned(),
-            cash: Money::from_rupees(10_00_000),
+            cash: Money::from_rupees(1_000_000),
             redirect_url: "http://127.0.0.1/".to_owned(),
             new_login: NewLogin::default(),
             old_socket: OldSocket::default(),
@@ -123,7 +123,7 @@ impl Default for Settings {
             rate_limits: true,
             seed: 1,
             instruments: None,
-            freeze_quantity: Quantity::new(1_00_000),
+            freeze_quantity: Quantity::new(100_000),
         }
     }
 }
