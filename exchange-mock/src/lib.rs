@@ -4,8 +4,44 @@
 //! * [`PaperBroker`] is a handle over it that implements [`nirantar_brokers::Orders`]. It is built without credentials.
 //! * [`prices`] drives it: a replay of real ticks, or a seeded walk.
 //! * [`calendar`] says when what may trade, from dated tables; [`universe`] has instruments with their real tokens.
-//!
 //! * [`kite`] (feature `server`) speaks Kite's wire over it, with faults on demand.
+//!
+//! The driver is a short loop: move to the next deadline, feed what is due, hand on what happened.
+//!
+//! ```
+//! use nirantar_brokers::{Exchange, InstrumentKey, OrderRequest, OrderStatus, OrderType, Price, Side};
+//! use nirantar_exchange_mock::prices::Walk;
+//! use nirantar_exchange_mock::{Calendar, Config, MockExchange, PriceSource, Update, universe};
+//!
+//! let date = "2026-11-20".parse()?;
+//! let (calendar, instruments) = (Calendar::nse(), universe::with_start_prices(date));
+//! let mut prices = Walk::new(7, &instruments, &calendar, date);
+//! let mut exchange = MockExchange::new(Config::default(), universe::instruments(date), calendar);
+//! let mut waiting = Some(OrderRequest::new(
+//!     InstrumentKey::new(Exchange::Nse, "RELIANCE"),
+//!     Side::Buy,
+//!     10,
+//!     OrderType::Limit(Price::from_paise(150_000)),
+//! ));
+//!
+//! let filled = 'day: loop {
+//!     let Some(now) = prices.peek() else { break false };
+//!     exchange.wake(now);
+//!     if let Some(tick) = prices.next() {
+//!         exchange.price(&tick.instrument, tick.ltp, tick.volume, tick.at);
+//!     }
+//!     if let Some(order) = waiting.take() {
+//!         exchange.place(&order, None, now)?;
+//!     }
+//!     for update in exchange.drain() {
+//!         if matches!(update, Update::Order(row) if row.status == OrderStatus::Filled) {
+//!             break 'day true;
+//!         }
+//!     }
+//! };
+//! assert!(filled);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! What it does not do: auctions (nothing matches in pre-open and closing), charges, exact margins (they are labelled
 //! approximate), settlement overnight. It never claims a fill that the replayed market did not allow.

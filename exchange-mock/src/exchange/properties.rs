@@ -346,4 +346,37 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn no_number_however_large_makes_it_panic(
+        times in proptest::collection::vec(any::<i64>(), 4),
+        units in any::<(i64, i64, i64)>(),
+        quantities in any::<(u64, u64, u64)>(),
+        minutes in any::<u16>(),
+        side in side(),
+        in_market_hours in any::<bool>(),
+    ) {
+        let mut run = Run::new();
+        let open = run.now;
+        let mut times = times.into_iter().map(|nanos| if in_market_hours { open } else { Timestamp::from_nanos(nanos) });
+        let mut time = move || times.next().unwrap_or(open);
+        let key = run.keys[0].clone();
+        run.exchange.price(&key, Price::from_units(units.0), Quantity::new(quantities.0), time());
+        run.exchange.price(&key, price(0), Quantity::new(quantities.1), time());
+        let types = [
+            OrderType::Limit(Price::from_units(units.1)),
+            OrderType::StopLimit { trigger: Price::from_units(units.1), limit: Price::from_units(units.2) },
+            OrderType::Market(MarketProtection::BasisPoints(minutes)),
+        ];
+        for order_type in types {
+            let mut order = OrderRequest::new(key.clone(), side, quantities.2, order_type);
+            order.validity = Validity::Ttl { minutes };
+            let _ = run.exchange.place(&order, None, time());
+            order.quantity = Quantity::new(quantities.2 % 5_000_000 + 1);
+            let _ = run.exchange.place(&order, None, time());
+        }
+        run.exchange.price(&key, price(1), Quantity::new(u64::MAX), time());
+        run.exchange.wake(time());
+        let _ = (run.exchange.positions(), run.exchange.margins(), run.exchange.next_wake(time()));
+    }
 }

@@ -166,7 +166,7 @@ fn read_rows(file: &Path, bytes: &[u8]) -> Result<Vec<Row>, ReplayError> {
                 return Err(ReplayError::Unreadable { file: file.to_path_buf(), why: std::io::Error::other(error) });
             }
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |start| line_of(bytes, start));
         let place = Place { file, line };
         if header_seen {
             let row = place.row(&record, rows.last().map(|row| row.at))?;
@@ -176,6 +176,13 @@ fn read_rows(file: &Path, bytes: &[u8]) -> Result<Vec<Row>, ReplayError> {
             header_seen = true;
         }
     }
+}
+
+/// The line a record stands on. The reader's own count is that of the blank lines before it, if there are any.
+fn line_of(bytes: &[u8], start: &csv::Position) -> u64 {
+    let from = usize::try_from(start.byte()).unwrap_or(usize::MAX);
+    let blank = bytes.get(from..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    start.line() + blank.filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// Where in the file we are, for errors.
@@ -288,6 +295,9 @@ mod tests {
             ("2021-04-12 09:15:09,0,1\n", "line 3, column ltp"),
             ("2021-04-12 09:15:09,1,1,1\n", "line 3, column 4"),
             ("2021-04-13 09:15:09,1,1\n", "of the same day"),
+            ("\n2021-04-12 09:15:09,x,1\n", "line 4, column ltp"),
+            ("\r\n2021-04-12 09:15:09,1,1\r\n2021-04-12 09:15:09,x,1\r\n", "line 5, column ltp"),
+            ("2021-04-12 09:15:09,\"1,1\n", "line 3, column ltp"),
         ] {
             let error = error(&format!("{good}{bad}"));
             assert!(error.starts_with("day.csv, ") && error.contains(expected), "{error}");
