@@ -93,8 +93,13 @@ impl KiteExchange {
             Some(instruments) => instruments.clone(),
             None => universe::instruments(prices.date()),
         };
-        let config =
-            Config { seed: settings.seed, user_id: settings.user_id.clone(), cash: settings.cash, ..Config::default() };
+        let config = Config {
+            seed: settings.seed,
+            user_id: settings.user_id.clone(),
+            cash: settings.cash,
+            holdings: settings.holdings.clone(),
+            ..Config::default()
+        };
         let mut this = Self {
             tokens: Tokens::new(&settings),
             faults: Faults::default(),

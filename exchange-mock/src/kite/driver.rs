@@ -179,3 +179,33 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::Form;
+    use nirantar_brokers::time::SteppedClock;
+
+    use super::*;
+    use crate::kite::Settings;
+    use crate::prices::Walk;
+    use crate::{Calendar, universe};
+
+    #[test]
+    fn a_client_that_does_not_read_loses_its_socket_and_no_memory_is_filled() {
+        let start = Timestamp::parse_ist("2021-04-12 09:00:00").unwrap();
+        let date = start.ist_date();
+        let walk = Walk::new(1, &universe::with_start_prices(date), &Calendar::nse(), date);
+        let exchange = KiteExchange::new(Settings::default(), Box::new(walk));
+        let driver = Driver::new(exchange, Arc::new(SteppedClock::starting_at(start)));
+        let token = driver.with(|exchange, now| exchange.log_in(now)).access_token;
+        let query = Form::new().with("api_key", "nirantar").with("access_token", token.expose());
+        let (socket, mut queue) = driver.open(4001, |exchange, now| exchange.open(&query, 4001, now)).unwrap();
+        for _ in 0..=MAX_WAITING_FRAMES {
+            driver.with(|exchange, now| exchange.message(socket, "nonsense", now));
+        }
+        assert!(driver.look(|exchange| exchange.log().sockets[0].closed.is_some()));
+        let waiting = std::iter::from_fn(|| queue.try_recv().ok()).count();
+        assert_eq!(waiting, MAX_WAITING_FRAMES);
+        assert!(matches!(queue.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)), "the socket's task ends");
+    }
+}

@@ -43,7 +43,7 @@ pub struct SocketLog {
     pub opened: Timestamp,
     /// When it was closed, by whomever.
     pub closed: Option<Timestamp>,
-    /// Since when nothing is sent on it.
+    /// When it was last muted. Stays when a muting fault is cleared.
     pub muted: Option<Timestamp>,
     /// The packets sent on it, in order.
     pub packets: Vec<Packet>,

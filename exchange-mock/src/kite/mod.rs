@@ -7,8 +7,8 @@
 //!   of every tick and packet, against which losses, repeats and reorderings are counted.
 //!
 //! It accepts what the official SDKs send and answers what they accept (kite.md 6). Its wire shapes are those of
-//! [`nirantar_brokers::kite::wire`]. What it does not simulate: varieties other than regular, GTT, alerts, margin
-//! calculators, mutual funds, the market's depth, the limit of three sockets a key.
+//! [`nirantar_brokers::kite::wire`]. What it does not simulate: varieties other than regular, conversion of
+//! positions, GTT, alerts, margin calculators, mutual funds, the market's depth, the limit of three sockets a key.
 
 mod account;
 mod api;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::NaiveTime;
-use nirantar_brokers::{Instrument, Money, Quantity, Secret};
+use nirantar_brokers::{Holding, Instrument, Money, Quantity, Secret};
 
 use super::FaultRule;
 
@@ -80,6 +80,8 @@ pub struct Settings {
     pub user_name: String,
     /// Cash at the start of the day.
     pub cash: Money,
+    /// Shares in the demat account at the start of the day.
+    pub holdings: Vec<Holding>,
     /// Where the login page sends the browser, without the query that is added.
     pub redirect_url: String,
     /// What a new login does to the living token.
@@ -112,7 +114,8 @@ impl Default for Settings {
             api_secret: Secret::new("nirantar-secret"),
             user_id: "NR0001".to_owned(),
             user_name: "Nirantar Sandbox".to_owned(),
-            cash: Money::from_rupees(10_00_000),
+            cash: Money::from_rupees(1_000_000),
+            holdings: Vec::new(),
             redirect_url: "http://127.0.0.1/".to_owned(),
             new_login: NewLogin::default(),
             old_socket: OldSocket::default(),
@@ -123,7 +126,7 @@ impl Default for Settings {
             rate_limits: true,
             seed: 1,
             instruments: None,
-            freeze_quantity: Quantity::new(1_00_000),
+            freeze_quantity: Quantity::new(100_000),
         }
     }
 }

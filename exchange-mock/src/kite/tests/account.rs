@@ -121,6 +121,23 @@ fn funds_are_those_of_the_paper_account() {
 }
 
 #[test]
+fn holdings_show_what_is_in_the_demat_account() {
+    let held = nirantar_brokers::Holding {
+        instrument: InstrumentKey::new(Exchange::Nse, "RELIANCE"),
+        quantity: nirantar_brokers::Quantity::new(5),
+        t1_quantity: nirantar_brokers::Quantity::ZERO,
+        average_price: nirantar_brokers::Price::from_paise(150_000),
+        last_price: nirantar_brokers::Price::ZERO,
+    };
+    let mut desk = Desk::with(Settings { holdings: vec![held], ..Settings::default() });
+    let row = &desk.get("/portfolio/holdings")[0];
+    assert_eq!(
+        (&row["quantity"], &row["average_price"], &row["last_price"]),
+        (&5.into(), &1500.0.into(), &2000.25.into())
+    );
+}
+
+#[test]
 fn control_kills_tokens_logs_in_and_sets_faults() {
     let mut desk = Desk::open();
     let answer =

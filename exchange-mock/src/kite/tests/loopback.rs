@@ -28,9 +28,13 @@ struct Rig {
 impl Rig {
     /// A server at 10:00:05 with a living token.
     async fn start(settings: Settings) -> Self {
-        let clock = SteppedClock::starting_at(at("10:00:05"));
+        Self::start_at("10:00:05", settings, prices()).await
+    }
+
+    async fn start_at(time: &str, settings: Settings, prices: Box<dyn PriceSource + Send>) -> Self {
+        let clock = SteppedClock::starting_at(at(time));
         let listen = "127.0.0.1:0".parse().unwrap();
-        let server = KiteServer::start(listen, settings, Arc::new(clock.clone()), prices()).await.unwrap();
+        let server = KiteServer::start(listen, settings, Arc::new(clock.clone()), prices).await.unwrap();
         let control = server.control();
         let token = control.login().access_token.expose().to_owned();
         Self { server, control, clock, token }
@@ -293,6 +297,36 @@ async fn control_over_http_makes_a_login_and_shows_the_log() {
         login.starts_with("HTTP/1.1 302") && login.contains("location: http://127.0.0.1/?request_token="),
         "{login}"
     );
+}
+
+#[tokio::test]
+async fn an_hour_of_real_ticks_arrives_whole_and_in_order() {
+    let Some(folder) = std::env::var_os("NIRANTAR_FIXTURES").map(std::path::PathBuf::from) else {
+        assert_ne!(std::env::var("NIRANTAR_REQUIRE_FIXTURES").as_deref(), Ok("1"), "NIRANTAR_FIXTURES is not set");
+        println!("skipped: NIRANTAR_FIXTURES is not set");
+        return;
+    };
+    let replay = |file: &str, symbol: &str| -> Box<dyn PriceSource + Send> {
+        let key = InstrumentKey::new(Exchange::Nse, symbol);
+        Box::new(Replay::load(&folder.join("market").join(file), key).unwrap())
+    };
+    let sources = vec![replay("2021-04-12_NIFTY.csv", "NIFTY 50"), replay("2021-04-12_RELIANCE.csv", "RELIANCE")];
+    let rig = Rig::start_at("09:00:00", Settings::default(), Box::new(Merge::new(sources).unwrap())).await;
+    let mut client = rig.connect().await.unwrap();
+    client.say(r#"{"a":"subscribe","v":[738561,256265]}"#);
+    client.say(r#"{"a":"mode","v":["full",[738561,256265]]}"#);
+    rig.run_until("10:15:00").await;
+    let received: Vec<u32> = client
+        .heard()
+        .into_iter()
+        .flat_map(|heard| if let Heard::Ticks(ticks) = heard { ticks } else { Vec::new() })
+        .map(|tick| tick.token.0)
+        .collect();
+    let log = rig.control.log();
+    let sent: Vec<u32> = log.sockets[0].packets.iter().map(|packet| packet.token.0).collect();
+    assert_eq!(received, sent);
+    assert_eq!(received.len(), log.tick_count());
+    assert!(received.len() > 6_000, "{}", received.len());
 }
 
 #[tokio::test]

@@ -105,14 +105,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn any_requests_are_answered(
+    fn any_requests_are_answered_and_the_same_ones_alike(
         requests in prop::collection::vec((method(), path(), form(), form(), -5i64..5), 1..12),
     ) {
-        let mut desk = Desk::with(Settings { rate_limits: false, ..Settings::default() });
+        let desk = || Desk::with(Settings { rate_limits: false, ..Settings::default() });
+        let (mut desk, mut twin) = (desk(), desk());
         for (method, path, query, body, seconds) in requests {
             desk.now = Timestamp::from_nanos(desk.now.as_nanos() + seconds * 1_000_000_000);
+            twin.now = desk.now;
             let reply = desk.send(method, &path, &query, &body);
             prop_assert!((200..600).contains(&reply.status));
+            prop_assert_eq!(&reply, &twin.send(method, &path, &query, &body));
+            prop_assert_eq!(desk.sent(), twin.sent());
         }
     }
 
