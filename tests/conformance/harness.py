@@ -1,11 +1,13 @@
 """What every conformance script needs: checks that are counted, and `nirantar exchange` as a child process."""
 
+import os
 import subprocess
 import threading
 import time
 import traceback
 
 START_SECONDS = 60
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Checks:
@@ -21,8 +23,10 @@ class Checks:
             result = function(*arguments)
         except Exception as error:  # Whatever goes wrong in one check must not hide the others.
             self.failed += 1
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            print("FAIL %s: %s: %s (line %s of %s)" % (name, type(error).__name__, error, where.lineno, where.filename), flush=True)
+            # The check's own line, not that of `expect` or of the SDK below it.
+            frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(HERE) and f.filename != __file__]
+            where = " (%s:%s)" % (os.path.basename(frames[-1].filename), frames[-1].lineno) if frames else ""
+            print("FAIL %s: %s: %s%s" % (name, type(error).__name__, error, where), flush=True)
             return None
         self.passed += 1
         print("ok   %s" % name, flush=True)
@@ -49,7 +53,8 @@ def raises(kind, function, code=None, text=None):
         expect(code is None or error.code == code, "expected HTTP %s, got %s" % (code, error.code))
         expect(text is None or text in str(error), "expected `%s` in `%s`" % (text, error))
         return error
-    raise AssertionError("expected %s, got the answer %r" % (kind.__name__, result))
+    # Not the answer itself, which may hold a token.
+    raise AssertionError("expected %s, got an answer of type %s" % (kind.__name__, type(result).__name__))
 
 
 def eventually(what, probe, seconds=20.0, every=0.2):

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{NaiveTime, WeekdaySet};
+use nirantar_brokers::kite::App;
 use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError};
 
 use super::credentials::Credentials;
@@ -77,16 +78,6 @@ struct Defaults {
     key_prefix: &'static str,
 }
 
-/// What the broker allows the app to do about its own token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum AppKind {
-    /// An individual's app, without refresh tokens: a human logs in every day. The default.
-    #[default]
-    Individual,
-    /// An approved platform's app: a refresh token renews.
-    Approved,
-}
-
 /// What becomes of a new order in Fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum FallbackOrders {
@@ -129,7 +120,7 @@ pub struct Account {
     /// What the names of its keys start with, in the store and in the environment: `ZERODHA`.
     pub key_prefix: String,
     /// What its app may do.
-    pub app: AppKind,
+    pub app: App,
     /// Root of the REST service.
     pub rest_url: RootUrl,
     /// Root of the feed.
@@ -192,8 +183,7 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         broker,
         store: folder.join(not_empty(table, "store", "a path, like \".env\"")?.unwrap_or_else(|| ".env".to_owned())),
         key_prefix: key_prefix(table)?.unwrap_or_else(|| defaults.key_prefix.to_owned()),
-        app: choice(table, "app", &[("individual", AppKind::Individual), ("approved", AppKind::Approved)])?
-            .unwrap_or_default(),
+        app: choice(table, "app", &[("individual", App::Individual), ("approved", App::Approved)])?.unwrap_or_default(),
         loopback: rest_url.is_loopback() && feed_url.is_loopback(),
         rest_url,
         feed_url,

@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use nirantar_brokers::Secret;
+use nirantar_brokers::kite::App;
 
-use super::account::{AppKind, Declared};
+use super::account::Declared;
 use super::error::{ConfigError, Problem};
 use crate::token::store::{StoreError, Stored};
 
@@ -76,7 +77,7 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
     let user_id = declared.user_id.clone().or_else(|| variable("USER_ID")).or(stored.user_id);
     let api_key = variable("API_KEY").or(stored.api_key);
     let api_secret = variable("API_SECRET").map(Secret::new).or(stored.api_secret);
-    if account.app == AppKind::Approved && api_secret.is_none() {
+    if account.app == App::Approved && api_secret.is_none() {
         return Err(missing("API_SECRET"));
     }
     Ok(Credentials {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{NaiveTime, Weekday};
+use nirantar_brokers::kite::App;
 use nirantar_brokers::{Exchange, InstrumentKey, Mode, Secret};
 use proptest::prelude::*;
 
@@ -301,7 +302,7 @@ fn a_config_never_prints_a_credential() {
 fn what_the_file_leaves_out_has_a_default() {
     let account = one(&with(""));
     assert_eq!(account.store, Path::new("conf/.env"), "relative to the configuration's folder");
-    assert_eq!((account.key_prefix.as_str(), account.app), ("ZERODHA", AppKind::Individual));
+    assert_eq!((account.key_prefix.as_str(), account.app), ("ZERODHA", App::Individual));
     assert_eq!(account.rest_url.as_str(), "https://api.kite.trade");
     assert_eq!(account.feed_url.as_str(), "wss://ws.kite.trade");
     assert_eq!(account.login_url.as_str(), "https://kite.zerodha.com");
