@@ -205,7 +205,7 @@ async fn market_time_stands_still_while_a_frame_is_on_its_way_or_being_handled()
     let clock = SteppedClock::starting_at(Timestamp::from_unix_seconds(1_618_199_109));
     let (listener, address) = listen().await;
     let (events, mut met) = mpsc::channel(16);
-    let _sleeper = clock.sleep(Duration::from_secs(1));
+    let sleeper = clock.sleep(Duration::from_secs(1));
     let handle = open_socket(plan(address, Arc::new(clock.clone())), events);
     let stepping = {
         let clock = clock.clone();
@@ -227,6 +227,7 @@ async fn market_time_stands_still_while_a_frame_is_on_its_way_or_being_handled()
     assert_eq!(clock.now().mono, Monotonic::default(), "the server has not handled what was sent");
     clock.frame_received(port);
     assert!(stepping.await.unwrap());
+    drop(sleeper.await);
 
     // A closed socket holds nothing, whatever was on its way.
     let _next = clock.sleep(Duration::from_secs(1));
