@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use chrono::Weekday;
-use nirantar_brokers::kite::{App, Kite};
+use nirantar_brokers::kite::Kite;
 use nirantar_brokers::{Broker, Expiry, Fingerprint, Renewal};
 
-use crate::config::{self, Account, AppKind, BrokerName};
+use crate::config::{self, Account, BrokerName};
 use crate::engine::{Command, Setup};
 use crate::session::{self, Policy, Schedule};
 use crate::token::store::{EnvFormat, EnvStore};
@@ -36,12 +36,8 @@ pub(super) fn setup(account: &Account) -> Setup {
 fn broker(account: &Account) -> Arc<dyn Broker> {
     match account.broker {
         BrokerName::Kite => {
-            let app = match account.app {
-                AppKind::Individual => App::Individual,
-                AppKind::Approved => App::Approved,
-            };
             let credentials = &account.credentials;
-            let kite = Kite::new(app, credentials.api_key.clone(), credentials.api_secret.clone());
+            let kite = Kite::new(account.app, credentials.api_key.clone(), credentials.api_secret.clone());
             Arc::new(kite.with_login_root(account.login_url.as_str()))
         }
     }

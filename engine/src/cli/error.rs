@@ -91,6 +91,15 @@ pub enum CliError {
         /// Why, in words.
         reason: String,
     },
+    /// The sandbox could not play its day.
+    #[error(transparent)]
+    Sandbox(#[from] crate::sandbox::SandboxError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Store(#[from] crate::token::store::StoreError),
+    /// There is no token on standard input.
+    #[error("standard input: expected one line with the token, {0}")]
+    NoToken(&'static str),
     /// The system refuses something a program can expect.
     #[error("the system does not let it {0}: {1}")]
     System(&'static str, io::Error),

@@ -105,7 +105,7 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     } else {
         Arc::new(OffsetClock::starting_at(market.ten_o_clock()))
     };
-    log::start(Arc::clone(&clock))?;
+    log::start(Arc::clone(&clock), log::Default::Info)?;
     let mut signals = Signals::watch()?;
     let settings = Settings {
         api_key: arguments.api_key,

@@ -20,10 +20,10 @@ const VARIABLE: &str = "NIRANTAR_LOG";
 ///
 /// # Errors
 /// [`CliError::Variable`] for a filter that makes no sense.
-pub(super) fn start(clock: Arc<dyn Clock>) -> Result<(), CliError> {
+pub(super) fn start(clock: Arc<dyn Clock>, default: Default) -> Result<(), CliError> {
     let filter = match std::env::var(VARIABLE) {
-        Ok(text) => filter(&text)?,
-        Err(std::env::VarError::NotPresent) => default_filter(),
+        Ok(text) => filter(&text, default)?,
+        Err(std::env::VarError::NotPresent) => default.filter(),
         Err(std::env::VarError::NotUnicode(_)) => return Err(bad()),
     };
     let lines = tracing_subscriber::fmt::layer()
@@ -37,15 +37,29 @@ pub(super) fn start(clock: Arc<dyn Clock>) -> Result<(), CliError> {
     Ok(())
 }
 
-fn filter(text: &str) -> Result<Targets, CliError> {
-    if text.trim().is_empty() {
-        return Ok(default_filter());
-    }
-    text.parse().map_err(|_| bad())
+/// What is logged when nobody asks for anything else.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Default {
+    /// The log is how the command speaks.
+    Info,
+    /// The command speaks for itself.
+    Silent,
 }
 
-fn default_filter() -> Targets {
-    Targets::new().with_default(LevelFilter::INFO)
+impl Default {
+    fn filter(self) -> Targets {
+        Targets::new().with_default(match self {
+            Self::Info => LevelFilter::INFO,
+            Self::Silent => LevelFilter::OFF,
+        })
+    }
+}
+
+fn filter(text: &str, default: Default) -> Result<Targets, CliError> {
+    if text.trim().is_empty() {
+        return Ok(default.filter());
+    }
+    text.parse().map_err(|_| bad())
 }
 
 fn bad() -> CliError {
@@ -70,10 +84,10 @@ mod tests {
 
     #[test]
     fn a_filter_is_a_level_or_a_list_and_nonsense_is_refused() {
-        let debug = filter("warn,nirantar::feed=debug").unwrap();
+        let debug = filter("warn,nirantar::feed=debug", Default::Info).unwrap();
         assert!(debug.would_enable("nirantar::feed::socket", &tracing::Level::DEBUG));
         assert!(!debug.would_enable("nirantar::orders", &tracing::Level::INFO));
-        assert!(filter(" ").unwrap().would_enable("nirantar", &tracing::Level::INFO));
-        assert!(filter("nirantar=loud").unwrap_err().to_string().contains("NIRANTAR_LOG"));
+        assert!(filter(" ", Default::Info).unwrap().would_enable("nirantar", &tracing::Level::INFO));
+        assert!(filter("nirantar=loud", Default::Info).unwrap_err().to_string().contains("NIRANTAR_LOG"));
     }
 }

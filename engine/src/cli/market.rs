@@ -1,4 +1,4 @@
-//! The market that `exchange` and `sandbox` play: recordings where there are any, a seeded walk for everything else.
+//! The market that `exchange` plays: recordings where there are any, a seeded walk for everything else.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -16,11 +16,11 @@ const DAYS_BACK: usize = 30;
 
 /// A recording and what it is of: `FILE=SYMBOL`. The file's name may hold `=`, the symbol never does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplayArg {
+pub(super) struct ReplayArg {
     /// A CSV file with the columns `timestamp,ltp,volume`.
-    pub file: PathBuf,
+    pub(super) file: PathBuf,
     /// `RELIANCE`, `NIFTY 50` or `BSE:SENSEX`; NSE where no exchange is named.
-    pub symbol: String,
+    pub(super) symbol: String,
 }
 
 impl FromStr for ReplayArg {
@@ -38,7 +38,7 @@ impl FromStr for ReplayArg {
 
 impl ReplayArg {
     /// The instrument it is of.
-    fn instrument(&self) -> Result<InstrumentKey, CliError> {
+    pub(super) fn instrument(&self) -> Result<InstrumentKey, CliError> {
         // Which instruments there are does not depend on the day, only their ticks do.
         let known: Vec<InstrumentKey> =
             universe::instruments(NaiveDate::default()).into_iter().map(|instrument| instrument.key).collect();
@@ -55,13 +55,13 @@ impl ReplayArg {
 }
 
 /// A day's prices, and what they are made of.
-pub struct Market {
+pub(super) struct Market {
     /// The prices, one stream in order of time.
-    pub prices: Box<dyn PriceSource + Send>,
+    pub(super) prices: Box<dyn PriceSource + Send>,
     /// The trading day.
-    pub date: NaiveDate,
+    pub(super) date: NaiveDate,
     /// What is replayed, with its first and last moment. The rest is a walk.
-    pub replayed: Vec<(InstrumentKey, Timestamp, Timestamp)>,
+    pub(super) replayed: Vec<(InstrumentKey, Timestamp, Timestamp)>,
 }
 
 impl std::fmt::Debug for Market {
@@ -76,7 +76,7 @@ impl Market {
     ///
     /// # Errors
     /// A recording that cannot be replayed, an unknown or repeated instrument, recordings of different days.
-    pub fn load(replays: &[ReplayArg], seed: u64, day: NaiveDate) -> Result<Self, CliError> {
+    pub(super) fn load(replays: &[ReplayArg], seed: u64, day: NaiveDate) -> Result<Self, CliError> {
         let mut sources: Vec<Box<dyn PriceSource + Send>> = Vec::with_capacity(replays.len() + 1);
         let mut replayed: Vec<(InstrumentKey, Timestamp, Timestamp)> = Vec::with_capacity(replays.len());
         let mut date = None;
@@ -119,14 +119,14 @@ impl Market {
 
     /// Ten o'clock, IST, of its day: the opening is over, most of the day is to come.
     #[must_use]
-    pub fn ten_o_clock(&self) -> Timestamp {
+    pub(super) fn ten_o_clock(&self) -> Timestamp {
         Timestamp::from_ist_parts(self.date, NaiveTime::from_hms_opt(10, 0, 0).unwrap_or_default())
     }
 }
 
 /// The last day up to `today` on which shares trade; `today` itself if there was none for a month.
 #[must_use]
-pub fn last_trading_day(today: NaiveDate) -> NaiveDate {
+pub(super) fn last_trading_day(today: NaiveDate) -> NaiveDate {
     let calendar = Calendar::nse();
     let mut back = std::iter::successors(Some(today), chrono::NaiveDate::pred_opt).take(DAYS_BACK);
     back.find(|day| calendar.is_trading_day(*day)).unwrap_or(today)

@@ -11,7 +11,7 @@ mod log;
 mod market;
 mod print;
 mod run;
-pub mod sandbox;
+mod sandbox;
 mod signals;
 mod token;
 
@@ -46,6 +46,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Sandbox(sandbox::SandboxArgs),
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
     /// Look after the accounts' tokens.
@@ -56,6 +57,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
     Status(token::StatusArgs),
+    Set(token::SetArgs),
 }
 
 /// Runs the command with the process' own arguments and says how it ended: 0 when all is well, 2 when it could not do
@@ -72,9 +74,11 @@ pub fn main() -> ExitCode {
     };
     let ended = runtime.block_on(async {
         match cli.command {
+            Command::Sandbox(arguments) => sandbox::sandbox(arguments).await,
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
+            Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
         }
     });
     match ended {

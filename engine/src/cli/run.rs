@@ -36,7 +36,7 @@ pub(super) struct RunArgs {
 /// Runs every account until the wish to end.
 pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    log::start(Arc::clone(&clock))?;
+    log::start(Arc::clone(&clock), log::Default::Info)?;
     let config = Config::load(&arguments.config)?;
     let mut signals = Signals::watch()?;
     let mut engines: Vec<Engine> = Vec::with_capacity(config.accounts.len());

@@ -1,7 +1,10 @@
-//! `nirantar token status`: where every account's token stands, asked of the broker once.
+//! `nirantar token …`: where every account's token stands, and writing one into a store.
 
 mod probe;
 mod report;
+mod set;
+
+pub(super) use set::{SetArgs, set};
 
 use std::path::PathBuf;
 use std::process::ExitCode;
