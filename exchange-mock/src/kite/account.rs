@@ -11,11 +11,19 @@ use super::reply::ApiError;
 impl KiteExchange {
     /// A session as after a login by a human, with all that a login does to older tokens.
     pub fn log_in(&mut self, now: nirantar_brokers::time::Timestamp) -> Session {
+        let user = self.settings.user_id.clone();
+        self.log_in_as(&user, now)
+    }
+
+    /// The same for any user of the app. The server keeps one account: the token of a user who does not own it proves
+    /// whose it is (the profile) and opens nothing else.
+    pub fn log_in_as(&mut self, user: &str, now: nirantar_brokers::time::Timestamp) -> Session {
         self.advance(now);
-        let issued = self.tokens.issue(self.now);
+        let stranger = (user != self.settings.user_id).then(|| user.to_owned());
+        let issued = self.tokens.issue_to(stranger, self.now);
         self.bury_all(&issued.killed);
         Session {
-            user_id: self.settings.user_id.clone(),
+            user_id: user.to_owned(),
             access_token: issued.access,
             refresh_token: issued.refresh,
             login_time: Some(issued.at),
@@ -26,7 +34,7 @@ impl KiteExchange {
     pub(super) fn session_token(&mut self, form: &Form) -> Result<Value, ApiError> {
         let issued = self.tokens.exchange(form, self.now)?;
         self.bury_all(&issued.killed);
-        self.session_json(issued.access, issued.refresh)
+        self.session_json(None, issued.access, issued.refresh)
     }
 
     /// `POST /session/refresh_token`.
@@ -48,8 +56,8 @@ impl KiteExchange {
     }
 
     /// `GET /user/profile`.
-    pub(super) fn profile(&self) -> Result<Value, ApiError> {
-        to_json(&self.whose())
+    pub(super) fn profile(&self, stranger: Option<&str>) -> Result<Value, ApiError> {
+        to_json(&self.whose(stranger))
     }
 
     /// `GET /user/margins[/{segment}]`. There is no money in commodities.
@@ -93,9 +101,14 @@ impl KiteExchange {
     }
 
     /// A session issued just now, as the broker writes it.
-    pub(super) fn session_json(&self, access: AccessToken, refresh: Option<Secret>) -> Result<Value, ApiError> {
+    pub(super) fn session_json(
+        &self,
+        stranger: Option<&str>,
+        access: AccessToken,
+        refresh: Option<Secret>,
+    ) -> Result<Value, ApiError> {
         to_json(&rest::Session {
-            profile: self.whose(),
+            profile: self.whose(stranger),
             api_key: self.settings.api_key.clone(),
             access_token: access.secret().clone(),
             public_token: Secret::new(""),
@@ -112,7 +125,10 @@ impl KiteExchange {
         }
     }
 
-    fn whose(&self) -> Profile {
-        Profile::individual(&self.settings.user_id, &self.settings.user_name)
+    fn whose(&self, stranger: Option<&str>) -> Profile {
+        match stranger {
+            Some(user) => Profile::individual(user, "Somebody Else"),
+            None => Profile::individual(&self.settings.user_id, &self.settings.user_name),
+        }
     }
 }

@@ -103,10 +103,15 @@ impl KiteExchange {
 
     fn answer(&mut self, route: Route<'_>, parts: &HttpParts, acted: &mut Acted) -> Result<Reply, ApiError> {
         self.pass_gateway(route)?;
+        let mut stranger = None;
         if route.needs_token() {
-            self.tokens.authorize(parts.authorization.as_ref())?;
+            let token = self.tokens.authorize(parts.authorization.as_ref())?;
             if self.faults.hit(Fault::TokenException) {
                 return Err(ApiError::dead_token());
+            }
+            stranger = self.tokens.stranger(&token).map(str::to_owned);
+            if stranger.is_some() && route != Route::Profile {
+                return Err(ApiError::new(403, "PermissionException", "Insufficient permission for that call."));
             }
         }
         if route.order_action().is_some() && self.faults.hit(Fault::PermissionException) {
@@ -121,7 +126,7 @@ impl KiteExchange {
             Route::SessionToken => self.session_token(&parts.body)?,
             Route::Renew => self.renew(&parts.body)?,
             Route::Invalidate => self.invalidate(&parts.query)?,
-            Route::Profile => self.profile()?,
+            Route::Profile => self.profile(stranger.as_deref())?,
             Route::Margins(segment) => self.margins(segment)?,
             Route::Place { variety } => self.place(variety, &parts.body, acted)?,
             Route::Modify { variety, id } => self.modify(variety, id, &parts.body, acted)?,

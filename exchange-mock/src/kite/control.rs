@@ -1,9 +1,9 @@
 //! Making things go wrong: a handle for Rust, and `/nirantar/*` for everyone else on this machine.
 //!
 //! `POST /nirantar/control` takes a form, all fields optional, done in this order: `clear=NAME|all`,
-//! `fault=NAME[=ARG][@COUNT]` (repeatable), `refresh=works|withdrawn`, `kill-token=1`, `login=1`. It answers with the
-//! faults now in force, how many tokens died, and, for a login, the session as the broker writes it. One bad field and
-//! nothing is done. `GET /nirantar/log` is the [`ServerLog`] as JSON.
+//! `fault=NAME[=ARG][@COUNT]` (repeatable), `refresh=works|withdrawn`, `kill-token=1`, `login=1` (with `user=ID` for
+//! somebody else's). It answers with the faults now in force, how many tokens died, and, for a login, the session as
+//! the broker writes it. One bad field and nothing is done. `GET /nirantar/log` is the [`ServerLog`] as JSON.
 
 use std::sync::Arc;
 
@@ -46,6 +46,12 @@ impl Control {
     #[must_use]
     pub fn login(&self) -> Session {
         self.driver.with(KiteExchange::log_in)
+    }
+
+    /// A session of another user of the same app: a living token that is not this account's.
+    #[must_use]
+    pub fn login_as(&self, user: &str) -> Session {
+        self.driver.with(|exchange, now| exchange.log_in_as(user, now))
     }
 
     /// Says whether renewal works from now on.
@@ -104,8 +110,10 @@ impl KiteExchange {
         }
         let killed = if kill { self.kill_tokens(self.now) } else { 0 };
         let session = if login {
-            let Session { access_token, refresh_token, .. } = self.log_in(self.now);
-            Some(self.session_json(access_token, refresh_token)?)
+            let user = form.get("user").unwrap_or(&self.settings.user_id).to_owned();
+            let Session { access_token, refresh_token, .. } = self.log_in_as(&user, self.now);
+            let stranger = (user != self.settings.user_id).then_some(user.as_str());
+            Some(self.session_json(stranger, access_token, refresh_token)?)
         } else {
             None
         };

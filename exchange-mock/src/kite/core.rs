@@ -153,7 +153,7 @@ impl KiteExchange {
             .living_token(query.get("api_key").unwrap_or_default(), query.get("access_token").unwrap_or_default());
         let refused = |status, message| Reply::json(status, &json!({ "status": "error", "message": message }));
         let token = match living {
-            Some(token) if !self.faults.hit(Fault::PermissionData) => token,
+            Some(token) if self.tokens.stranger(&token).is_none() && !self.faults.hit(Fault::PermissionData) => token,
             _ => {
                 self.log.handshakes_refused += 1;
                 return Err(refused(403, "Authentication failed."));

@@ -36,6 +36,8 @@ pub(super) struct Issued {
 #[derive(Clone, Debug)]
 struct Living {
     token: AccessToken,
+    /// Another user of the same app; `None` for the account's owner.
+    stranger: Option<String>,
     dies: Option<Timestamp>,
 }
 
@@ -140,15 +142,21 @@ impl Tokens {
 
     /// A session without a login page: what control hands out. Works as a login in every other way.
     pub(super) fn issue(&mut self, now: Timestamp) -> Issued {
+        self.issue_to(None, now)
+    }
+
+    /// The same for another user of the app, whose logins do nothing to the owner's tokens.
+    pub(super) fn issue_to(&mut self, stranger: Option<String>, now: Timestamp) -> Issued {
         let mut killed = Vec::new();
         if self.new_login == NewLogin::Kills {
-            killed = self.kill_all();
+            killed = self.kill(|living| living.stranger == stranger);
         } else if self.living.len() >= MAX_TOKENS {
             killed.push(self.living.remove(0).token);
         }
         let access = AccessToken::new(self.random().expose());
-        self.living.push(Living { token: access.clone(), dies: self.death_of_one_issued(now) });
-        let refresh = (self.refresh == Refresh::Works).then(|| self.random());
+        let renewable = self.refresh == Refresh::Works && stranger.is_none();
+        self.living.push(Living { token: access.clone(), stranger, dies: self.death_of_one_issued(now) });
+        let refresh = renewable.then(|| self.random());
         if let Some(refresh) = &refresh {
             self.refreshes.truncate(MAX_TOKENS - 1);
             self.refreshes.insert(0, refresh.clone());
@@ -163,11 +171,7 @@ impl Tokens {
 
     /// The tokens whose time has come.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<AccessToken> {
-        let due = |living: &Living| living.dies.is_some_and(|dies| dies <= now);
-        let (dead, living) = self.living.drain(..).partition(due);
-        self.living = living;
-        let dead: Vec<Living> = dead;
-        dead.into_iter().map(|living| living.token).collect()
+        self.kill(|living| living.dies.is_some_and(|dies| dies <= now))
     }
 
     /// When the next token dies of its age.
@@ -191,6 +195,17 @@ impl Tokens {
     pub(super) fn living_token(&self, api_key: &str, token: &str) -> Option<AccessToken> {
         let living = self.living.iter().find(|living| living.token.expose() == token)?;
         (api_key == self.api_key).then(|| living.token.clone())
+    }
+
+    /// Whose token that is, if not the account owner's.
+    pub(super) fn stranger(&self, token: &AccessToken) -> Option<&str> {
+        self.living.iter().find(|living| living.token == *token)?.stranger.as_deref()
+    }
+
+    fn kill(&mut self, which: impl Fn(&Living) -> bool) -> Vec<AccessToken> {
+        let (dead, living): (Vec<_>, _) = self.living.drain(..).partition(which);
+        self.living = living;
+        dead.into_iter().map(|dead| dead.token).collect()
     }
 
     fn check_key(&self, api_key: Option<&str>) -> Result<(), ApiError> {

@@ -56,6 +56,22 @@ fn a_new_login_kills_the_old_token_unless_told_to_keep_it() {
 }
 
 #[test]
+fn another_users_login_spares_the_owners_token_and_opens_nothing_but_its_own_profile() {
+    let mut desk = Desk::open();
+    let stranger = desk.exchange.log_in_as("XY0001", desk.now).access_token.expose().to_owned();
+    assert_eq!(desk.get("/user/profile")["user_id"], "NR0001", "the owner's token lives");
+    desk.token = stranger;
+    assert_eq!(desk.get("/user/profile")["user_id"], "XY0001");
+    let (status, error, _) = desk.refusal(Method::Get, "/orders", "", "");
+    assert_eq!((status, error.as_str()), (403, "PermissionException"));
+    let query = Form::new().with("api_key", "nirantar").with("access_token", desk.token.as_str());
+    assert_eq!(desk.exchange.open(&query, 4000, desk.now).unwrap_err().status, 403);
+    let reply = desk.send(Method::Post, "/nirantar/control", "", "login=1&user=XY0002");
+    let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(json["data"]["session"]["user_id"], "XY0002");
+}
+
+#[test]
 fn a_dead_token_is_refused_in_the_brokers_words_everywhere_but_at_the_dump() {
     let mut desk = Desk::open();
     desk.token = "dead".to_owned();
