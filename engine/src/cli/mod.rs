@@ -34,6 +34,7 @@ const FAILED: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(
     name = "nirantar",
+    bin_name = "nirantar",
     version,
     propagate_version = true,
     subcommand_required = true,
@@ -106,8 +107,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn one_line(rendered: &str) -> String {
     let rendered = rendered.strip_prefix("error: ").unwrap_or(rendered);
     let said = |paragraph: &&str| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information");
-    let words = rendered.split("\n\n").map(str::trim).filter(said).flat_map(str::split_whitespace);
-    words.collect::<Vec<_>>().join(" ")
+    let paragraphs = rendered.split("\n\n").map(str::trim).filter(said);
+    let lines = paragraphs.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Reads the name of a broker.

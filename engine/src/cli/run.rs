@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::token::Snapshot;
 
-/// Keep every account's session alive.
+/// Keep every account's session alive
 ///
 /// Watches each account's token store, proves every token that appears there, renews by itself where the broker can,
 /// asks for a login where it cannot, and keeps one live feed across all of them. Prints one line for an account whenever

@@ -8,7 +8,7 @@ use clap::Args;
 pub use super::market::{Market, ReplayArg, last_trading_day};
 use crate::config::BrokerName;
 
-/// Play a whole trading day on this machine, with a token that dies in the middle of it.
+/// Play a whole trading day on this machine, with a token that dies in the middle of it
 ///
 /// Needs no network, no credentials and nothing installed: it starts a broker's own wire protocol over a paper exchange
 /// on loopback, connects the engine to it through the real adapter, and trades a small strategy through one day: a
@@ -26,7 +26,7 @@ pub struct SandboxArgs {
     pub broker: BrokerName,
     /// A recorded day (CSV: timestamp,ltp,volume; IST) as the prices of SYMBOL, like RELIANCE, "NIFTY 50" or
     /// BSE:SENSEX; may be repeated. What is not replayed moves by a seeded walk
-    #[arg(long, value_name = "FILE=SYMBOL")]
+    #[arg(long, value_name = "FILE=SYMBOL", verbatim_doc_comment)]
     pub replay: Vec<ReplayArg>,
     /// Market seconds a second, or `max` for as fast as the work allows
     #[arg(long, value_name = "N|max", default_value = "max")]
