@@ -165,6 +165,7 @@ fn time_of_day(text: &str) -> Result<NaiveTime, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
     use nirantar_exchange_mock::kite::Fault;
 
     use super::*;
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_fault_there_is() {
-        let command = super::super::command();
+        let command = super::super::Cli::command();
         let exchange = command.find_subcommand("exchange").unwrap();
         let fault = exchange.get_arguments().find(|argument| argument.get_id() == "fault").unwrap();
         let help = fault.get_help().unwrap().to_string().replace('\n', " ");

@@ -17,7 +17,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 pub use error::CliError;
 
@@ -119,20 +119,16 @@ fn broker(text: &str) -> Result<BrokerName, String> {
     found.ok_or_else(|| format!("there is no broker of that name: expected {known}"))
 }
 
-/// The whole tree of commands, for those who print its help elsewhere.
-#[must_use]
-pub fn command() -> clap::Command {
-    Cli::command()
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
     fn the_tree_of_commands_is_sound_and_every_option_has_a_help_text() {
-        command().debug_assert();
-        let mut waiting = vec![command()];
+        Cli::command().debug_assert();
+        let mut waiting = vec![Cli::command()];
         while let Some(command) = waiting.pop() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
