@@ -1,6 +1,8 @@
 //! Bad input: one clear error on stderr that names file, line and key, exit code 2, no panic. And the help texts, the
 //! end by signal and the closed pipe: what a shell sees of the command.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
 mod child;
 
 use std::fs;
@@ -138,6 +140,14 @@ fn a_replay_with_a_bad_row_is_refused_with_file_line_and_column() {
 fn a_replay_that_cannot_be_read_is_refused_with_its_name() {
     refused_exchange(&["--replay", "no/such=file.csv=TCS"], &["--replay", "no/such=file.csv", "cannot be read"]);
     refused_exchange(&["--replay", "day.csv"], &["--replay", "FILE=SYMBOL"]);
+}
+
+#[test]
+fn a_replay_of_another_day_does_not_run_on_todays_clock() {
+    let folder = folder(&[("day.csv", "timestamp,ltp,volume\n2021-04-12 09:15:08,1950.00,10\n")]);
+    let replay = format!("{}=RELIANCE", folder.path().join("day.csv").display());
+    refused_exchange(&["--replay", &replay, "--wall-clock"], &["--wall-clock", "2021-04-12"]);
+    refused_exchange(&["--replay", &replay, "--replay", &replay], &["NSE:RELIANCE is replayed twice"]);
 }
 
 #[test]

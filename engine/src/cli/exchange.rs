@@ -20,7 +20,7 @@ use crate::config::BrokerName;
 const SECRET_VARIABLE: &str = "NIRANTAR_EXCHANGE_SECRET";
 const SECRET: &str = "nirantar-secret";
 
-/// Serve a paper exchange over a broker's own wire protocol.
+/// Serve a paper exchange over a broker's own wire protocol
 ///
 /// REST, login page and WebSocket stand on one address, and take the broker's official SDKs as clients. The login page
 /// approves at once and redirects with a request token. The market clock starts at 10:00 IST, whatever the hour, and
@@ -47,7 +47,7 @@ pub(super) struct ExchangeArgs {
     listen: SocketAddr,
     /// A recorded day (CSV: timestamp,ltp,volume; IST) as the prices of SYMBOL, like RELIANCE, "NIFTY 50" or
     /// BSE:SENSEX; may be repeated. What is not replayed moves by a seeded walk
-    #[arg(long, value_name = "FILE=SYMBOL")]
+    #[arg(long, value_name = "FILE=SYMBOL", verbatim_doc_comment)]
     replay: Vec<ReplayArg>,
     /// Every token issued before that time of day (IST, market clock) dies then
     #[arg(long, value_name = "HH:MM:SS", value_parser = time_of_day)]
@@ -55,14 +55,14 @@ pub(super) struct ExchangeArgs {
     /// Something that goes wrong from the start on; may be repeated. One of token-exception, permission-exception,
     /// permission-data, throttle, no-reply, reply-cut, 500, 502, 503, 504 (each also =orders or =accepted), socket-cut,
     /// socket-mute, slow=DURATION, book-delay=DURATION; any with @COUNT, like no-reply@1
-    #[arg(long, value_name = "NAME[=ARG]")]
+    #[arg(long, value_name = "NAME[=ARG]", verbatim_doc_comment)]
     fault: Vec<FaultRule>,
     /// Api key that clients must use
     #[arg(long, value_name = "KEY", default_value = "nirantar")]
     api_key: String,
     /// Environment variable that holds the api secret (a secret never stands in a process list); without it
     /// NIRANTAR_EXCHANGE_SECRET if that is set, or else the secret is nirantar-secret
-    #[arg(long, value_name = "VAR")]
+    #[arg(long, value_name = "VAR", verbatim_doc_comment)]
     api_secret_env: Option<String>,
     /// User who owns the account
     #[arg(long, value_name = "ID", default_value = "NR0001")]
@@ -165,6 +165,7 @@ fn time_of_day(text: &str) -> Result<NaiveTime, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
     use nirantar_exchange_mock::kite::Fault;
 
     use super::*;
@@ -187,10 +188,11 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_fault_there_is() {
-        let command = super::super::command();
+        let command = super::super::Cli::command();
         let exchange = command.find_subcommand("exchange").unwrap();
         let fault = exchange.get_arguments().find(|argument| argument.get_id() == "fault").unwrap();
-        assert!(fault.get_help().unwrap().to_string().contains(Fault::HELP), "{}", fault.get_help().unwrap());
+        let help = fault.get_help().unwrap().to_string().replace('\n', " ");
+        assert!(help.contains(Fault::HELP), "{help}");
     }
 
     #[test]

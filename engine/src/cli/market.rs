@@ -80,7 +80,7 @@ impl Market {
         let mut sources: Vec<Box<dyn PriceSource + Send>> = Vec::with_capacity(replays.len() + 1);
         let mut replayed: Vec<(InstrumentKey, Timestamp, Timestamp)> = Vec::with_capacity(replays.len());
         let mut date = None;
-        for (index, argument) in replays.iter().enumerate() {
+        for argument in replays {
             let instrument = argument.instrument()?;
             let before = replayed.iter().position(|(other, ..)| *other == instrument);
             if let Some(first) = before.and_then(|before| replays.get(before)) {
@@ -91,8 +91,7 @@ impl Market {
             let second = replay.date();
             match date {
                 Some(first) if first != second => {
-                    let file = replays.get(index).map(|argument| argument.file.clone()).unwrap_or_default();
-                    return Err(CliError::DifferentDays { file, second, first });
+                    return Err(CliError::DifferentDays { file: argument.file.clone(), second, first });
                 }
                 _ => date = Some(second),
             }
@@ -105,14 +104,10 @@ impl Market {
         let mut others = universe::with_start_prices(date);
         others.retain(|(instrument, _)| !replayed.iter().any(|(key, ..)| *key == instrument.key));
         let walk = Walk::new(seed, &others, &Calendar::nse(), date);
-        let prices: Box<dyn PriceSource + Send> = if sources.is_empty() {
-            Box::new(walk)
-        } else {
-            sources.push(Box::new(walk.clone()));
-            match Merge::new(sources) {
-                Some(merged) => Box::new(merged),
-                None => Box::new(walk),
-            }
+        sources.push(Box::new(walk.clone()));
+        let prices: Box<dyn PriceSource + Send> = match Merge::new(sources) {
+            Some(merged) => Box::new(merged),
+            None => Box::new(walk),
         };
         Ok(Self { prices, date, replayed })
     }

@@ -17,7 +17,7 @@ mod token;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 pub use error::CliError;
 
@@ -34,6 +34,7 @@ const FAILED: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(
     name = "nirantar",
+    bin_name = "nirantar",
     version,
     propagate_version = true,
     subcommand_required = true,
@@ -110,8 +111,9 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn one_line(rendered: &str) -> String {
     let rendered = rendered.strip_prefix("error: ").unwrap_or(rendered);
     let said = |paragraph: &&str| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information");
-    let words = rendered.split("\n\n").map(str::trim).filter(said).flat_map(str::split_whitespace);
-    words.collect::<Vec<_>>().join(" ")
+    let paragraphs = rendered.split("\n\n").map(str::trim).filter(said);
+    let lines = paragraphs.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// Reads the name of a broker.
@@ -121,20 +123,16 @@ fn broker(text: &str) -> Result<BrokerName, String> {
     found.ok_or_else(|| format!("there is no broker of that name: expected {known}"))
 }
 
-/// The whole tree of commands, for those who print its help elsewhere.
-#[must_use]
-pub fn command() -> clap::Command {
-    Cli::command()
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
     fn the_tree_of_commands_is_sound_and_every_option_has_a_help_text() {
-        command().debug_assert();
-        let mut waiting = vec![command()];
+        Cli::command().debug_assert();
+        let mut waiting = vec![Cli::command()];
         while let Some(command) = waiting.pop() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {

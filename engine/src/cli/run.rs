@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use nirantar_brokers::time::{Clock, SystemClock};
@@ -11,10 +12,13 @@ use super::account::setup;
 use super::signals::Signals;
 use super::{CliError, log, print};
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::token::Snapshot;
+use crate::engine::{Engine, Events};
+use crate::token::{Cached, Snapshot};
 
-/// Keep every account's session alive.
+/// How late a line may be at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Keep every account's session alive
 ///
 /// Watches each account's token store, proves every token that appears there, renews by itself where the broker can,
 /// asks for a login where it cannot, and keeps one live feed across all of them. Prints one line for an account whenever
@@ -67,12 +71,7 @@ async fn stop(engines: Vec<Engine>) {
 }
 
 /// Prints where an account stands, now and whenever it changes.
-async fn report(
-    name: String,
-    mut cached: crate::token::Cached,
-    mut events: crate::engine::Events,
-    clock: Arc<dyn Clock>,
-) {
+async fn report(name: String, mut cached: Cached, mut events: Events, clock: Arc<dyn Clock>) {
     let mut said = String::new();
     loop {
         let words = standing(&name, cached.load());
@@ -80,8 +79,12 @@ async fn report(
             print::say(&format!("{} {words}", clock.now().wall.to_ist().format("%H:%M:%S")));
             said = words;
         }
-        if events.next().await.is_none() {
-            return;
+        tokio::select! {
+            event = events.next() => if event.is_none() {
+                return;
+            },
+            // An event may come just before what it tells of is published.
+            _ = clock.sleep(LOOK_AGAIN) => {}
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{CliError, log, print};
 use crate::config::BrokerName;
 use crate::sandbox::{self, Line, Options, Show, Who};
 
-/// Play a whole trading day on this machine, with a token that dies in the middle of it.
+/// Play a whole trading day on this machine, with a token that dies in the middle of it
 ///
 /// Needs no network, no credentials and nothing installed: it starts a broker's own wire protocol over a paper exchange
 /// on loopback, connects the engine to it through the real adapter, and trades a small strategy through one day: a
@@ -35,7 +35,7 @@ pub(super) struct SandboxArgs {
     broker: BrokerName,
     /// A recorded day (CSV: timestamp,ltp,volume; IST) as the prices of SYMBOL, like RELIANCE, "NIFTY 50" or
     /// BSE:SENSEX; may be repeated. Without it three instruments move by a seeded walk
-    #[arg(long, value_name = "FILE=SYMBOL")]
+    #[arg(long, value_name = "FILE=SYMBOL", verbatim_doc_comment)]
     replay: Vec<ReplayArg>,
     /// Market seconds a second, or `max` for as fast as the work allows
     #[arg(long, value_name = "N|max", default_value = "max")]

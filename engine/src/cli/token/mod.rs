@@ -21,7 +21,7 @@ const NOT_LIVE: u8 = 1;
 /// Exit code when the configuration cannot be used.
 const UNREADABLE: u8 = 2;
 
-/// Say where every account's token stands, and what to do about it.
+/// Say where every account's token stands, and what to do about it
 ///
 /// Reads each account's store and asks the broker once whose the token is. Changes nothing, and shows tokens as
 /// fingerprints only. The states are: live; dead; missing (no token in the store); stranger (a valid token of somebody
