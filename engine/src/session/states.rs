@@ -363,7 +363,7 @@ impl Session {
                     return Judged::Nothing;
                 }
                 // A false death: the last token is taken up again like any proven candidate.
-                match self.revived() {
+                match self.revived().filter(|_| !self.expired(context.now.wall)) {
                     Some(candidate) => {
                         self.adopt(candidate, user_id, context);
                         Judged::Adopted(candidate)
