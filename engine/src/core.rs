@@ -57,7 +57,8 @@ pub struct Core {
 impl Core {
     /// A core that waits for [`Input::Started`].
     #[must_use]
-    pub fn new(session: Machine, desk: Desk, feed: Supervisor, calendar: Calendar) -> Self {
+    pub fn new(session: Machine, mut desk: Desk, feed: Supervisor, calendar: Calendar) -> Self {
+        desk.updates_arrive(false, Now::default()); // until the feed says that it is live
         let (venue, reduce_only) = session.route(Now::default());
         let route = Route { venue, reduce_only, generation: Generation::default() };
         Self {
@@ -401,6 +402,7 @@ impl Core {
                     let generation = self.session.generation();
                     let delivers = status == FeedStatus::Live { generation };
                     self.tell_session(&Told::Feed { generation, delivers }, now, out);
+                    self.desk.updates_arrive(matches!(status, FeedStatus::Live { .. }), now);
                 }
                 feed::Output::Gap(gap) => out.push(Output::Tell(Event::Gap(gap))),
                 other => out.push(Output::Feed(other)),

@@ -382,6 +382,9 @@ impl Desk {
             Ok(broker_id) => {
                 self.by_broker_id.insert((book, broker_id.clone()), id.clone());
                 order.broker_id = Some(broker_id);
+                if book == Book::Live {
+                    self.reconciliation.watch(now.mono);
+                }
                 OrderStatus::Accepted
             }
             Err(failure) => {

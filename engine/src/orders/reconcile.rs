@@ -3,6 +3,11 @@
 //! A read is positions first, then the order book: an order filled in between makes our count run ahead for one read,
 //! so a difference is believed only when two reads in a row show the same. An unknown order is believed never placed
 //! only when the broker's propagation time has passed and two complete reads do not show it.
+//!
+//! While the feed does not deliver, nobody tells of fills: working orders are then read from the book every few seconds,
+//! and once more when the feed is back, for what its gap swallowed.
+
+use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{Book, ClientOrderId, OrderRow, OrderStatus, Position};
@@ -11,6 +16,8 @@ use super::{Action, Desk, Difference, Tracked};
 
 /// Complete reads that must not show an unknown order before it is believed absent.
 const AGREEING_READS: u32 = 2;
+/// Wait between two reads of working orders while the feed does not tell of them.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// What the live broker says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +50,8 @@ pub(super) struct Reconciliation {
     /// The comparison the session machine waits for.
     wanted: Option<u64>,
     look_at: Option<Monotonic>,
+    /// The feed does not deliver, and so no order updates come.
+    deaf: bool,
     seen_once: Vec<Difference>,
 }
 
@@ -51,6 +60,13 @@ impl Reconciliation {
     pub(super) fn look_soon(&mut self, now: Monotonic) {
         self.look_at = Some(self.look_at.map_or(now, |at| at.min(now)));
     }
+
+    /// An order works at the broker: without the feed its fills must be asked for.
+    pub(super) fn watch(&mut self, now: Monotonic) {
+        if self.deaf {
+            self.look_soon(now + WATCH_EVERY);
+        }
+    }
 }
 
 impl Desk {
@@ -58,6 +74,14 @@ impl Desk {
     pub fn compare(&mut self, number: u64, out: &mut Vec<Action>) {
         self.reconciliation.wanted = Some(number);
         self.start_read(out);
+    }
+
+    /// Whether order updates come over the feed from now on. Until told otherwise they do.
+    pub fn updates_arrive(&mut self, arrive: bool, now: Now) {
+        let was_deaf = std::mem::replace(&mut self.reconciliation.deaf, !arrive);
+        if was_deaf == arrive && self.orders.values().any(is_working) {
+            self.reconciliation.look_soon(now.mono);
+        }
     }
 
     fn start_read(&mut self, out: &mut Vec<Action>) {
@@ -144,6 +168,8 @@ impl Desk {
     fn plan_next_look(&mut self, now: Now) {
         if self.orders.values().any(is_sought) {
             self.reconciliation.look_soon(now.mono + self.policy.look_again);
+        } else if self.orders.values().any(is_working) {
+            self.reconciliation.watch(now.mono);
         }
     }
 }
@@ -151,6 +177,11 @@ impl Desk {
 /// A live order that may or may not exist.
 fn is_sought(order: &Tracked) -> bool {
     order.book == Book::Live && order.status == OrderStatus::Unknown
+}
+
+/// A live order that may be filled at any moment.
+fn is_working(order: &Tracked) -> bool {
+    order.book == Book::Live && order.may_be_working()
 }
 
 impl Comparison {

@@ -366,7 +366,8 @@ impl Session {
         let fingerprint = self.token?.fingerprint;
         let wish = |not_before, first| Some(IncumbentWish { fingerprint, not_before, first });
         if !(self.state.is_live() || self.failback.is_some()) {
-            return self.reprobe_at.and_then(|at| wish(at, false));
+            // One whose time is over is not taken up again, whatever the broker still says of it (rule 1).
+            return self.reprobe_at.filter(|_| !self.expired(now.wall)).and_then(|at| wish(at, false));
         }
         if let Some(doubt) = self.doubt {
             // A newer token is asked about before the one it may have killed.

@@ -1,0 +1,376 @@
+//! A Kite server and an engine on one clock, as the sandbox puts them together, and a script between them.
+//!
+//! * On a *stepped* clock market time passes only while the script waits ([`World::pass`], [`World::wait_for`]): an hour
+//!   is over in seconds, and nothing happens between two lines of the script that the script did not ask for.
+//! * On the machine's clock, shifted so that the market is open ([`Shifted`]), files are written and watched as in life.
+//!
+//! Nothing sleeps to wait for a condition: the script waits for an event, with a deadline by the wall clock.
+#![allow(dead_code, unreachable_pub, reason = "each file of stories uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+pub mod writing;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nirantar::core::Event;
+use nirantar::engine::{Engine, EventMessage, Setup};
+use nirantar::feed::PaperSource;
+use nirantar::orders::{MemoryJournal, Tracked};
+use nirantar::session::{Notice, Policy, State};
+use nirantar::token::store::{EnvFormat, EnvStore};
+use nirantar_brokers::kite::{App, Kite};
+use nirantar_brokers::time::{Busy, Clock, Monotonic, Now, SteppedClock, SystemClock, Timestamp};
+use nirantar_brokers::{
+    Broker as _, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, Mode, OrderRequest, OrderStatus,
+    OrderType, Price, Secret, Side, Venue,
+};
+use nirantar_exchange_mock::kite::{Control, KiteServer, OrderAction, OrderLog, Settings};
+use nirantar_exchange_mock::prices::Walk;
+use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, universe};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+/// The trading morning every story begins on: a Friday without a holiday.
+const BEGINNING: &str = "2026-11-20 10:00:00";
+/// By the wall clock, far beyond anything a story waits for, for a machine under load.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What is traded.
+const SYMBOL: &str = "RELIANCE";
+
+/// The machine's clock with another time of day: its first reading is the story's beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Shifted {
+    machine: SystemClock,
+    beginning: Timestamp,
+}
+
+impl Shifted {
+    fn starting_at(beginning: Timestamp) -> Self {
+        Self { machine: SystemClock::start(), beginning }
+    }
+}
+
+impl Clock for Shifted {
+    fn now(&self) -> Now {
+        let mono = self.machine.now().mono;
+        Now { mono, wall: self.beginning + mono.since(Monotonic::default()) }
+    }
+
+    fn sleep_until(&self, at: Monotonic) -> Pin<Box<dyn Future<Output = Busy> + Send>> {
+        self.machine.sleep_until(at)
+    }
+}
+
+/// How a story begins.
+pub struct Plan {
+    /// What the server is like.
+    pub settings: Settings,
+    /// Whether a human has logged in and the token is in the store.
+    pub logged_in: bool,
+    /// The API secret the engine knows; the server's unless said otherwise.
+    pub api_secret: Option<Secret>,
+}
+
+impl Plan {
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, logged_in: true, api_secret: None }
+    }
+
+    /// The server has that fault from the start.
+    pub fn with_fault(fault: &str) -> Self {
+        Self::new(Settings { faults: vec![fault.parse().unwrap()], ..Settings::default() })
+    }
+}
+
+/// A running engine with its broker, its store, and everything it has said.
+pub struct World {
+    pub control: Control,
+    pub engine: Engine,
+    pub clock: Arc<dyn Clock>,
+    pub store: PathBuf,
+    pub folder: TempDir,
+    pub journal: MemoryJournal,
+    /// Every event so far.
+    pub seen: Vec<Event>,
+    /// How many of them the script has looked at.
+    looked_at: usize,
+    events: nirantar::engine::Events,
+    hold: Busy,
+    _stepping: JoinSet<()>,
+    server: KiteServer,
+}
+
+impl World {
+    /// A story on a stepped clock, under way: the session is Valid and orders go to the broker.
+    pub async fn stepped(plan: Plan) -> Self {
+        let clock = SteppedClock::starting_at(beginning());
+        let mut world = Self::start(plan, Arc::new(clock.clone())).await;
+        world._stepping.spawn(async move { clock.run(None).await });
+        world.wait_for_venue(Venue::Live).await;
+        world
+    }
+
+    /// A story in real time, just begun.
+    pub async fn real(plan: Plan) -> Self {
+        Self::start(plan, Arc::new(Shifted::starting_at(beginning()))).await
+    }
+
+    async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
+        let Plan { settings, logged_in, api_secret } = plan;
+        let hold = clock.busy();
+        let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
+        let api_secret = api_secret.unwrap_or_else(|| settings.api_secret.clone());
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices()).await.unwrap();
+        let control = server.control();
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join(".env");
+        if logged_in {
+            std::fs::write(&store, writing::env(control.login().access_token.expose())).unwrap();
+        }
+        let origin = format!("127.0.0.1:{}", server.addr().port());
+        let broker =
+            Kite::new(App::Individual, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
+        let policy = Policy { user_id: Some(user_id), ..Policy::for_broker(broker.facts()) };
+        let setup = Setup {
+            name: "story".to_owned(),
+            broker: Arc::new(broker),
+            rest_url: format!("http://{origin}"),
+            feed_url: format!("ws://{origin}"),
+            loopback: true,
+            store: Arc::new(EnvStore::new(&store, EnvFormat::new("ZERODHA"))),
+            policy,
+            secrets: vec![api_secret],
+            command: None,
+            instruments: vec![instrument()],
+            mode: Mode::Full,
+        };
+        let instruments = market().into_iter().map(|(instrument, _)| instrument).collect();
+        let journal = MemoryJournal::default();
+        let engine = Engine::builder(setup)
+            .clock(Arc::clone(&clock))
+            .journal(Box::new(journal.clone()))
+            .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
+            .fallback_prices(prices(), PaperSource::Synthetic)
+            .start()
+            .await
+            .unwrap();
+        let events = engine.events();
+        let (seen, looked_at, _stepping) = (Vec::new(), 0, JoinSet::new());
+        Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server }
+    }
+
+    /// Where the server listens.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.server.addr())
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().wall
+    }
+
+    pub fn fault(&self, rule: &str) {
+        self.control.fault(rule.parse::<nirantar_exchange_mock::kite::FaultRule>().unwrap());
+    }
+
+    // --- time and events ---------------------------------------------------------------------------------------
+
+    /// Lets market time pass.
+    pub async fn pass(&mut self, span: Duration) {
+        let mut alarm = self.clock.sleep(span);
+        let deadline = tokio::time::sleep(DEADLINE);
+        tokio::pin!(deadline);
+        self.hold = Busy::idle();
+        self.hold = loop {
+            tokio::select! {
+                busy = &mut alarm => break busy,
+                message = self.events.next() => self.note(message),
+                () = &mut deadline => panic!("{span:?} of market time did not pass: {self}"),
+            }
+        };
+    }
+
+    /// Waits for an event that the script has not looked at yet. What came before it counts as looked at, and is
+    /// returned with it, last.
+    pub async fn wait_for(&mut self, what: &str, is_it: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let from = self.looked_at;
+        let search = async {
+            loop {
+                while let Some(event) = self.seen.get(self.looked_at) {
+                    self.looked_at += 1;
+                    if is_it(event) {
+                        return;
+                    }
+                }
+                self.hold = Busy::idle();
+                let message = self.events.next().await;
+                self.hold = self.clock.busy();
+                self.note(message);
+            }
+        };
+        if tokio::time::timeout(DEADLINE, search).await.is_err() {
+            panic!("waited in vain for {what}: {self}");
+        }
+        self.seen[from..self.looked_at].to_vec()
+    }
+
+    fn note(&mut self, message: Option<EventMessage>) {
+        match message {
+            Some(EventMessage::Event(event)) => self.seen.push(event),
+            other => panic!("the events broke off with {other:?}: {self}"),
+        }
+    }
+
+    /// What the engine has said from `mark` (a length of [`World::seen`]) on.
+    pub fn since(&self, mark: usize) -> &[Event] {
+        &self.seen[mark..]
+    }
+
+    /// Reads what has been said without waiting for more: all that a step of the engine said is there once the step is
+    /// over.
+    pub async fn catch_up(&mut self) {
+        self.engine.look(|_| ()).await.unwrap();
+        while let Ok(message) = tokio::time::timeout(Duration::ZERO, self.events.next()).await {
+            self.note(message);
+        }
+    }
+
+    /// Waits until orders go there, now or next.
+    pub async fn wait_for_venue(&mut self, wanted: Venue) {
+        let there = |event: &Event| matches!(event, Event::Venue { venue, reduce_only: false, .. } if *venue == wanted);
+        while !{
+            let snapshot = self.engine.snapshot();
+            snapshot.venue == wanted && !snapshot.reduce_only
+        } {
+            self.wait_for(&format!("orders to go to {wanted}"), there).await;
+        }
+    }
+
+    /// Waits until the feed delivers.
+    pub async fn wait_for_feed(&mut self) {
+        let live = |status| matches!(status, nirantar::feed::FeedStatus::Live { .. });
+        if !self.engine.look(move |core| live(core.feed().status())).await.unwrap() {
+            self.wait_for("a live feed", |event| matches!(event, Event::Feed { status, .. } if live(*status))).await;
+        }
+    }
+
+    // --- orders ------------------------------------------------------------------------------------------------
+
+    /// Submits a market order for one share; it must be taken.
+    pub async fn buy(&self) -> ClientOrderId {
+        self.engine.submit(market_order()).await.unwrap()
+    }
+
+    /// Waits until an order stands like that, or has already.
+    pub async fn wait_for_order(&mut self, id: &ClientOrderId, status: OrderStatus) -> Tracked {
+        let known = self.seen.iter().find_map(|event| match event {
+            Event::Order { order, .. } if order.id == *id && order.status == status => Some((**order).clone()),
+            _ => None,
+        });
+        if let Some(order) = known {
+            return order;
+        }
+        let is_it =
+            |event: &Event| matches!(event, Event::Order { order, .. } if order.id == *id && order.status == status);
+        let events = self.wait_for(&format!("order {id} to be {status}"), is_it).await;
+        match events.last() {
+            Some(Event::Order { order, .. }) => (**order).clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A live order goes to the broker and is filled.
+    pub async fn an_order_passes(&mut self) {
+        let id = self.buy().await;
+        let order = self.wait_for_order(&id, OrderStatus::Filled).await;
+        assert_eq!(order.book, nirantar_brokers::Book::Live);
+        assert_eq!(self.placements(&id).len(), 1, "{self}");
+    }
+
+    /// Every statuses an order has had, as events told of it.
+    pub fn statuses(&self, id: &ClientOrderId) -> Vec<OrderStatus> {
+        let mut statuses: Vec<OrderStatus> = self
+            .seen
+            .iter()
+            .filter_map(|event| match event {
+                Event::Order { order, .. } if order.id == *id => Some(order.status),
+                _ => None,
+            })
+            .collect();
+        statuses.dedup();
+        statuses
+    }
+
+    /// What the server saw of an order: its place requests.
+    pub fn placements(&self, id: &ClientOrderId) -> Vec<OrderLog> {
+        let tag = id.to_string();
+        let of_it = |order: &&OrderLog| order.action == OrderAction::Place && order.tag.as_ref() == Some(&tag);
+        self.control.with_log(|log| log.orders.iter().filter(of_it).cloned().collect())
+    }
+
+    /// Order requests of every kind that the server saw.
+    pub fn order_requests(&self) -> usize {
+        self.control.with_log(|log| log.orders.len())
+    }
+
+    // --- what was said -----------------------------------------------------------------------------------------
+
+    pub fn state(&self) -> State {
+        self.engine.snapshot().state
+    }
+
+    /// No event from `mark` on tells of another state.
+    pub fn assert_state_untouched(&self, mark: usize) {
+        let moved: Vec<_> = self.since(mark).iter().filter(|event| matches!(event, Event::Transition(_))).collect();
+        assert!(moved.is_empty(), "{moved:?}");
+        assert_eq!(self.state(), State::Valid, "{self}");
+    }
+
+    pub fn alarms(&self, mark: usize) -> Vec<String> {
+        let words = |event: &Event| if let Event::Alarm { words, .. } = event { Some(words.clone()) } else { None };
+        self.since(mark).iter().filter_map(words).collect()
+    }
+
+    pub fn notices(&self, mark: usize) -> Vec<Notice> {
+        let notice = |event: &Event| if let Event::Notice { notice, .. } = event { Some(notice.clone()) } else { None };
+        self.since(mark).iter().filter_map(notice).collect()
+    }
+}
+
+impl std::fmt::Display for World {
+    /// For a failed test: how things stand, and the last things said.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let snapshot = self.engine.snapshot();
+        writeln!(f, "at {} the session is {}, orders: {}", self.now(), snapshot.state, snapshot.venue)?;
+        for event in self.seen.iter().rev().take(25).rev() {
+            writeln!(f, "  {event:?}")?;
+        }
+        Ok(())
+    }
+}
+
+pub fn instrument() -> InstrumentKey {
+    InstrumentKey::new(Exchange::Nse, SYMBOL)
+}
+
+pub fn market_order() -> OrderRequest {
+    OrderRequest::new(instrument(), Side::Buy, 1, OrderType::Market(MarketProtection::Automatic))
+}
+
+fn beginning() -> Timestamp {
+    Timestamp::parse_ist(BEGINNING).unwrap()
+}
+
+fn market() -> Vec<(Instrument, Price)> {
+    let of_the_day = universe::with_start_prices(beginning().ist_date());
+    of_the_day.into_iter().filter(|(known, _)| known.key == instrument()).collect()
+}
+
+fn prices() -> Box<Walk> {
+    Box::new(Walk::new(1, &market(), &Calendar::nse(), beginning().ist_date()))
+}
