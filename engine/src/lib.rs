@@ -1,4 +1,11 @@
 //! Nirantar keeps a trading engine running when the broker's login dies.
+//!
+//! Start at [`engine::Engine`]: it runs one account. What it decides by is in three cores that know no task, socket or
+//! clock: the [`session`] machine, the [`orders`] desk and the [`feed`] supervisor, put together in [`core`]. The token
+//! in use is read from [`token::TokenCell`] with one atomic load.
+//!
+//! Features: `cli` (default) is the `nirantar` command; `server` brings the [`sandbox`] and the simulator it runs on.
+//! Without either the library is what an embedder needs.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "cli")]
@@ -12,3 +19,8 @@ pub mod orders;
 pub mod sandbox;
 pub mod session;
 pub mod token;
+
+/// The example in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

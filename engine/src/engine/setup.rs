@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::Engine;
-use super::events::EventSender;
+use super::events::{EventSender, Events};
 use super::renewal::{Command, Renewer, candidate};
 use super::task::{Doing, Task};
 use super::transport::Transport;
@@ -78,6 +78,7 @@ pub enum StartError {
 pub struct Builder {
     setup: Setup,
     clock: Option<Arc<dyn Clock>>,
+    events: Option<EventSender>,
     journal: Box<dyn Journal>,
     paper: Option<PaperBroker>,
     calendar: Calendar,
@@ -98,6 +99,7 @@ impl Builder {
         Self {
             setup,
             clock: None,
+            events: None,
             journal: Box::new(MemoryJournal::default()),
             paper: None,
             calendar: Calendar::nse(),
@@ -110,7 +112,14 @@ impl Builder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
+        self.events = None;
         self
+    }
+
+    /// What will happen, from the very start on. Choose the clock first.
+    pub fn events(&mut self) -> Events {
+        let clock = self.clock.get_or_insert_with(|| Arc::new(SystemClock::start()));
+        self.events.get_or_insert_with(|| EventSender::new(Arc::clone(clock))).subscribe()
     }
 
     /// Where orders are written before they leave.
@@ -153,7 +162,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { setup, clock, journal, paper, calendar, fallback, feed_policy } = self;
+        let Self { setup, clock, events, journal, paper, calendar, fallback, feed_policy } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
         let _busy = clock.busy();
         let now = clock.now();
@@ -191,7 +200,7 @@ impl Builder {
         let cell = Arc::new(TokenCell::new(Snapshot::starting()));
         let gate = Gate::new(Arc::clone(&cell));
         let hub = Hub::new(TICKS, Arc::clone(&clock));
-        let events = EventSender::new(Arc::clone(&clock));
+        let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&clock)));
         let renewer = Renewer {
             broker: Arc::clone(&setup.broker),
             transport: transport.clone(),

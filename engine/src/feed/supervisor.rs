@@ -46,7 +46,7 @@ mod scenarios;
 pub struct Supervisor {
     policy: FeedPolicy,
     heartbeat: Duration,
-    rng: Rng,
+    seed: u64,
     /// The token the feed is wanted under; `None` while it is not wanted.
     desired: Option<Generation>,
     /// The newest generation ever wanted. Older ones are words from the past.
@@ -118,7 +118,7 @@ impl Supervisor {
         Self {
             policy,
             heartbeat,
-            rng: Rng::from_seed(seed),
+            seed,
             desired: None,
             newest: Generation(0),
             dead: None,
@@ -363,7 +363,9 @@ impl Supervisor {
     fn failed(&mut self, why: &str, at_least: Duration, now: Now, out: &mut Vec<Output>) {
         self.forgive_if_stable(now);
         self.failures = self.failures.saturating_add(1);
-        let backoff = self.rng.jitter(self.policy.backoff(self.failures), self.policy.jitter_percent);
+        // By the number of the failure, not by how many there ever were: a day is the same on every run.
+        let mut rng = Rng::from_seed(self.seed ^ u64::from(self.failures));
+        let backoff = rng.jitter(self.policy.backoff(self.failures), self.policy.jitter_percent);
         let retry_in = self.wait(backoff.max(at_least), now);
         out.push(Output::Failed { failures: self.failures, retry_in, why: why.to_owned() });
     }

@@ -111,17 +111,14 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
     let paper = MockExchange::new(PaperConfig::default(), instruments, market.calendar.clone());
     let source = if market.replays.is_empty() { PaperSource::Synthetic } else { PaperSource::Replay };
     let journal = MemoryJournal::default();
-    let engine = Engine::builder(setup)
+    let mut builder = Engine::builder(setup)
         .clock(Arc::new(clock.clone()))
         .journal(Box::new(journal.clone()))
         .paper(PaperBroker::new(paper))
         .calendar(market.calendar.clone())
-        .fallback_prices(market.prices(), source)
-        .start()
-        .await?;
-    let engine = Arc::new(engine);
-
-    let events = tokio::spawn(record_events(engine.events(), Arc::clone(&tell)));
+        .fallback_prices(market.prices(), source);
+    let events = tokio::spawn(record_events(builder.events(), Arc::clone(&tell)));
+    let engine = Arc::new(builder.start().await?);
     let ticks = tokio::spawn(record_ticks(engine.ticks(), session, progress));
     let tick_size = market
         .instruments
