@@ -23,6 +23,10 @@ mod policies;
 mod recovery;
 #[path = "rules/runner.rs"]
 mod runner;
+#[path = "rules/secrets.rs"]
+mod secrets;
+#[path = "rules/stories.rs"]
+mod stories;
 #[path = "rules/world.rs"]
 mod world;
 
@@ -143,4 +147,14 @@ fn rule_8_there_are_no_dead_ends() {
     });
     let (took, bound) = longest.get();
     println!("rule 8: the longest way back took {took:?}; that policy's bound is {bound:?}");
+}
+
+#[test]
+fn rule_10_a_secret_never_appears() {
+    let (mut rng, mut texts) = (nirantar_brokers::time::Rng::from_seed(10), 0);
+    for round in 0..300 {
+        let printed = secrets::print_everything(&mut rng).unwrap();
+        texts += printed.search().unwrap_or_else(|why| panic!("round {round}: {why}"));
+    }
+    println!("rule 10: 900 secrets, looked for in {texts} texts");
 }
