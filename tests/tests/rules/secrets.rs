@@ -60,22 +60,20 @@ impl Printed {
     }
 }
 
-/// A secret as it may be quoted: raw, URL-encoded, base64.
-fn shapes(secret: &str) -> Vec<String> {
+/// A secret as it may be quoted: raw, escaped, URL-encoded, in base64.
+fn quotations(secret: &str) -> [String; 5] {
     let form = Form::new().with("", secret).encode().split_off(1);
-    let escaped = format!("{secret:?}").trim_matches('"').to_owned();
-    vec![
-        secret.to_owned(),
-        escaped,
-        form,
-        // Its last character is shared with what follows.
-        cut(&STANDARD_NO_PAD.encode(secret)),
-        cut(&URL_SAFE_NO_PAD.encode(secret)),
-    ]
+    let quoted = format!("{secret:?}");
+    let escaped = quoted[1..quoted.len() - 1].to_owned();
+    [secret.to_owned(), escaped, form, STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)]
 }
 
-fn cut(encoded: &str) -> String {
-    encoded[..encoded.len() - 1].to_owned()
+/// What must not be found: the same, but for base64's last character, which holds a few bits at most.
+fn shapes(secret: &str) -> [String; 5] {
+    let [raw, escaped, form, mut standard, mut url_safe] = quotations(secret);
+    standard.pop();
+    url_safe.pop();
+    [raw, escaped, form, standard, url_safe]
 }
 
 struct Heard(Vec<String>);
@@ -139,7 +137,7 @@ pub fn print_everything(rng: &mut Rng) -> Result<Printed, String> {
     let redactor = Redactor::new(secrets.iter().cloned().map(Secret::new));
     printed.debug(&redactor);
     for secret in &secrets {
-        for shape in shapes(secret) {
+        for shape in quotations(secret) {
             let words = redactor.clean(&format!("could not reach https://broker/?t={shape}&x=1 ({shape})"));
             printed.both(&Failure::new(Cause::Unknown, Endpoint::Place, words));
         }
