@@ -262,6 +262,9 @@ pub struct Core {
     /// Number of the last change of venue, and of the last one that is complete.
     epoch: u64,
     arrived: u64,
+    /// When the session wants to be woken, as it said when it was last told something. It is not asked again in
+    /// between: its answer is later than the time it is asked at, and a feed that ticks would put it off for ever.
+    session_wake: Option<Monotonic>,
 }
 
 impl Core {
@@ -286,6 +289,7 @@ impl Core {
             probing: None,
             epoch: 0,
             arrived: 0,
+            session_wake: None,
         }
     }
 
@@ -376,7 +380,7 @@ impl Core {
     /// Takes what happened.
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
-        self.look_at_the_token(now, out);
+        self.look_at_the_session(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
             Input::Candidate(candidate) => self.tell_session(&Told::Candidate(candidate), now, out),
@@ -425,7 +429,8 @@ impl Core {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Monotonic {
         let market = self.next_market_change(now.wall).map(|at| now.mono_at(at));
-        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market]
+        let session = self.session_wake.unwrap_or_else(|| self.session.next_wake(now));
+        [Some(session), self.desk.next_wake(), self.feed.next_wake(), market]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -436,14 +441,17 @@ impl Core {
     fn tell_session(&mut self, event: &Told, now: Now, out: &mut Vec<Output>) {
         let mut effects = Vec::new();
         self.session.on(event, now, &mut effects);
+        self.session_wake = Some(self.session.next_wake(now));
         for effect in effects {
             self.effect(effect, now, out);
         }
     }
 
-    /// Not every input reaches the session, and none may find a token in use whose time is over (rule 1).
-    fn look_at_the_token(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.token.is_some() && self.session.expires().is_some_and(|at| now.wall >= at) {
+    /// Not every input reaches the session; but none may find it asleep past its time, nor a token in use whose time
+    /// is over (rule 1).
+    fn look_at_the_session(&mut self, now: Now, out: &mut Vec<Output>) {
+        let over = self.token.is_some() && self.session.expires().is_some_and(|at| now.wall >= at);
+        if over || self.session_wake.is_some_and(|at| now.mono >= at) {
             self.tell_session(&Told::Wake, now, out);
         }
     }
