@@ -186,3 +186,16 @@ fn an_order_that_waits_does_not_ask_to_be_woken_at_once() {
     story.told(&[WAIT]);
     assert_eq!(story.world.core.desk().orders().last().unwrap().status, OrderStatus::Refused);
 }
+
+#[test]
+fn a_feed_that_ticks_does_not_keep_the_session_from_its_deadlines() {
+    let mut story = Story::lives();
+    story.told(&[Move::Answered(Of::Current, Answer::Bad(Cause::Unknown)); 3]);
+    let mut probed = false;
+    for _ in 0..10 {
+        story.world.now = story.world.now + Duration::from_secs(1);
+        story.told(&[Move::Socket(Socket::Frame(1))]);
+        probed |= story.last.0.iter().any(|output| matches!(output, Output::Probe { .. }));
+    }
+    assert!(probed, "nobody asked whether the outage is over");
+}
