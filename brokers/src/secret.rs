@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// A text nobody may see: a token, an API secret, a one-use code. `Debug` and `Display` show its [`Fingerprint`]; the
 /// memory is wiped when it is dropped.
@@ -81,16 +83,23 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Takes known secrets out of texts that come from outside (a broker's message, a transport error), raw and
-/// URL-encoded.
+/// Takes known secrets out of texts that come from outside (a broker's message, a transport error): raw, escaped
+/// (as in JSON), URL-encoded (as a form and strictly, in capitals or not) and in base64 (both alphabets, wherever in a longer text the secret
+/// began). Of a secret in the middle of a longer base64 text, up to five bits at either end may stay.
 #[derive(Clone, Default)]
 pub struct Redactor(Vec<Secret>);
+
+/// Shorter pieces of base64 are left alone: they would be found in any text.
+const SHORTEST_BASE64: usize = 8;
 
 impl Redactor {
     /// One that knows these secrets. Empty ones are ignored.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        Self(secrets.into_iter().filter(|secret| !secret.is_empty()).collect())
+        let mut secrets: Vec<Secret> = secrets.into_iter().filter(|secret| !secret.is_empty()).collect();
+        // Of two secrets one may be the start of the other: the longer first, or its tail would stay.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        Self(secrets)
     }
 
     /// `text` with every known secret replaced by its fingerprint.
@@ -99,12 +108,54 @@ impl Redactor {
         let mut clean = text.to_owned();
         for secret in &self.0 {
             let shown = secret.fingerprint().to_string();
-            clean = clean.replace(secret.expose(), &shown);
-            let encoded: String = form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect();
-            clean = clean.replace(&encoded, &shown);
+            for shape in shapes(secret.expose()) {
+                clean = clean.replace(&*shape, &shown);
+            }
         }
         clean
     }
+}
+
+/// A secret in every shape it may be quoted in.
+fn shapes(secret: &str) -> Vec<Zeroizing<String>> {
+    let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let strict: String = secret.bytes().map(percent_encoded).collect();
+    let escaped = secret.replace('\\', r"\\").replace('"', r#"\""#);
+    let mut shapes = vec![secret.to_owned(), escaped, lower_hex(&form), form, lower_hex(&strict), strict];
+    for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+        // What stands before it in the encoded text moves it by 0, 1 or 2 bytes; the characters it shares with its
+        // neighbours are left out, since they depend on them.
+        for (before, shared) in [(0, 0), (1, 2), (2, 3)] {
+            let moved = Zeroizing::new([&[0; 2][..before], secret.as_bytes()].concat());
+            let whole = moved.len() * 8 / 6;
+            let encoded = Zeroizing::new(engine.encode(&*moved));
+            let own = encoded.get(shared..whole).unwrap_or_default();
+            if own.len() >= SHORTEST_BASE64 {
+                shapes.push(own.to_owned());
+            }
+        }
+    }
+    shapes.into_iter().map(Zeroizing::new).collect()
+}
+
+/// A byte as the strictest of encoders writes it (RFC 3986's unreserved characters stay).
+fn percent_encoded(byte: u8) -> String {
+    match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    }
+}
+
+/// The same with its escapes in lower case.
+fn lower_hex(encoded: &str) -> String {
+    let mut escaped = 0;
+    let lower = |character: char| {
+        escaped = if character == '%' { 2_u8 } else { escaped };
+        let inside = escaped > 0 && character != '%';
+        escaped -= u8::from(inside);
+        if inside { character.to_ascii_lowercase() } else { character }
+    };
+    encoded.chars().map(lower).collect()
 }
 
 impl fmt::Debug for Redactor {
@@ -126,5 +177,29 @@ mod tests {
         let redactor = Redactor::new([secret]);
         let clean = redactor.clean("refused hunter2/plus+ at /?t=hunter2%2Fplus%2B");
         assert!(!clean.contains("hunter2"), "{clean}");
+    }
+
+    #[test]
+    fn a_secret_is_found_in_base64_wherever_it_begins() {
+        let redactor = Redactor::new([Secret::new("hunter2/plus+hunter3")]);
+        for before in ["", "t", "to", "token key:"] {
+            let quoted = STANDARD_NO_PAD.encode(format!("{before}hunter2/plus+hunter3 and more"));
+            let clean = redactor.clean(&quoted);
+            assert!(clean.contains(&redactor.0[0].fingerprint().to_string()), "{before:?}: {clean}");
+        }
+    }
+
+    #[test]
+    fn the_longer_of_two_secrets_is_taken_out_whole() {
+        let redactor = Redactor::new([Secret::new("hunter2"), Secret::new("hunter2-and-more")]);
+        assert!(!redactor.clean("refused hunter2-and-more").contains("more"));
+    }
+
+    #[test]
+    fn escapes_are_found_in_small_letters_too() {
+        let redactor = Redactor::new([Secret::new("hunter2/plus+ me")]);
+        for quoted in ["hunter2%2fplus%2b+me", "hunter2%2Fplus%2B%20me", "hunter2%2fplus%2b%20me"] {
+            assert!(!redactor.clean(quoted).contains("hunter2"), "{quoted}");
+        }
     }
 }

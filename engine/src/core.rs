@@ -168,7 +168,7 @@ impl Core {
     /// Takes what happened.
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
-        self.look_at_the_token(now, out);
+        self.look_at_the_session(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
             Input::Candidate(candidate) => {
@@ -237,9 +237,11 @@ impl Core {
         }
     }
 
-    /// Not every input reaches the session, and none may find a token in use whose time is over (rule 1).
-    fn look_at_the_token(&mut self, now: Now, out: &mut Vec<Output>) {
-        if self.token.is_some() && self.session.expires().is_some_and(|at| now.wall >= at) {
+    /// Not every input reaches the session; but none may find it asleep past its time, nor a token in use whose time
+    /// is over (rule 1).
+    fn look_at_the_session(&mut self, now: Now, out: &mut Vec<Output>) {
+        let over = self.token.is_some() && self.session.expires().is_some_and(|at| now.wall >= at);
+        if over || now.mono >= self.session.next_wake(now) {
             self.tell_session(&Told::Wake, now, out);
         }
     }

@@ -9,6 +9,8 @@
 
 #[path = "rules/core_judges.rs"]
 mod core_judges;
+#[path = "rules/core_recovery.rs"]
+mod core_recovery;
 #[path = "rules/core_world.rs"]
 mod core_world;
 #[path = "rules/events.rs"]
@@ -23,11 +25,17 @@ mod policies;
 mod recovery;
 #[path = "rules/runner.rs"]
 mod runner;
+#[path = "rules/secrets.rs"]
+mod secrets;
+#[path = "rules/stories.rs"]
+mod stories;
 #[path = "rules/world.rs"]
 mod world;
 
 use std::cell::Cell;
 use std::time::Duration;
+
+use nirantar::session::Verdict;
 
 use core_judges::{BooksNeverMix, ExitsFirst, NothingLeavesWhenDead, OneStanding, TimeGoesOn, WrittenAndNeverRepeated};
 use events::Step;
@@ -75,6 +83,43 @@ fn rule_7_paper_is_never_live() {
     core("rule 7, core", 600).run(|sequence| core_world::play(sequence, &mut BooksNeverMix::default()));
 }
 
+/// Remembers whose account it turned out to be, at the core.
+#[derive(Default)]
+struct CoreOwner(Option<String>);
+
+impl core_world::Judge for CoreOwner {
+    fn see(&mut self, scene: &core_world::Scene<'_>) -> Result<(), String> {
+        use nirantar::core::{Event, Input, Output};
+        let adopted = scene.outputs.iter().any(|output| matches!(output, Output::Tell(Event::Token { .. })));
+        if let (true, core_world::Done::Told(Input::Probed { verdict: Verdict::Accepted { user_id }, .. })) =
+            (adopted, scene.done)
+        {
+            self.0 = Some(user_id.clone());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn rule_8_the_whole_core_has_no_dead_ends() {
+    let longest = Cell::new((Duration::ZERO, Duration::ZERO));
+    core("rule 8, core", 600).run(|sequence| {
+        let (mut world, mut owner) = (core_world::CoreWorld::new(sequence.policy), CoreOwner::default());
+        let moves = sequence.after(&moves::PRELUDE);
+        for (number, made) in moves.iter().enumerate() {
+            world.step(*made, &mut owner)?;
+            if number % 40 == 39 || number + 1 == moves.len() {
+                let took = core_recovery::recovers(&world, owner.0.as_deref().unwrap_or(policies::OWN))?;
+                let bound = world.core.session().policy().recovery_bound();
+                longest.set(longest.get().max((took, bound)));
+            }
+        }
+        Ok(moves.len())
+    });
+    let (took, bound) = longest.get();
+    println!("rule 8, core: the longest way back took {took:?}; that policy's bound is {bound:?}");
+}
+
 #[test]
 fn rule_8_time_goes_on() {
     core("rule 8, waking", 600).run(|sequence| core_world::play(sequence, &mut TimeGoesOn));
@@ -116,7 +161,7 @@ struct Owner(Option<String>);
 
 impl Judge for Owner {
     fn see(&mut self, scene: &Scene<'_>) -> Result<(), String> {
-        use nirantar::session::{Effect, Event, Verdict};
+        use nirantar::session::{Effect, Event};
         let adopted = scene.effects.iter().any(|effect| matches!(effect, Effect::Adopt { .. }));
         if let (true, Event::Probed { verdict: Verdict::Accepted { user_id }, .. }) = (adopted, scene.event) {
             self.0 = Some(user_id.clone());
@@ -143,4 +188,14 @@ fn rule_8_there_are_no_dead_ends() {
     });
     let (took, bound) = longest.get();
     println!("rule 8: the longest way back took {took:?}; that policy's bound is {bound:?}");
+}
+
+#[test]
+fn rule_10_a_secret_never_appears() {
+    let (mut rng, mut texts) = (nirantar_brokers::time::Rng::from_seed(10), 0);
+    for round in 0..300 {
+        let printed = secrets::print_everything(&mut rng).unwrap();
+        texts += printed.search().unwrap_or_else(|why| panic!("round {round}: {why}"));
+    }
+    println!("rule 10: 900 secrets, looked for in {texts} texts");
 }

@@ -128,6 +128,20 @@ impl CoreWorld {
         outputs
     }
 
+    /// Good answers to all that is unanswered, except a probe and an attempt: those may hang.
+    pub fn unanswered(&self) -> Vec<Input> {
+        let generation = self.core.session().generation();
+        let mut inputs = vec![
+            Input::Settled { epoch: self.epoch },
+            Input::Read { read: self.read, generation, state: self.read(Read::Empty) },
+            Input::Feed(self.word(Socket::Connected)),
+            Input::Feed(self.word(Socket::Frame(1))),
+        ];
+        let replies = self.on_their_way.keys().map(|send| Input::Reply { send: *send, outcome: Ok(number_of(*send)) });
+        inputs.extend(replies);
+        inputs
+    }
+
     fn remember(&mut self, done: &Done, outputs: &[Output]) {
         if let Done::Told(Input::Reply { send, .. } | Input::GateShut { send }) = done {
             self.on_their_way.remove(send);

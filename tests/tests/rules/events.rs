@@ -211,7 +211,7 @@ fn endpoint(dice: &mut Dice) -> Endpoint {
 
 /// How a session comes to life.
 pub const PRELUDE: [Step; 6] = [
-    Step::Offer(Offer { token: 1, source: Source::Stored, issued: None, expires: None, renewable: true }),
+    Step::Offer(Offer { renewable: true, ..Offer::plain(1) }),
     Step::Started,
     Step::Probed(Found::Ours),
     Step::Compared(true),
@@ -220,6 +220,11 @@ pub const PRELUDE: [Step; 6] = [
 ];
 
 impl Offer {
+    /// A token of which nothing is known but that it was stored.
+    pub const fn plain(token: u32) -> Self {
+        Self { token, source: Source::Stored, issued: None, expires: None, renewable: false }
+    }
+
     /// As the machine hears it at `now`.
     pub fn candidate(self, now: Timestamp) -> Candidate {
         let at = |seconds: i64| {

@@ -14,6 +14,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 pub struct Dice(u64);
 
 impl Dice {
+    /// The plainest choice, always.
+    pub const ZERO: Self = Self(0);
+
     /// A number below `sides`.
     pub fn roll(&mut self, sides: u64) -> u64 {
         let rolled = self.0 % sides;
