@@ -266,7 +266,9 @@ pub struct Core {
     token: Option<Fingerprint>,
     last_token: Option<Fingerprint>,
     probing: Option<(u64, Fingerprint)>,
+    /// Number of the last change of venue, and of the last one that is complete.
     epoch: u64,
+    arrived: u64,
 }
 
 impl Core {
@@ -291,6 +293,7 @@ impl Core {
             last_token: None,
             probing: None,
             epoch: 0,
+            arrived: 0,
         }
     }
 
@@ -381,6 +384,7 @@ impl Core {
     /// Takes what happened.
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
+        self.look_at_the_token(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
             Input::Candidate(candidate) => {
@@ -445,6 +449,13 @@ impl Core {
         self.session.on(event, now, &mut effects);
         for effect in effects {
             self.effect(effect, now, out);
+        }
+    }
+
+    /// Not every input reaches the session, and none may find a token in use whose time is over (rule 1).
+    fn look_at_the_token(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.token.is_some() && self.session.expires().is_some_and(|at| now.wall >= at) {
+            self.tell_session(&Told::Wake, now, out);
         }
     }
 
@@ -528,15 +539,17 @@ impl Core {
         if (before.venue, before.reduce_only) != (venue, reduce_only) {
             out.push(Output::Tell(Event::Venue { at: now.wall, venue, reduce_only }));
         }
-        if !moved && before.reduce_only != reduce_only {
+        // While a change of venue is under way the desk waits for its end, and goes on by what is shown then.
+        if !moved && before.reduce_only != reduce_only && self.arrived == self.epoch {
             self.at_desk(now, out, |desk, now, out| desk.arrive(route, now, out));
         }
     }
 
     fn settled(&mut self, epoch: u64, now: Now, out: &mut Vec<Output>) {
-        if epoch != self.epoch {
-            return; // the venue has changed again since
+        if epoch != self.epoch || epoch == self.arrived {
+            return; // the venue has changed again since, or this is known
         }
+        self.arrived = epoch;
         let route = self.standing.route;
         self.at_desk(now, out, |desk, now, out| {
             desk.arrive(route, now, out);

@@ -1,6 +1,8 @@
 //! Nirantar keeps a trading engine running when the broker's login dies.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod engine;

@@ -1,2 +1,5 @@
 //! The `nirantar` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    nirantar::cli::main()
+}

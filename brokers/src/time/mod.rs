@@ -5,10 +5,12 @@
 //! printing speak Indian Standard Time (UTC+05:30, no daylight saving), because every broker and trader here does.
 
 mod clock;
+mod offset;
 mod rng;
 mod stepped;
 
 pub use clock::{Clock, SystemClock};
+pub use offset::OffsetClock;
 pub use rng::Rng;
 pub use stepped::{Busy, Sleep, SteppedClock};
 

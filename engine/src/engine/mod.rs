@@ -40,6 +40,10 @@ use tokio::sync::{mpsc, oneshot};
 pub use events::{EventMessage, Events};
 pub use renewal::Command;
 pub use setup::{Builder, Setup, StartError};
+#[cfg(feature = "cli")]
+pub(crate) use transport::Transport;
+#[cfg(feature = "cli")]
+pub(crate) use vault::Vault;
 
 use crate::core::{Core, Input};
 use crate::feed::{Hub, Ticks};

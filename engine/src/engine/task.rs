@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::{Busy, Clock, Monotonic, Now};
 use nirantar_brokers::{
-    Book, Broker, BrokerOrderId, BrokerToken, Cause, ClientOrderId, Detail, Exchange, Failure, FeedEvent, Fingerprint,
-    OrderChange, OrderRequest, Outcome, Quantity, Refusal, Tick,
+    Book, Broker, BrokerOrderId, BrokerToken, Call, Cause, ClientOrderId, Detail, Endpoint, Exchange, Failure,
+    FeedEvent, Fingerprint, OrderChange, OrderRequest, Outcome, Quantity, Refusal, Tick,
 };
 use nirantar_exchange_mock::{PaperBroker, PriceSource, Update};
 use tokio::sync::{mpsc, oneshot};
@@ -79,7 +79,7 @@ pub(crate) struct Doing {
 
 enum Happened {
     Message(Option<Message>),
-    Sighting(Option<Sighting>),
+    Sighting(Sighting),
     Socket(Option<SocketEvent>),
     Time(Busy),
 }
@@ -91,15 +91,14 @@ impl Task {
             let wake = self.clock.sleep_until(self.next_wake(self.clock.now()));
             let happened = tokio::select! {
                 message = self.inbox.recv() => Happened::Message(message),
-                sighting = self.sightings.recv() => Happened::Sighting(sighting),
+                Some(sighting) = self.sightings.recv() => Happened::Sighting(sighting),
                 event = self.socket_events.1.recv() => Happened::Socket(event),
                 busy = wake => Happened::Time(busy),
             };
             match happened {
                 Happened::Message(None | Some(Message::Stop)) | Happened::Socket(None) => return,
                 Happened::Message(Some(message)) => self.message(message),
-                Happened::Sighting(Some(sighting)) => self.sighting(sighting),
-                Happened::Sighting(None) => {}
+                Happened::Sighting(sighting) => self.sighting(sighting),
                 Happened::Socket(Some(event)) => self.socket(event),
                 Happened::Time(_busy) => self.time_passed(),
             }
@@ -182,10 +181,15 @@ impl Task {
         self.perform(outputs);
     }
 
+    /// Performs outputs in their order; what they bring at once is told to the core after all of them.
     fn perform(&mut self, outputs: Vec<Output>) {
         let mut todo: VecDeque<Output> = outputs.into();
-        while let Some(output) = todo.pop_front() {
-            let Some(answer) = self.output(output) else { continue };
+        let mut answers: VecDeque<Input> = VecDeque::new();
+        loop {
+            while let Some(output) = todo.pop_front() {
+                self.output(output, &mut answers);
+            }
+            let Some(answer) = answers.pop_front() else { break };
             let mut more = Vec::new();
             self.core.on(answer, self.clock.now(), &mut more);
             todo.extend(more);
@@ -193,22 +197,24 @@ impl Task {
         self.watch_fallback();
     }
 
-    /// Performs one output. What is answered at once is returned.
-    fn output(&mut self, output: Output) -> Option<Input> {
+    /// Performs one output. What is answered at once is added to `answers`.
+    fn output(&mut self, output: Output, answers: &mut VecDeque<Input>) {
         match output {
             Output::Publish { standing, epoch } => {
                 let token = standing.token.and_then(|fingerprint| self.vault.live(fingerprint));
                 let Route { venue, reduce_only, generation } = standing.route;
                 self.cell.publish(Snapshot { generation, state: standing.state, venue, reduce_only, token });
-                let epoch = epoch?;
-                if self.gate.inside() == 0 {
-                    return Some(Input::Settled { epoch });
+                match epoch {
+                    None => {}
+                    Some(epoch) if self.gate.inside() == 0 => answers.push_back(Input::Settled { epoch }),
+                    Some(epoch) => {
+                        let drained = self.gate.drained();
+                        self.later(async move {
+                            drained.await;
+                            Input::Settled { epoch }
+                        });
+                    }
                 }
-                let drained = self.gate.drained();
-                self.later(async move {
-                    drained.await;
-                    Input::Settled { epoch }
-                });
             }
             Output::Probe { probe, fingerprint } => self.probe(probe, fingerprint),
             Output::Attempt { attempt, way } => {
@@ -232,13 +238,24 @@ impl Task {
                     self.announce(Event::Alarm { at: record.at, words: error.to_string() });
                 }
             }
-            Output::Send { send, id, book, route, command } => return self.send(send, id, book, route, command),
-            Output::Read { read, generation } => self.read(read, generation),
+            Output::Send { send, id, book, route, command } => {
+                if self.state.unwritten.contains(&id) {
+                    let words = "the journal cannot be written: nothing was sent";
+                    let failure = Failure::new(Cause::NotSent, Endpoint::Place, words);
+                    answers.push_back(Input::Reply { send, outcome: Err(failure) });
+                } else if book == Book::Paper {
+                    let outcome = at_once(call(&self.paper, &id, &command, self.clock.now()));
+                    answers.push_back(Input::Reply { send, outcome });
+                    answers.extend(self.paper_updates());
+                } else {
+                    self.send(send, id, route, command);
+                }
+            }
+            Output::Read { read, generation } => self.read(read, generation, answers),
             Output::FetchInstruments(exchanges) => self.fetch(exchanges),
             Output::Feed(output) => self.feed(output),
             Output::Tell(event) => self.announce(event),
         }
-        None
     }
 
     /// Starts a task that ends in an input. The clock stands still until the input is dealt with.
@@ -276,41 +293,33 @@ impl Task {
         });
     }
 
-    fn send(&mut self, send: SendId, id: ClientOrderId, book: Book, route: Route, command: Command) -> Option<Input> {
-        if self.state.unwritten.contains(&id) {
-            let words = "the journal cannot be written: nothing was sent";
-            let failure = Failure::new(Cause::NotSent, nirantar_brokers::Endpoint::Place, words);
-            return Some(Input::Reply { send, outcome: Err(failure) });
-        }
-        if book == Book::Paper {
-            let outcome = at_once(call(&self.paper, &id, &command, self.clock.now()));
-            let input = Input::Reply { send, outcome };
-            self.tell(input);
-            self.drain_paper();
-            return None;
-        }
+    /// Sends to the live broker.
+    fn send(&mut self, send: SendId, id: ClientOrderId, route: Route, command: Command) {
         let (broker, transport, gate) = (Arc::clone(&self.broker), self.transport.clone(), self.gate.clone());
         let now = self.clock.now();
         let span = tracing::info_span!("order", %id);
-        self.later(
-            async move {
-                // The last step before the socket: nothing passes under a token or a venue that has changed.
-                let Ok(pass) = gate.enter(route.generation, route.venue) else { return Input::GateShut { send } };
-                let Some(token) = pass.token.as_ref() else { return Input::GateShut { send } };
-                let outcome = transport.call(call(&*broker, &id, &command, now), Some(token.authorization())).await;
-                drop(pass);
-                Input::Reply { send, outcome }
-            }
-            .instrument(span),
-        );
-        None
+        let work = async move {
+            // The last step before the socket: nothing passes under a token or a venue that has changed.
+            let Ok(pass) = gate.enter(route.generation, route.venue) else { return Input::GateShut { send } };
+            let Some(token) = pass.token.as_ref() else { return Input::GateShut { send } };
+            let outcome = transport.call(call(&*broker, &id, &command, now), Some(token.authorization())).await;
+            drop(pass);
+            Input::Reply { send, outcome }
+        };
+        self.later(work.instrument(span));
     }
 
-    fn read(&mut self, read: u64, generation: Generation) {
+    fn read(&mut self, read: u64, generation: Generation, answers: &mut VecDeque<Input>) {
+        let snapshot = Arc::clone(&self.cell.load());
+        let Some(token) = snapshot.token.clone().filter(|_| snapshot.generation == generation) else {
+            // Without its token a read would be refused, and the refusal would say nothing.
+            let failure = Failure::new(Cause::NotSent, Endpoint::Positions, "there is no token to read with");
+            answers.push_back(Input::Read { read, generation, state: Err(failure) });
+            return;
+        };
         let (broker, transport, now) = (Arc::clone(&self.broker), self.transport.clone(), self.clock.now());
-        let token = self.cell.load().token.clone();
         self.later(async move {
-            let authorization = token.as_ref().map(|token| token.authorization());
+            let authorization = Some(token.authorization());
             let state = async {
                 let positions = transport.call(broker.positions(now), authorization).await?;
                 let orders = transport.call(broker.book(now), authorization).await?;
@@ -347,18 +356,25 @@ impl Task {
 
     // --- paper -------------------------------------------------------------------------------------------------
 
+    /// Tells the core what happened on the paper exchange.
     fn drain_paper(&mut self) {
         loop {
-            let updates = self.paper.drain();
+            let updates = self.paper_updates();
             if updates.is_empty() {
                 return;
             }
             for update in updates {
-                if let Update::Order(row) = update {
-                    self.tell(Input::Update { book: Book::Paper, row: Box::new(row) });
-                }
+                self.tell(update);
             }
         }
+    }
+
+    fn paper_updates(&self) -> Vec<Input> {
+        let orders = self.paper.drain().into_iter().filter_map(|update| match update {
+            Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
+            Update::Trade(_) => None,
+        });
+        orders.collect()
     }
 
     /// Fallback prices play while there is no live feed, from the moment it is missed.
@@ -534,7 +550,7 @@ fn call<B: nirantar_brokers::Orders + ?Sized>(
     id: &ClientOrderId,
     command: &Command,
     now: Now,
-) -> nirantar_brokers::Call<BrokerOrderId> {
+) -> Call<BrokerOrderId> {
     match command {
         Command::Place(request) => broker.place(request, id, now),
         Command::Modify(order, change) => broker.modify(order, change, now),
@@ -543,10 +559,10 @@ fn call<B: nirantar_brokers::Orders + ?Sized>(
 }
 
 /// The paper exchange answers at once.
-fn at_once<T>(call: nirantar_brokers::Call<T>) -> Outcome<T> {
+fn at_once<T>(call: Call<T>) -> Outcome<T> {
     match call {
-        nirantar_brokers::Call::Ready(outcome) => outcome,
-        nirantar_brokers::Call::Http { request, .. } => {
+        Call::Ready(outcome) => outcome,
+        Call::Http { request, .. } => {
             Err(Failure::new(Cause::NotSent, request.endpoint, "the paper exchange has no network"))
         }
     }

@@ -114,6 +114,9 @@ pub enum Refused {
     /// Live trading stopped while it was waiting: a held order never becomes paper.
     #[error("live trading stopped before it could be sent; a live order never becomes paper")]
     LiveStopped,
+    /// Live trading was taken up again while it was waiting: a paper order never becomes live.
+    #[error("orders no longer go to paper; a paper order never becomes live")]
+    PaperStopped,
     /// It was cancelled before it was sent.
     #[error("cancelled before it was sent")]
     CancelledInTime,
@@ -297,8 +300,8 @@ impl Desk {
             (Book::Live, Venue::Live) if self.settled => Ok((Book::Live, broker_id)),
             (Book::Live, Venue::Paper) => Err(Refused::NoLiveSession),
             (Book::Live, Venue::Blocked(block)) => Err(Refused::Blocked(block)),
-            (Book::Live, Venue::Live) => Err(Refused::Blocked(Block::Holding)),
-            (Book::Paper, _) => Ok((Book::Paper, broker_id)),
+            (Book::Paper, _) if self.settled => Ok((Book::Paper, broker_id)),
+            (Book::Live, Venue::Live) | (Book::Paper, _) => Err(Refused::Blocked(Block::Holding)),
         }
     }
 
@@ -361,9 +364,12 @@ impl Desk {
     /// When [`wake`](Self::wake) must be called at the latest.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        let deadlines = self.held.iter().filter_map(|held| self.orders.get(&held.id)).map(deadline);
-        let starts = self.held.iter().map(|held| held.not_before);
-        deadlines.chain(starts.filter(|_| self.settled)).chain(self.next_look()).min()
+        let waiting = || self.held.iter().filter_map(|held| Some((held, self.orders.get(&held.id)?)));
+        // At its deadline an order may still be sent; what is to be woken for comes after it.
+        let deadlines = waiting().map(|(_, order)| deadline(order) + Duration::from_nanos(1));
+        let open = |order: &Tracked| self.settled && (order.book == Book::Paper || self.route.venue == Venue::Live);
+        let starts = waiting().filter(|(_, order)| open(order)).map(|(held, _)| held.not_before);
+        deadlines.chain(starts).chain(self.next_look()).min()
     }
 
     /// Sends what may be sent now, and refuses what has waited too long.
@@ -379,9 +385,19 @@ impl Desk {
     /// True once the order need not be held any more.
     fn try_send(&mut self, held: &mut Held, now: Now, out: &mut Vec<Action>) -> bool {
         let Some(order) = self.orders.get(&held.id) else { return true };
+        if order.broker_id.is_some() || order.status.is_final() {
+            return true; // it got there after all, whatever the answer was
+        }
+        if !self.settled || now.mono < held.not_before {
+            return false;
+        }
         let (book, request) = (order.book, order.request.clone());
+        if book == Book::Paper && request.intent == Intent::Open && self.route.venue != Venue::Paper {
+            self.refuse(&held.id, &Refused::PaperStopped, now, out);
+            return true;
+        }
         if book == Book::Live {
-            if !self.settled || self.route.venue != Venue::Live || now.mono < held.not_before {
+            if self.route.venue != Venue::Live {
                 return false;
             }
             // A released order passes the checks of the venue it meets, not of the one it was submitted to.
@@ -444,6 +460,9 @@ impl Desk {
         }
         if let Some(order) = self.orders.get_mut(&id) {
             order.in_flight = None;
+            if order.broker_id.is_some() {
+                return; // another sending of it got there
+            }
             order.sent_at = None;
         }
         self.held.push(Held { id, not_before: now.mono });

@@ -29,7 +29,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::recorder::{record_events, record_ticks};
 use super::report::{Evidence, Report};
-use super::{Line, Market, Options, SandboxError, Teller, Who, strategy};
+use super::{Line, Market, Options, SandboxError, Show, Teller, Who, strategy};
 use crate::core::Event;
 use crate::engine::{Engine, EventMessage, Setup};
 use crate::feed::PaperSource;
@@ -56,15 +56,17 @@ pub struct Day {
 ///
 /// # Errors
 /// [`SandboxError`]: bad input, or a machine that cannot run it.
-pub async fn run(options: Options, tell: Teller) -> Result<Day, SandboxError> {
+pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
+    let Show { tell, progress } = show;
     let market = Market::new(&options)?;
     let traded = market.traded().cloned().ok_or(SandboxError::NothingToTrade)?;
-    let close = market.close().ok_or_else(|| SandboxError::Closed(market.date, "no session".to_owned()))?;
+    let session = market.session().ok_or_else(|| SandboxError::Closed(market.date, "no session".to_owned()))?;
+    let close = session.1;
     let at = |hour, minute, milli| {
         let time = NaiveTime::from_hms_milli_opt(hour, minute, 0, milli).unwrap_or_default();
         Timestamp::from_ist_parts(market.date, time)
     };
-    let clock = SteppedClock::starting_at(at(8, 55, 0));
+    let clock = SteppedClock::starting_at(at(8, 55, 250));
     let held = clock.busy();
 
     let settings =
@@ -120,7 +122,7 @@ pub async fn run(options: Options, tell: Teller) -> Result<Day, SandboxError> {
     let engine = Arc::new(engine);
 
     let events = tokio::spawn(record_events(engine.events(), Arc::clone(&tell), engine.login_url(None)));
-    let ticks = tokio::spawn(record_ticks(engine.ticks()));
+    let ticks = tokio::spawn(record_ticks(engine.ticks(), session, progress));
     let tick_size = market
         .instruments
         .iter()

@@ -57,14 +57,6 @@ pub enum SandboxError {
     /// Nothing in the recordings can be traded.
     #[error("none of the replayed instruments can be traded (an index cannot): add one of a share")]
     NothingToTrade,
-    /// The symbol is not among the built-in instruments.
-    #[error("`{symbol}` is not an instrument of the sandbox: expected one of {known}")]
-    Unknown {
-        /// What was asked for.
-        symbol: String,
-        /// What there is.
-        known: String,
-    },
     /// A file or socket of the sandbox's own.
     #[error("{what}: {why}")]
     Io {
@@ -84,22 +76,6 @@ pub enum SandboxError {
 impl SandboxError {
     fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |why| Self::Io { what, why }
-    }
-}
-
-/// Finds a symbol (`RELIANCE`, `NIFTY 50`, `BSE:SENSEX`) among the built-in instruments.
-///
-/// # Errors
-/// [`SandboxError::Unknown`], which lists them.
-pub fn instrument(symbol: &str) -> Result<InstrumentKey, SandboxError> {
-    let known = universe::instruments(NaiveDate::default());
-    let named = |instrument: &&Instrument| instrument.key.symbol == symbol || instrument.key.to_string() == symbol;
-    match known.iter().find(named) {
-        Some(instrument) => Ok(instrument.key.clone()),
-        None => {
-            let names: Vec<&str> = known.iter().map(|instrument| instrument.key.symbol.as_str()).collect();
-            Err(SandboxError::Unknown { symbol: symbol.chars().take(40).collect(), known: names.join(", ") })
-        }
     }
 }
 
@@ -165,13 +141,31 @@ impl Market {
         }
     }
 
-    fn close(&self) -> Option<Timestamp> {
-        self.calendar.continuous_on(nirantar_brokers::Exchange::Nse, self.date).map(|(_, close)| close)
+    fn session(&self) -> Option<(Timestamp, Timestamp)> {
+        self.calendar.continuous_on(nirantar_brokers::Exchange::Nse, self.date)
     }
 }
 
 /// Where the day's story is told, line by line.
 pub type Teller = Arc<dyn Fn(Line) + Send + Sync>;
+
+/// Where the day's progress is shown: the market's time, and how much of the session is over, 0 to 1.
+pub type Progress = Arc<dyn Fn(Timestamp, f32) + Send + Sync>;
+
+/// How the day is shown.
+#[derive(Clone)]
+pub struct Show {
+    /// Its story.
+    pub tell: Teller,
+    /// Its progress, once a market minute.
+    pub progress: Progress,
+}
+
+impl std::fmt::Debug for Show {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Show")
+    }
+}
 
 /// A line of the story.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use nirantar_brokers::time::Timestamp;
 
-use super::{Line, Teller, Who};
+use super::{Line, Progress, Teller, Who};
 use crate::core::Event;
 use crate::engine::{EventMessage, Events};
 use crate::feed::{FeedStatus, Gap, Source, TickMessage, Ticks};
@@ -18,9 +18,20 @@ pub(super) struct TickRecord {
     pub(super) lagged: u64,
 }
 
-pub(super) async fn record_ticks(mut ticks: Ticks) -> TickRecord {
+pub(super) async fn record_ticks(
+    mut ticks: Ticks,
+    (open, close): (Timestamp, Timestamp),
+    progress: Progress,
+) -> TickRecord {
     let mut record = TickRecord::default();
+    let mut minute = None;
     while let Some(message) = ticks.next().await {
+        if let TickMessage::Tick(event) = &message {
+            let at = event.received.wall;
+            if minute.replace(at.as_unix_seconds() / 60) != Some(at.as_unix_seconds() / 60) {
+                progress(at, at.since(open).as_secs_f32() / close.since(open).as_secs_f32().max(1.0));
+            }
+        }
         match message {
             TickMessage::Tick(event) => match event.source {
                 Source::Live { .. } => record.live.push((event.socket_port, event.packet, event.received.wall)),

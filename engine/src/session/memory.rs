@@ -101,6 +101,15 @@ pub(super) struct Held {
     recheck_at: Option<Timestamp>,
 }
 
+/// From when to when a token lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    since: Timestamp,
+    by_rule: Timestamp,
+    expires: Timestamp,
+    pub(super) is_over: bool,
+}
+
 /// An automatic renewal in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Attempt {
@@ -295,7 +304,10 @@ impl Session {
 
     pub(super) fn not_taken(&mut self, candidate: Candidate, why: NotTaken, ctx: &mut Ctx<'_>) {
         let Candidate { fingerprint, source, .. } = candidate;
-        self.proving.remember_refused(fingerprint);
+        // An expiry can be corrected where it is stored, and the token offered again; the others never become good.
+        if why != NotTaken::Expired {
+            self.proving.remember_refused(fingerprint);
+        }
         self.candidate_failed(ctx.now.mono);
         ctx.notice(Notice::NotTaken { fingerprint, source, why });
         if self.attempt.is_some_and(|attempt| attempt.brought == Some(fingerprint)) {
@@ -354,8 +366,7 @@ impl Session {
         let fingerprint = self.token?.fingerprint;
         let wish = |not_before, first| Some(IncumbentWish { fingerprint, not_before, first });
         if !(self.state.is_live() || self.failback.is_some()) {
-            // One whose time is over is not taken up again, whatever the broker still says of it (rule 1).
-            return self.reprobe_at.filter(|_| !self.expired(now.wall)).and_then(|at| wish(at, false));
+            return self.reprobe_at.and_then(|at| wish(at, false));
         }
         if let Some(doubt) = self.doubt {
             // A newer token is asked about before the one it may have killed.
@@ -393,12 +404,20 @@ impl Session {
         self.attempt.is_some() || self.proving.hopeful()
     }
 
+    /// From when to when a token lives, as far as anybody knows: the earliest of the broker's rule and what came with
+    /// the token.
+    pub(super) fn life_of(&self, candidate: Candidate, now: Timestamp) -> Life {
+        let since = candidate.issued_at.filter(|issued| *issued <= now).unwrap_or(now);
+        let by_rule = self.policy.dies_by_rule(since);
+        let expires = candidate.expires_at.map_or(by_rule, |at| at.min(by_rule));
+        Life { since, by_rule, expires, is_over: now >= expires }
+    }
+
     /// Uses a proven token from now on.
     pub(super) fn adopt(&mut self, candidate: Candidate, user_id: &str, ctx: &mut Ctx<'_>) {
         let wall = ctx.now.wall;
-        let since = candidate.issued_at.filter(|issued| *issued <= wall).unwrap_or(wall);
-        let by_rule = self.policy.dies_by_rule(since);
-        let expires = candidate.expires_at.map_or(by_rule, |at| at.min(by_rule));
+        let Life { since, by_rule, expires, .. } = self.life_of(candidate, wall);
+        self.proving.adopted(candidate.fingerprint);
         let ttl = matches!(self.policy.expiry, Expiry::Ttl(_));
         let before = self.token.filter(|_| self.state.is_live());
         let useless = candidate.source == Source::Renewal && before.is_some_and(|held| expires <= held.expires);

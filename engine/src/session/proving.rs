@@ -18,7 +18,11 @@ pub(super) struct Proving {
     /// Oldest first.
     waiting: Vec<Waiting>,
     in_flight: Option<InFlight>,
+    /// How old the candidate was whose probe came back last.
+    last_arrival: Option<u64>,
     probes_made: u64,
+    /// Candidates that have come, so that each knows how old it is.
+    arrivals: u64,
     last_start: Option<Monotonic>,
     refused: Vec<Fingerprint>,
 }
@@ -28,12 +32,15 @@ struct Waiting {
     candidate: Candidate,
     tried: bool,
     not_before: Monotonic,
+    arrival: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct InFlight {
     number: u64,
     subject: Subject,
+    /// How old the candidate is; `None` for the incumbent.
+    arrival: Option<u64>,
     deadline: Monotonic,
 }
 
@@ -62,7 +69,9 @@ impl Proving {
         if self.waiting.len() == MOST_WAITING {
             self.waiting.remove(0);
         }
-        self.waiting.push(Waiting { candidate, tried: false, not_before: Monotonic::default() });
+        self.arrivals += 1;
+        let (not_before, arrival) = (Monotonic::default(), self.arrivals);
+        self.waiting.push(Waiting { candidate, tried: false, not_before, arrival });
     }
 
     /// Whether that token waits or is being asked about.
@@ -100,6 +109,7 @@ impl Proving {
     pub(super) fn take(&mut self, number: u64) -> Option<Subject> {
         let matching = self.in_flight.filter(|flight| flight.number == number)?;
         self.in_flight = None;
+        self.last_arrival = matching.arrival;
         Some(matching.subject)
     }
 
@@ -108,11 +118,23 @@ impl Proving {
         self.in_flight.filter(|flight| now >= flight.deadline).map(|flight| flight.number)
     }
 
-    /// A probe proved nothing about this candidate: it is asked about again later.
+    /// The probe that came back last proved nothing about this candidate: it is asked about again later.
     pub(super) fn retry(&mut self, candidate: Candidate, not_before: Monotonic) {
-        self.add(candidate);
-        if let Some(waiting) = self.waiting.last_mut() {
-            *waiting = Waiting { candidate, tried: true, not_before };
+        if self.waiting.iter().any(|waiting| waiting.candidate.fingerprint == candidate.fingerprint) {
+            return; // it has come again meanwhile, and its turn is near
+        }
+        let arrival = self.last_arrival.unwrap_or(self.arrivals);
+        if self.waiting.len() == MOST_WAITING {
+            self.waiting.remove(0);
+        }
+        self.waiting.push(Waiting { candidate, tried: true, not_before, arrival });
+    }
+
+    /// That token is in use now: it is no candidate any more, and what came before it must not replace it later.
+    pub(super) fn adopted(&mut self, fingerprint: Fingerprint) {
+        self.forget(fingerprint);
+        if let Some(arrival) = self.last_arrival {
+            self.waiting.retain(|waiting| waiting.arrival > arrival);
         }
     }
 
@@ -124,16 +146,22 @@ impl Proving {
         let incumbent = wish.filter(|wish| now >= wish.not_before);
         let fresh = self.waiting.iter().rposition(|waiting| !waiting.tried);
         let retried = self.waiting.iter().rposition(|waiting| waiting.tried && now >= waiting.not_before);
-        let subject = match (incumbent, fresh, retried) {
-            (Some(wish), _, _) if wish.first => Subject::Incumbent(wish.fingerprint),
-            (_, Some(index), _) => Subject::Candidate(self.waiting.remove(index).candidate),
-            (Some(wish), None, _) => Subject::Incumbent(wish.fingerprint),
-            (None, None, Some(index)) => Subject::Candidate(self.waiting.remove(index).candidate),
+        let chosen = match (incumbent, fresh, retried) {
+            (Some(wish), ..) if wish.first => None,
+            (_, Some(index), _) => Some(self.waiting.remove(index)),
+            (Some(_), None, _) => None,
+            (None, None, Some(index)) => Some(self.waiting.remove(index)),
             (None, None, None) => return None,
+        };
+        let subject = match (chosen, incumbent) {
+            (Some(waiting), _) => Subject::Candidate(waiting.candidate),
+            (None, wish) => Subject::Incumbent(wish?.fingerprint),
         };
         self.probes_made += 1;
         self.last_start = Some(now);
-        self.in_flight = Some(InFlight { number: self.probes_made, subject, deadline: now + policy.probe_timeout });
+        let (number, deadline) = (self.probes_made, now + policy.probe_timeout);
+        let arrival = chosen.map(|waiting| waiting.arrival);
+        self.in_flight = Some(InFlight { number, subject, arrival, deadline });
         let fingerprint = match subject {
             Subject::Candidate(candidate) => candidate.fingerprint,
             Subject::Incumbent(fingerprint) => fingerprint,

@@ -265,10 +265,10 @@ impl Session {
 
     #[action]
     fn enter_expired(&mut self, context: &mut Ctx<'_>) {
-        if !self.started {
-            return; // the beginning: stored tokens are on their way as candidates
-        }
         self.bury(context);
+        if !self.started {
+            return; // stored tokens may be on their way as candidates
+        }
         // A night's death is expected and nobody waits for it.
         let quiet = self.policy.may_ask_at(context.now.wall) > context.now.wall;
         if !quiet {
@@ -344,6 +344,11 @@ impl Session {
                     self.not_taken(candidate, why, context);
                     Judged::Nothing
                 }
+                // A stale expiry beside it in the store: it would replace a living token only to die at once.
+                None if self.life_of(candidate, context.now.wall).is_over => {
+                    self.not_taken(candidate, NotTaken::Expired, context);
+                    Judged::Nothing
+                }
                 None => {
                     self.adopt(candidate, user_id, context);
                     Judged::Adopted(candidate)
@@ -362,8 +367,12 @@ impl Session {
                     self.incumbent_accepted(context);
                     return Judged::Nothing;
                 }
-                // A false death: the last token is taken up again like any proven candidate.
-                match self.revived().filter(|_| !self.expired(context.now.wall)) {
+                // A false death: the last token is taken up again like any proven candidate, unless its time is over.
+                match self.revived() {
+                    Some(candidate) if self.life_of(candidate, context.now.wall).is_over => {
+                        self.incumbent_undecided(context);
+                        Judged::Nothing
+                    }
                     Some(candidate) => {
                         self.adopt(candidate, user_id, context);
                         Judged::Adopted(candidate)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::NaiveTime;
 use nirantar_brokers::time::{Now, Timestamp};
-use nirantar_brokers::{Block, Endpoint, Expiry, Fingerprint, Refusal, Renewal, Venue};
+use nirantar_brokers::{Block, Endpoint, Expiry, Fingerprint, Refusal, Renewal, Sessions, Venue};
 
 use super::*;
 
@@ -316,4 +316,63 @@ fn every_word_of_it_reads_as_english() {
     assert!(text.contains("Expired -> Valid: the broker accepts the token found in the store (#00000001)"), "{text}");
     assert!(text.contains("Expiring -> Refreshing: renewing by itself (refresh token)"), "{text}");
     assert_eq!(story.machine.to_string(), "Refreshing (generation 1), renewing");
+}
+
+// --- cases that properties found ---------------------------------------------------------------------------------
+
+#[test]
+fn a_token_that_dies_before_the_start_takes_its_comparison_with_it() {
+    let mut story = Story::starts(|_| {});
+    story.told(Event::Candidate(Candidate { expires_at: Some(story_wall(1)), ..candidate(OLD, Source::Stored) }));
+    story.probed(OLD, ours());
+    story.waits(Duration::from_secs(3600));
+    assert_eq!(story.machine.state(), State::Expired);
+    assert!(story.effects.contains(&Effect::Bury { generation: Generation(1) }), "{:#?}", story.effects);
+    story.told(Event::Started);
+    assert!(!story.effects.iter().any(|effect| matches!(effect, Effect::Reconcile { .. })), "under a dead token");
+}
+
+/// So many hours after a story starts.
+fn story_wall(hours: u64) -> Timestamp {
+    Timestamp::parse_ist("2026-11-20 10:00:00").unwrap() + Duration::from_secs(hours * 3600)
+}
+
+#[test]
+fn a_token_whose_stored_expiry_is_past_never_replaces_a_living_one() {
+    let mut story = Story::lives(|_| {}, candidate(OLD, Source::Stored));
+    let stale = Candidate { expires_at: Some(story_wall(0)), ..candidate(NEW, Source::Store) };
+    story.told(Event::Candidate(stale));
+    story.probed(NEW, ours());
+    story.probed(OLD, ours());
+    assert_eq!((story.machine.generation(), story.venue()), (Generation(1), Venue::Live));
+
+    story.told(Event::Candidate(Candidate { expires_at: Some(story_wall(9)), ..stale }));
+    story.probed(NEW, ours());
+    assert_eq!(story.machine.generation(), Generation(2), "once its expiry is corrected it is taken");
+}
+
+#[test]
+fn an_older_candidate_never_replaces_a_newer_token() {
+    const OLDER: Fingerprint = Fingerprint(3);
+    let mut story = Story::lives(|policy| policy.sessions = Sessions::Coexist, candidate(OLD, Source::Stored));
+    story.told(Event::Candidate(candidate(OLDER, Source::Store)));
+    story.probed(OLDER, Verdict::Inconclusive);
+    story.told(Event::Candidate(candidate(NEW, Source::Login)));
+    story.probed(NEW, ours());
+    assert_eq!(story.machine.generation(), Generation(2));
+    story.waits(Duration::from_secs(60));
+    let asked: Vec<_> = story.effects.iter().filter(|effect| matches!(effect, Effect::Probe { .. })).collect();
+    assert_eq!(asked.len(), 3, "the older one is asked about no more: {asked:?}");
+}
+
+#[test]
+fn a_token_that_turns_up_twice_is_used_once() {
+    let mut story = Story::lives(|_| {}, candidate(OLD, Source::Stored));
+    story.waits(Duration::from_secs(1));
+    story.told(Event::Candidate(candidate(NEW, Source::Login)));
+    story.told(Event::Candidate(candidate(NEW, Source::Store)));
+    story.probed(NEW, ours());
+    story.waits(Duration::from_secs(60));
+    let asked: Vec<_> = story.effects.iter().filter(|effect| matches!(effect, Effect::Probe { .. })).collect();
+    assert_eq!((story.machine.generation(), asked.len()), (Generation(2), 2), "{asked:?}");
 }

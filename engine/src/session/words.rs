@@ -286,6 +286,8 @@ pub enum NotTaken {
     },
     /// It was refused before.
     RefusedBefore,
+    /// The broker accepts it, but the expiry that came with it, or the broker's own rule, says that it is dead.
+    Expired,
 }
 
 /// Something the operator should know that is no change of state.
@@ -378,6 +380,9 @@ impl fmt::Display for Notice {
                         write!(f, "it belongs to {user_id}, this account is {expected}")
                     }
                     NotTaken::RefusedBefore => f.write_str("the broker refused it before"),
+                    NotTaken::Expired => {
+                        f.write_str("its time is over, by the expiry stored with it or the broker's rule")
+                    }
                 }
             }
             Self::Inconclusive { fingerprint } => {

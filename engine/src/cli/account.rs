@@ -1,0 +1,138 @@
+//! From an account of the configuration to an engine's parts: codec, store and policy.
+
+use std::sync::Arc;
+
+use chrono::Weekday;
+use nirantar_brokers::kite::Kite;
+use nirantar_brokers::{Broker, Expiry, Fingerprint, Renewal};
+
+use crate::config::{self, Account, BrokerName};
+use crate::engine::{Command, Setup};
+use crate::session::{self, Policy, Schedule};
+use crate::token::store::{EnvFormat, EnvStore};
+
+/// What an engine for that account is made of.
+pub(super) fn setup(account: &Account) -> Setup {
+    let broker = broker(account);
+    let policy = policy(account, broker.as_ref());
+    Setup {
+        name: account.name.clone(),
+        rest_url: account.rest_url.as_str().to_owned(),
+        feed_url: account.feed_url.as_str().to_owned(),
+        loopback: account.loopback,
+        store: Arc::new(EnvStore::new(&account.store, EnvFormat::new(&account.key_prefix))),
+        policy,
+        secrets: account.credentials.api_secret.iter().cloned().collect(),
+        command: account
+            .external_command
+            .as_ref()
+            .map(|command| Command { program: command.program.clone(), arguments: command.arguments.clone() }),
+        instruments: account.instruments.clone(),
+        mode: account.mode,
+        broker,
+    }
+}
+
+fn broker(account: &Account) -> Arc<dyn Broker> {
+    match account.broker {
+        BrokerName::Kite => {
+            let credentials = &account.credentials;
+            let kite = Kite::new(account.app, credentials.api_key.clone(), credentials.api_secret.clone());
+            Arc::new(kite.with_login_root(account.login_url.as_str()))
+        }
+    }
+}
+
+/// The broker's facts, with what the account says otherwise.
+fn policy(account: &Account, broker: &dyn Broker) -> Policy {
+    let mut policy = Policy::for_broker(broker.facts());
+    if account.external_command.is_some() {
+        policy.automatic.push(Renewal::External);
+    }
+    let days = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
+    Policy {
+        user_id: Some(account.credentials.user_id.clone()),
+        expiry: account.token_ttl.map_or(policy.expiry, Expiry::Ttl),
+        margin: account.renew_margin,
+        schedule: (!account.renew_at.is_empty()).then(|| Schedule {
+            at: account.renew_at.clone(),
+            days: days.into_iter().filter(|day| account.renew_days.contains(*day)).collect(),
+        }),
+        hold: account.hold,
+        // Accounts that share a broker must not all come back at one moment.
+        seed: u64::from(Fingerprint::of(&account.name).0),
+        fallback_orders: match account.orders {
+            config::FallbackOrders::Paper => session::FallbackOrders::Paper,
+            config::FallbackOrders::Reject => session::FallbackOrders::Reject,
+        },
+        resume: match account.resume {
+            config::Resume::Auto => session::Resume::Auto,
+            config::Resume::Confirm => session::Resume::Confirm,
+        },
+        ..policy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::time::Duration;
+
+    use nirantar_brokers::Secret;
+
+    use super::*;
+    use crate::config::{Config, Outside};
+    use crate::token::store::{StoreError, Stored};
+
+    struct Furnished;
+
+    impl Outside for Furnished {
+        fn variable(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+            let (user_id, api_key) = (Some("AB1234".to_owned()), Some("key".to_owned()));
+            Ok(Stored { user_id, api_key, api_secret: Some(Secret::new("hunter2")), ..Stored::default() })
+        }
+
+        fn real_path(&self, store: &Path) -> PathBuf {
+            store.to_owned()
+        }
+    }
+
+    fn of(lines: &str) -> Setup {
+        let text = format!("[[account]]\nname = \"main\"\nbroker = \"kite\"\n{lines}\n");
+        setup(&Config::read(&text, Path::new("conf/nirantar.toml"), &Furnished).unwrap().accounts[0])
+    }
+
+    #[test]
+    fn an_account_that_says_nothing_follows_the_brokers_facts() {
+        let setup = of("");
+        assert_eq!(setup.policy.user_id.as_deref(), Some("AB1234"));
+        assert_eq!(setup.policy.expiry, setup.broker.facts().expiry);
+        assert_eq!((setup.policy.automatic, setup.policy.schedule), (Vec::new(), None));
+        assert_eq!(setup.store.path(), Path::new("conf/.env"));
+        assert!(!setup.loopback && setup.command.is_none());
+        let link = setup.broker.login_url(None).unwrap();
+        assert!(link.starts_with("https://kite.zerodha.com/connect/login?"), "{link}");
+    }
+
+    #[test]
+    fn everything_an_account_says_reaches_the_policy() {
+        let setup = of("app = \"approved\"\ntoken_ttl = \"2h\"\nrenew_margin = \"7m\"\nhold = \"3s\"\n\
+                        renew_at = [\"08:45\"]\nrenew_days = \"sat-mon\"\norders = \"reject\"\nresume = \"confirm\"\n\
+                        external_command = [\"./login.sh\", \"-q\"]\nlogin_url = \"http://127.0.0.1:9\"");
+        let policy = setup.policy;
+        assert_eq!(policy.automatic, [Renewal::RefreshGrant, Renewal::External]);
+        assert_eq!(policy.expiry, Expiry::Ttl(Duration::from_secs(7_200)));
+        assert_eq!((policy.margin, policy.hold), (Duration::from_secs(420), Duration::from_secs(3)));
+        let schedule = policy.schedule.unwrap();
+        assert_eq!(schedule.days, [Weekday::Mon, Weekday::Sat, Weekday::Sun]);
+        assert_eq!(schedule.at.len(), 1);
+        assert_eq!(policy.fallback_orders, session::FallbackOrders::Reject);
+        assert_eq!(policy.resume, session::Resume::Confirm);
+        assert_eq!(setup.command.unwrap().arguments, ["-q"]);
+        assert!(setup.broker.login_url(None).unwrap().starts_with("http://127.0.0.1:9/"));
+    }
+}

@@ -1,0 +1,208 @@
+//! `nirantar exchange`: a broker's wire protocol over the paper exchange, as a server for any client.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chrono::NaiveTime;
+use clap::Args;
+use nirantar_brokers::Secret;
+use nirantar_brokers::time::{Clock, OffsetClock, SystemClock};
+use nirantar_exchange_mock::Calendar;
+use nirantar_exchange_mock::kite::{FaultRule, KiteServer, NewLogin, OldSocket, Refresh, Settings};
+
+use super::market::{Market, ReplayArg, last_trading_day};
+use super::signals::Signals;
+use super::{CliError, log, print};
+use crate::config::BrokerName;
+
+/// Where the api secret is looked for.
+const SECRET_VARIABLE: &str = "NIRANTAR_EXCHANGE_SECRET";
+const SECRET: &str = "nirantar-secret";
+
+/// Serve a paper exchange over a broker's own wire protocol
+///
+/// REST, login page and WebSocket stand on one address, and take the broker's official SDKs as clients. The login page
+/// approves at once and redirects with a request token. The market clock starts at 10:00 IST, whatever the hour, and
+/// runs at the pace of real time; prices are a seeded walk, or a replay of a recorded day. Prints `listening on ADDR` on
+/// stderr once it accepts, and ends with Ctrl-C or SIGTERM.
+///
+/// While it runs, this machine may make things go wrong:
+///   curl -d fault=no-reply@1 http://ADDR/nirantar/control    a fault, written as for --fault
+///   curl -d kill-token=1     http://ADDR/nirantar/control    every living token dies now
+///   curl -d clear=all        http://ADDR/nirantar/control    faults end
+///   curl http://ADDR/nirantar/log                            what was sent, numbered
+///
+/// Examples:
+///   nirantar exchange --broker kite --listen 127.0.0.1:8080
+///   nirantar exchange --broker kite --listen 127.0.0.1:8080 --replay "NIFTY.csv=NIFTY 50" --token-dies-at 10:05:00
+#[derive(Clone, Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct ExchangeArgs {
+    /// Whose wire protocol to speak: kite
+    #[arg(long, value_name = "NAME", value_parser = super::broker)]
+    broker: BrokerName,
+    /// Address to listen on, like 127.0.0.1:8080; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    listen: SocketAddr,
+    /// A recorded day (CSV: timestamp,ltp,volume; IST) as the prices of SYMBOL, like RELIANCE, "NIFTY 50" or
+    /// BSE:SENSEX; may be repeated. What is not replayed moves by a seeded walk
+    #[arg(long, value_name = "FILE=SYMBOL", verbatim_doc_comment)]
+    replay: Vec<ReplayArg>,
+    /// Every token issued before that time of day (IST, market clock) dies then
+    #[arg(long, value_name = "HH:MM:SS", value_parser = time_of_day)]
+    token_dies_at: Option<NaiveTime>,
+    /// Something that goes wrong from the start on; may be repeated. One of token-exception, permission-exception,
+    /// permission-data, throttle, no-reply, reply-cut, 500, 502, 503, 504 (each also =orders or =accepted), socket-cut,
+    /// socket-mute, slow=DURATION, book-delay=DURATION; any with @COUNT, like no-reply@1
+    #[arg(long, value_name = "NAME[=ARG]", verbatim_doc_comment)]
+    fault: Vec<FaultRule>,
+    /// Api key that clients must use
+    #[arg(long, value_name = "KEY", default_value = "nirantar")]
+    api_key: String,
+    /// Environment variable that holds the api secret (a secret never stands in a process list); without it
+    /// NIRANTAR_EXCHANGE_SECRET if that is set, or else the secret is nirantar-secret
+    #[arg(long, value_name = "VAR", verbatim_doc_comment)]
+    api_secret_env: Option<String>,
+    /// User who owns the account
+    #[arg(long, value_name = "ID", default_value = "NR0001")]
+    user_id: String,
+    /// What a new login does to the token before it: kills or keeps
+    #[arg(long, value_name = "WHAT", default_value_t)]
+    new_login: NewLogin,
+    /// What becomes of a socket whose token died: cut, mute or lives
+    #[arg(long, value_name = "WHAT", default_value_t)]
+    old_socket: OldSocket,
+    /// Whether refresh tokens are given out and work: works or withdrawn
+    #[arg(long, value_name = "WHAT", default_value_t)]
+    refresh: Refresh,
+    /// Where the login page sends the browser, with the request token added
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1/")]
+    redirect_url: String,
+    /// Follow real time instead of starting at 10:00: outside trading hours the market is closed
+    #[arg(long)]
+    wall_clock: bool,
+    /// Do not enforce the broker's rate limits
+    #[arg(long)]
+    no_rate_limits: bool,
+    /// Seed of everything made up: prices, tokens, order numbers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// Serves until it is told to end.
+pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliError> {
+    let api_secret = api_secret(arguments.api_secret_env.as_deref(), |name| std::env::var(name).ok())?;
+    let real = SystemClock::start();
+    let today = real.now().wall.ist_date();
+    let day = if arguments.wall_clock { today } else { last_trading_day(today) };
+    let market = Market::load(&arguments.replay, arguments.seed, day)?;
+    let clock: Arc<dyn Clock> = if arguments.wall_clock {
+        if market.date != today {
+            return Err(CliError::NotToday { replay: market.date, today });
+        }
+        Arc::new(real)
+    } else {
+        Arc::new(OffsetClock::starting_at(market.ten_o_clock()))
+    };
+    log::start(Arc::clone(&clock), log::Default::Info)?;
+    let mut signals = Signals::watch()?;
+    let settings = Settings {
+        api_key: arguments.api_key,
+        api_secret,
+        user_id: arguments.user_id,
+        redirect_url: arguments.redirect_url,
+        new_login: arguments.new_login,
+        old_socket: arguments.old_socket,
+        refresh: arguments.refresh,
+        token_dies_at: arguments.token_dies_at,
+        faults: arguments.fault,
+        rate_limits: !arguments.no_rate_limits,
+        seed: arguments.seed,
+        ..Settings::default()
+    };
+    for (instrument, first, last) in &market.replayed {
+        tracing::info!("{instrument} is replayed, {first} to {last} IST");
+    }
+    if !Calendar::nse().is_trading_day(market.date) {
+        tracing::warn!("the market is closed on {}: only what is replayed has prices", market.date);
+    }
+    let BrokerName::Kite = arguments.broker;
+    let address = arguments.listen;
+    let started = KiteServer::start(address, settings, Arc::clone(&clock), market.prices).await;
+    let server = started.map_err(|reason| CliError::Listen { address, reason })?;
+    tracing::info!("the market shows {} IST", clock.now().wall);
+    print::complain(&format!("listening on {}", server.addr()));
+    signals.wait().await;
+    server.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The secret of the variable that was named, of the usual one, or the default.
+fn api_secret(named: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Result<Secret, CliError> {
+    let value = |name: &str| variable(name).filter(|value| !value.is_empty());
+    match named {
+        Some(name) => value(name).map(Secret::new).ok_or_else(|| CliError::Variable {
+            name: name.to_owned(),
+            problem: "--api-secret-env names it, and it is not set",
+        }),
+        None => Ok(Secret::new(value(SECRET_VARIABLE).unwrap_or_else(|| SECRET.to_owned()))),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    const EXPECTED: &str = "expected HOST:PORT, like 127.0.0.1:8080";
+    match text.to_socket_addrs() {
+        Ok(mut found) => found.next().ok_or_else(|| EXPECTED.to_owned()),
+        Err(_) => Err(EXPECTED.to_owned()),
+    }
+}
+
+fn time_of_day(text: &str) -> Result<NaiveTime, String> {
+    let read = NaiveTime::parse_from_str(text, "%H:%M:%S").or_else(|_| NaiveTime::parse_from_str(text, "%H:%M"));
+    read.map_err(|_| "expected a time of day like 10:05:00".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use nirantar_exchange_mock::kite::Fault;
+
+    use super::*;
+
+    #[test]
+    fn the_secret_comes_from_the_named_variable_the_usual_one_or_the_default() {
+        let set = |name: &str| match name {
+            SECRET_VARIABLE => Some("usual".to_owned()),
+            "MINE" => Some("mine".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        assert_eq!(api_secret(Some("MINE"), set).unwrap().expose(), "mine");
+        assert_eq!(api_secret(None, set).unwrap().expose(), "usual");
+        assert_eq!(api_secret(None, |_| None).unwrap().expose(), SECRET);
+        for name in ["EMPTY", "UNSET"] {
+            assert!(api_secret(Some(name), set).unwrap_err().to_string().contains(name));
+        }
+    }
+
+    #[test]
+    fn the_help_lists_every_fault_there_is() {
+        let command = super::super::Cli::command();
+        let exchange = command.find_subcommand("exchange").unwrap();
+        let fault = exchange.get_arguments().find(|argument| argument.get_id() == "fault").unwrap();
+        let help = fault.get_help().unwrap().to_string().replace('\n', " ");
+        assert!(help.contains(Fault::HELP), "{help}");
+    }
+
+    #[test]
+    fn addresses_and_times_read_as_they_are_written() {
+        assert_eq!(address("127.0.0.1:0").unwrap().port(), 0);
+        assert!(address("localhost:81").unwrap().ip().is_loopback());
+        for bad in ["", "8080", "127.0.0.1", "127.0.0.1:99999"] {
+            assert!(address(bad).unwrap_err().contains("HOST:PORT"), "{bad}");
+        }
+        assert_eq!(time_of_day("10:05"), time_of_day("10:05:00"));
+        assert!(time_of_day("25:00:00").is_err());
+    }
+}

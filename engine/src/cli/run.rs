@@ -1,0 +1,121 @@
+//! `nirantar run`: keeps the session, the feed and the store of every account, until it is told to end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use nirantar_brokers::time::{Clock, SystemClock};
+
+use super::account::setup;
+use super::signals::Signals;
+use super::{CliError, log, print};
+use crate::config::Config;
+use crate::engine::{Engine, Events};
+use crate::token::{Cached, Snapshot};
+
+/// How late a line may be at most.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Keep every account's session alive
+///
+/// Watches each account's token store, proves every token that appears there, renews by itself where the broker can,
+/// asks for a login where it cannot, and keeps one live feed across all of them. Prints one line for an account whenever
+/// it changes where it stands; the log goes to stderr (NIRANTAR_LOG=debug shows more). Ends with Ctrl-C or SIGTERM.
+///
+/// Live orders are accepted only by brokers on this machine (`nirantar exchange`) until the journal is durable.
+///
+/// Examples:
+///   nirantar run
+///   NIRANTAR_LOG=warn nirantar run --config /etc/nirantar/nirantar.toml
+#[derive(Clone, Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct RunArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = "nirantar.toml")]
+    config: PathBuf,
+}
+
+/// Runs every account until the wish to end.
+pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    log::start(Arc::clone(&clock), log::Default::Info)?;
+    let config = Config::load(&arguments.config)?;
+    let mut signals = Signals::watch()?;
+    let mut engines: Vec<Engine> = Vec::with_capacity(config.accounts.len());
+    for account in &config.accounts {
+        let started = Engine::builder(setup(account)).clock(Arc::clone(&clock)).start().await;
+        match started {
+            Ok(engine) => engines.push(engine),
+            Err(reason) => {
+                stop(engines).await;
+                return Err(CliError::Start { account: account.name.clone(), reason });
+            }
+        }
+    }
+    let mut reports = tokio::task::JoinSet::new();
+    for engine in &engines {
+        reports.spawn(report(engine.name().to_owned(), engine.cached(), engine.events(), Arc::clone(&clock)));
+    }
+    signals.wait().await;
+    reports.shutdown().await;
+    stop(engines).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stop(engines: Vec<Engine>) {
+    for engine in engines {
+        engine.stop().await;
+    }
+}
+
+/// Prints where an account stands, now and whenever it changes.
+async fn report(name: String, mut cached: Cached, mut events: Events, clock: Arc<dyn Clock>) {
+    let mut said = String::new();
+    loop {
+        let words = standing(&name, cached.load());
+        if words != said {
+            print::say(&format!("{} {words}", clock.now().wall.to_ist().format("%H:%M:%S")));
+            said = words;
+        }
+        tokio::select! {
+            event = events.next() => if event.is_none() {
+                return;
+            },
+            // An event may come just before what it tells of is published.
+            _ = clock.sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// `main: Valid, orders live, token #1234abcd`
+fn standing(name: &str, snapshot: &Snapshot) -> String {
+    let only = if snapshot.reduce_only { " (exits and cancels only)" } else { "" };
+    let token = match &snapshot.token {
+        Some(live) => format!("token {}", live.token().fingerprint()),
+        None => "no token".to_owned(),
+    };
+    format!("{name}: {}, orders {}{only}, {token}", snapshot.state, snapshot.venue)
+}
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::{AccessToken, Secret, Venue};
+
+    use super::*;
+    use crate::session::State;
+    use crate::token::LiveToken;
+
+    #[test]
+    fn a_line_says_state_venue_and_token_and_never_the_token_itself() {
+        assert_eq!(standing("main", &Snapshot::starting()), "main: Expired, orders blocked (starting), no token");
+        let token = LiveToken::new(AccessToken::new("hunter2"), &Secret::new("token key:hunter2")).unwrap();
+        let token = Some(Arc::new(token));
+        let back =
+            Snapshot { state: State::Valid, venue: Venue::Live, reduce_only: true, token, ..Snapshot::starting() };
+        let words = standing("main", &back);
+        assert!(words.starts_with("main: Valid, orders live (exits and cancels only), token #"), "{words}");
+        assert!(!words.contains("hunter2"), "{words}");
+    }
+}

@@ -1,0 +1,93 @@
+//! The ten rules as properties (`DESIGN.md`): one test a rule, over random sequences of everything that can happen, in
+//! any order, nonsense included.
+//!
+//! The judges of the session machine stand in `rules/judges.rs`, those of the whole core in `rules/core_judges.rs`.
+//! Rules 2 and 4 are shown for threads too, in `rule_2_loom.rs` and `rule_4_loom.rs`; rules 5 and 6 here only as far as
+//! a core without a durable journal can show them. Each test prints how much it tried.
+#![allow(unreachable_pub, reason = "the modules of a test are nobody's interface")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
+
+#[path = "rules/events.rs"]
+mod events;
+#[path = "rules/judges.rs"]
+mod judges;
+#[path = "rules/policies.rs"]
+mod policies;
+#[path = "rules/recovery.rs"]
+mod recovery;
+#[path = "rules/runner.rs"]
+mod runner;
+#[path = "rules/world.rs"]
+mod world;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use events::Step;
+use judges::{LeavesAtOnce, NothingLiveWhenDead, OneAttempt, ProvenBeforeUse, WayBack};
+use runner::Trial;
+use world::{Judge, Scene, World, play};
+
+/// A trial over the session machine alone.
+fn machine(name: &'static str, sequences: u32) -> Trial<Step> {
+    Trial { name, sequences, kinds: events::KINDS, decode: events::step }
+}
+
+#[test]
+fn rule_1_no_order_is_live_under_a_dead_token() {
+    machine("rule 1, machine", 2500).run(|sequence| play(sequence, &mut NothingLiveWhenDead::default()));
+}
+
+#[test]
+fn rule_2_one_renewal_attempt_is_in_flight() {
+    machine("rule 2, machine", 2500).run(|sequence| play(sequence, &mut OneAttempt::default()));
+}
+
+#[test]
+fn rule_3_a_candidate_is_proven_before_it_replaces_a_living_token() {
+    machine("rule 3, machine", 2500).run(|sequence| play(sequence, &mut ProvenBeforeUse::default()));
+}
+
+#[test]
+fn rule_9_going_back_to_live_is_a_procedure() {
+    machine("rule 9, machine", 2500).run(|sequence| play(sequence, &mut WayBack::default()));
+}
+
+#[test]
+fn rule_9_leaving_live_is_immediate() {
+    machine("rule 9, leaving", 1000).run(|sequence| play(sequence, &mut LeavesAtOnce));
+}
+
+/// Remembers whose account it turned out to be.
+#[derive(Default)]
+struct Owner(Option<String>);
+
+impl Judge for Owner {
+    fn see(&mut self, scene: &Scene<'_>) -> Result<(), String> {
+        use nirantar::session::{Effect, Event, Verdict};
+        let adopted = scene.effects.iter().any(|effect| matches!(effect, Effect::Adopt { .. }));
+        if let (true, Event::Probed { verdict: Verdict::Accepted { user_id }, .. }) = (adopted, scene.event) {
+            self.0 = Some(user_id.clone());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn rule_8_there_are_no_dead_ends() {
+    let longest = Cell::new((Duration::ZERO, Duration::ZERO));
+    machine("rule 8, machine", 2500).run(|sequence| {
+        let (mut world, mut owner) = (World::new(sequence.policy), Owner::default());
+        for (number, step) in sequence.steps.iter().enumerate() {
+            world.step(*step, &mut owner)?;
+            if number % 40 == 39 || number + 1 == sequence.steps.len() {
+                let took = recovery::recovers(&world, owner.0.as_deref().unwrap_or(policies::OWN))?;
+                let bound = world.machine.policy().recovery_bound();
+                longest.set(longest.get().max((took, bound)));
+            }
+        }
+        Ok(sequence.steps.len())
+    });
+    let (took, bound) = longest.get();
+    println!("rule 8: the longest way back took {took:?}; that policy's bound is {bound:?}");
+}
