@@ -57,8 +57,10 @@ impl Story {
     async fn refuses(&mut self, token: &str) -> NotTaken {
         let fingerprint = AccessToken::new(token).fingerprint();
         self.write(token);
-        let about = |event: &Event| matches!(event,
-            Event::Notice { notice: Notice::NotTaken { fingerprint: of, .. }, .. } if *of == fingerprint);
+        let about = |event: &Event| {
+            matches!(event,
+            Event::Notice { notice: Notice::NotTaken { fingerprint: of, .. }, .. } if *of == fingerprint)
+        };
         let said = self.world.wait_for("the refusal of a token", about).await;
         match said.last() {
             Some(Event::Notice { notice: Notice::NotTaken { why, .. }, .. }) => why.clone(),
@@ -91,7 +93,8 @@ impl Story {
         let fingerprint = session.access_token.fingerprint();
         let written = self.now();
         self.write(session.access_token.expose());
-        let is_it = |event: &Event| matches!(event, Event::Candidate { candidate, .. } if candidate.fingerprint == fingerprint);
+        let is_it =
+            |event: &Event| matches!(event, Event::Candidate { candidate, .. } if candidate.fingerprint == fingerprint);
         self.world.wait_for("the candidate", is_it).await;
         let sighted = self.now();
         let from = if self.way == Way::BindMount { sighted } else { written };
@@ -100,13 +103,16 @@ impl Story {
         let live = async {
             loop {
                 match self.ticks.next().await {
-                    Some(TickMessage::Tick(tick)) if tick.source == (Source::Live { generation }) => return tick.received,
+                    Some(TickMessage::Tick(tick)) if tick.source == (Source::Live { generation }) => {
+                        return tick.received;
+                    }
                     Some(_) => {}
                     None => panic!("the ticks ended"),
                 }
             }
         };
-        let first = tokio::time::timeout(Duration::from_secs(30), live).await.expect("no live tick under the new token");
+        let first =
+            tokio::time::timeout(Duration::from_secs(30), live).await.expect("no live tick under the new token");
         first.mono.since(from)
     }
 
