@@ -5,6 +5,9 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize as _;
 
+/// Bytes of the shortest secret that is looked for in base64.
+const SHORTEST_IN_BASE64: usize = 6;
+
 /// A text nobody may see: a token, an API secret, a one-use code. `Debug` and `Display` show its [`Fingerprint`]; the
 /// memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,30 +84,67 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// Takes known secrets out of texts that come from outside (a broker's message, a transport error), raw and
-/// URL-encoded.
+/// Takes known secrets out of texts that come from outside (a broker's message, a transport error): raw, URL-encoded
+/// and base64, as rule 10 asks.
 #[derive(Clone, Default)]
-pub struct Redactor(Vec<Secret>);
+pub struct Redactor(Vec<Known>);
+
+#[derive(Clone)]
+struct Known {
+    fingerprint: Fingerprint,
+    /// Every form it may show in.
+    forms: Vec<Secret>,
+}
 
 impl Redactor {
     /// One that knows these secrets. Empty ones are ignored.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        Self(secrets.into_iter().filter(|secret| !secret.is_empty()).collect())
+        let known = |secret: Secret| Known { fingerprint: secret.fingerprint(), forms: forms(&secret) };
+        Self(secrets.into_iter().filter(|secret| !secret.is_empty()).map(known).collect())
     }
 
     /// `text` with every known secret replaced by its fingerprint.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
         let mut clean = text.to_owned();
-        for secret in &self.0 {
-            let shown = secret.fingerprint().to_string();
-            clean = clean.replace(secret.expose(), &shown);
-            let encoded: String = form_urlencoded::byte_serialize(secret.expose().as_bytes()).collect();
-            clean = clean.replace(&encoded, &shown);
+        for Known { fingerprint, forms } in &self.0 {
+            for form in forms.iter().filter(|form| !form.is_empty()) {
+                if clean.contains(form.expose()) {
+                    clean = clean.replace(form.expose(), &fingerprint.to_string());
+                }
+            }
         }
         clean
     }
+}
+
+fn forms(secret: &Secret) -> Vec<Secret> {
+    let bytes = secret.expose().as_bytes();
+    let encoded: String = form_urlencoded::byte_serialize(bytes).collect();
+    let mut forms = vec![secret.clone(), Secret::new(encoded.to_lowercase()), Secret::new(encoded)];
+    // Shorter ones are found in any text.
+    for shift in (0..3).filter(|_| bytes.len() >= SHORTEST_IN_BASE64) {
+        let standard = base64_whatever_surrounds(bytes, shift);
+        forms.push(Secret::new(standard.replace('+', "-").replace('/', "_")));
+        forms.push(Secret::new(standard));
+    }
+    forms
+}
+
+/// The letters of a base64 text that hold nothing but these bytes, when `shift` other bytes stand before them: what
+/// shows of a secret wherever it lies in what was encoded.
+fn base64_whatever_surrounds(bytes: &[u8], shift: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    // Of the letter that straddles the beginning, the bits that are the secret's own.
+    let foreign_bits = shift * 8;
+    let skipped = foreign_bits.next_multiple_of(6) - foreign_bits;
+    let bits = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| (byte >> bit) & 1));
+    let bits: Vec<u8> = bits.skip(skipped).collect();
+    bits.chunks_exact(6)
+        .filter_map(|six| LETTERS.get(usize::from(six.iter().fold(0, |number, bit| (number << 1) | bit))))
+        .map(|letter| char::from(*letter))
+        .collect()
 }
 
 impl fmt::Debug for Redactor {
@@ -126,5 +166,20 @@ mod tests {
         let redactor = Redactor::new([secret]);
         let clean = redactor.clean("refused hunter2/plus+ at /?t=hunter2%2Fplus%2B");
         assert!(!clean.contains("hunter2"), "{clean}");
+    }
+
+    #[test]
+    fn a_secret_is_taken_out_in_base64_wherever_it_lies_in_what_was_encoded() {
+        let secret = Secret::new("hunter2/plus+");
+        let shown = secret.fingerprint().to_string();
+        let redactor = Redactor::new([secret]);
+        for text in
+            ["aHVudGVyMi9wbHVzKw==", "eGh1bnRlcjIvcGx1cys=", "eHlodW50ZXIyL3BsdXMr", "a2V5Omh1bnRlcjIvcGx1cytlbmQ"]
+        {
+            let clean = redactor.clean(&format!("Basic {text}"));
+            assert!(clean.contains(&shown), "{text}: {clean}");
+        }
+        assert_eq!(redactor.clean("nothing to hide: aHVudGVyMg"), "nothing to hide: aHVudGVyMg");
+        assert_eq!(Redactor::new([Secret::new("ab")]).clean("YWI= is short"), "YWI= is short");
     }
 }
