@@ -12,242 +12,23 @@
 //!   let the session take up live trading again;
 //! * when live trading is taken up again, paper is settled: its open orders cancelled, its positions closed.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
-    Book, BrokerOrderId, BrokerToken, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint, Instrument,
-    InstrumentKey, Mode, OrderChange, OrderRequest, OrderRow, Outcome, Refusal, Renewal, Venue,
+    BrokerToken, Cause, ClientOrderId, Endpoint, Exchange, Fingerprint, Instrument, InstrumentKey, Mode, OrderChange,
+    OrderRequest, Refusal, Venue,
 };
 use nirantar_exchange_mock::{Calendar, Phase};
 
-use crate::feed::{self, CloseReason, FeedStatus, Gap, SocketId, Supervisor};
-use crate::orders::{Action, Command, Comparison, Desk, Facts, LiveState, Record, Refused, Route, SendId, Tracked};
-use crate::session::{
-    AttemptEnd, Candidate, Effect, Event as Told, Generation, Machine, Notice, Operator, State, Transition, Verdict,
-};
+use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
+use crate::orders::{Action, Desk, Facts, Refused, Route};
+use crate::session::{Effect, Event as Told, Generation, Machine, Verdict};
 
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// The journal has been replayed.
-    Started,
-    /// There is a token to prove.
-    Candidate(Candidate),
-    /// A probe came back.
-    Probed {
-        /// Which.
-        probe: u64,
-        /// With what.
-        verdict: Verdict,
-    },
-    /// A renewal ended.
-    Attempted {
-        /// Which.
-        attempt: u64,
-        /// How.
-        end: AttemptEnd,
-    },
-    /// A message was answered.
-    Reply {
-        /// Which.
-        send: SendId,
-        /// How.
-        outcome: Outcome<BrokerOrderId>,
-    },
-    /// The gate was shut before a message: no byte left.
-    GateShut {
-        /// Which.
-        send: SendId,
-    },
-    /// Live positions and orders were read.
-    Read {
-        /// Which read.
-        read: u64,
-        /// Under which token.
-        generation: Generation,
-        /// What the broker says.
-        state: Outcome<LiveState>,
-    },
-    /// Some other call was answered, under that token: the session judges by it.
-    Answer {
-        /// Under which token.
-        generation: Generation,
-        /// Its failure, or `None` for a good answer.
-        failure: Option<Failure>,
-    },
-    /// The change of venue of that number is complete: nobody is inside the gate.
-    Settled {
-        /// Which change.
-        epoch: u64,
-    },
-    /// Something happened on the feed's sockets.
-    Feed(feed::Input),
-    /// An order changed, says the broker's feed or the paper exchange.
-    Update {
-        /// In which book.
-        book: Book,
-        /// How it stands.
-        row: Box<OrderRow>,
-    },
-    /// The day's instruments of some exchanges.
-    Instruments(Vec<Instrument>),
-    /// These instruments are wanted in that mode.
-    Subscribe(BTreeSet<InstrumentKey>, Mode),
-    /// These instruments are wanted no more.
-    Unsubscribe(BTreeSet<InstrumentKey>),
-    /// The operator spoke.
-    Operator(Operator),
-    /// Time has passed.
-    Wake,
-}
-
-/// What is to be done, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Show everybody this; if `epoch` is given, wait until nobody is inside the gate and answer [`Input::Settled`].
-    Publish {
-        /// What everybody sees.
-        standing: Standing,
-        /// Number of the change of venue, if it is one.
-        epoch: Option<u64>,
-    },
-    /// Ask the broker whose token this is; answer [`Input::Probed`].
-    Probe {
-        /// Number of the probe.
-        probe: u64,
-        /// Which token.
-        fingerprint: Fingerprint,
-    },
-    /// Try to get a token without a human; answer [`Input::Attempted`].
-    Attempt {
-        /// Number of the attempt.
-        attempt: u64,
-        /// How.
-        way: Renewal,
-    },
-    /// Stop that attempt.
-    Abandon {
-        /// Number of the attempt.
-        attempt: u64,
-    },
-    /// Write this; if it cannot be written, what follows for that order must not happen.
-    Journal(Record),
-    /// Send this; answer [`Input::Reply`] or [`Input::GateShut`].
-    Send {
-        /// Number of the message.
-        send: SendId,
-        /// Our number of the order.
-        id: ClientOrderId,
-        /// To which book.
-        book: Book,
-        /// What the gate must find.
-        route: Route,
-        /// What.
-        command: Command,
-    },
-    /// Read live positions, then the order book; answer [`Input::Read`].
-    Read {
-        /// Number of the read.
-        read: u64,
-        /// The token to read under.
-        generation: Generation,
-    },
-    /// Fetch the day's instruments of these exchanges; answer [`Input::Instruments`].
-    FetchInstruments(BTreeSet<Exchange>),
-    /// Something for the feed's sockets.
-    Feed(feed::Output),
-    /// Tell whoever listens.
-    Tell(Event),
-}
-
-/// What everybody sees at one moment, but for the token itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// What the session is in.
-    pub state: State,
-    /// Where orders go, and under which token.
-    pub route: Route,
-    /// The token in use, while it is alive.
-    pub token: Option<Fingerprint>,
-}
-
-/// What the engine tells whoever listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The session's state changed.
-    Transition(Transition),
-    /// Orders go somewhere else now.
-    Venue {
-        /// When.
-        at: Timestamp,
-        /// Where.
-        venue: Venue,
-        /// Whether only exits and cancels of live exposure may.
-        reduce_only: bool,
-    },
-    /// A token turned up; the broker is being asked about it.
-    Candidate {
-        /// When.
-        at: Timestamp,
-        /// Which, and from where.
-        candidate: Candidate,
-    },
-    /// A new token is in use.
-    Token {
-        /// When.
-        at: Timestamp,
-        /// Its number.
-        generation: Generation,
-        /// Which.
-        fingerprint: Fingerprint,
-        /// When it dies, as far as anybody knows.
-        expires: Timestamp,
-    },
-    /// A human has to log in.
-    LoginNeeded {
-        /// When it was found out.
-        at: Timestamp,
-    },
-    /// Ticks may have been missed, or no longer are.
-    Gap(Gap),
-    /// The feed's status changed.
-    Feed {
-        /// When.
-        at: Timestamp,
-        /// To what.
-        status: FeedStatus,
-    },
-    /// An order changed.
-    Order {
-        /// When.
-        at: Timestamp,
-        /// How it stands.
-        order: Box<Tracked>,
-    },
-    /// Live orders and positions were compared with the broker's.
-    Compared {
-        /// When.
-        at: Timestamp,
-        /// How it went.
-        comparison: Comparison,
-    },
-    /// Something about the session the operator should know.
-    Notice {
-        /// When.
-        at: Timestamp,
-        /// What.
-        notice: Notice,
-    },
-    /// Something unusual.
-    Alarm {
-        /// When.
-        at: Timestamp,
-        /// What, in words.
-        words: String,
-    },
-}
+pub use words::{Event, Input, Output, Standing};
 
 /// Session, desk and feed of one account.
 #[derive(Clone, Debug)]
@@ -269,6 +50,8 @@ pub struct Core {
     /// Number of the last change of venue, and of the last one that is complete.
     epoch: u64,
     arrived: u64,
+    /// What was last told of the venue.
+    told_venue: (Venue, bool),
 }
 
 impl Core {
@@ -292,6 +75,7 @@ impl Core {
             token: None,
             last_token: None,
             probing: None,
+            told_venue: (venue, reduce_only),
             epoch: 0,
             arrived: 0,
         }
@@ -430,6 +214,7 @@ impl Core {
         }
         self.fetch_instruments(now, out);
         self.publish(now, out);
+        self.tell_venue(now, out);
     }
 
     /// When [`on`](Self::on) must be called at the latest.
@@ -468,7 +253,7 @@ impl Core {
             }
             Effect::Attempt { attempt, way } => out.push(Output::Attempt { attempt, way }),
             Effect::Abandon { attempt } => out.push(Output::Abandon { attempt }),
-            Effect::AskLogin => out.push(Output::Tell(Event::LoginNeeded { at })),
+            Effect::AskLogin => out.push(Output::Tell(Event::LoginNeeded { at, link: None })),
             Effect::Adopt { generation, fingerprint, expires } => {
                 self.token = Some(fingerprint);
                 self.last_token = Some(fingerprint);
@@ -536,12 +321,18 @@ impl Core {
             self.desk.leave();
         }
         out.push(Output::Publish { standing, epoch: moved.then_some(self.epoch) });
-        if (before.venue, before.reduce_only) != (venue, reduce_only) {
-            out.push(Output::Tell(Event::Venue { at: now.wall, venue, reduce_only }));
-        }
         // While a change of venue is under way the desk waits for its end, and goes on by what is shown then.
         if !moved && before.reduce_only != reduce_only && self.arrived == self.epoch {
             self.at_desk(now, out, |desk, now, out| desk.arrive(route, now, out));
+        }
+    }
+
+    /// Says where orders go, after what led there and without what was only passed through.
+    fn tell_venue(&mut self, now: Now, out: &mut Vec<Output>) {
+        let Route { venue, reduce_only, .. } = self.standing.route;
+        if self.told_venue != (venue, reduce_only) {
+            self.told_venue = (venue, reduce_only);
+            out.push(Output::Tell(Event::Venue { at: now.wall, venue, reduce_only }));
         }
     }
 

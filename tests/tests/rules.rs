@@ -7,10 +7,16 @@
 #![allow(unreachable_pub, reason = "the modules of a test are nobody's interface")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+#[path = "rules/core_judges.rs"]
+mod core_judges;
+#[path = "rules/core_world.rs"]
+mod core_world;
 #[path = "rules/events.rs"]
 mod events;
 #[path = "rules/judges.rs"]
 mod judges;
+#[path = "rules/moves.rs"]
+mod moves;
 #[path = "rules/policies.rs"]
 mod policies;
 #[path = "rules/recovery.rs"]
@@ -23,14 +29,60 @@ mod world;
 use std::cell::Cell;
 use std::time::Duration;
 
+use core_judges::{BooksNeverMix, ExitsFirst, NothingLeavesWhenDead, OneStanding, TimeGoesOn, WrittenAndNeverRepeated};
 use events::Step;
 use judges::{LeavesAtOnce, NothingLiveWhenDead, OneAttempt, ProvenBeforeUse, WayBack};
+use moves::Move;
 use runner::Trial;
 use world::{Judge, Scene, World, play};
 
 /// A trial over the session machine alone.
 fn machine(name: &'static str, sequences: u32) -> Trial<Step> {
     Trial { name, sequences, kinds: events::KINDS, decode: events::step }
+}
+
+/// A trial over session, desk and feed together.
+fn core(name: &'static str, sequences: u32) -> Trial<Move> {
+    Trial { name, sequences, kinds: moves::KINDS, decode: moves::step }
+}
+
+#[test]
+fn rule_1_no_live_order_leaves_under_a_dead_token() {
+    let left = Cell::new(0);
+    core("rule 1, core", 1500).run(|sequence| {
+        let mut judge = NothingLeavesWhenDead::default();
+        let moves = core_world::play(sequence, &mut judge)?;
+        left.set(left.get() + judge.left);
+        Ok(moves)
+    });
+    println!("rule 1, core: {} live messages left, each under a living token", left.get());
+    assert!(left.get() > 1000, "too few to show anything");
+}
+
+#[test]
+fn rule_4_readers_see_token_and_venue_together() {
+    core("rule 4, core", 600).run(|sequence| core_world::play(sequence, &mut OneStanding::default()));
+}
+
+#[test]
+fn rules_5_and_6_sent_is_written_first_and_never_repeated_on_a_guess() {
+    core("rules 5 and 6, core", 600)
+        .run(|sequence| core_world::play(sequence, &mut WrittenAndNeverRepeated::default()));
+}
+
+#[test]
+fn rule_7_paper_is_never_live() {
+    core("rule 7, core", 600).run(|sequence| core_world::play(sequence, &mut BooksNeverMix::default()));
+}
+
+#[test]
+fn rule_8_time_goes_on() {
+    core("rule 8, waking", 600).run(|sequence| core_world::play(sequence, &mut TimeGoesOn));
+}
+
+#[test]
+fn rule_9_exits_go_before_entries() {
+    core("rule 9, core", 600).run(|sequence| core_world::play(sequence, &mut ExitsFirst::default()));
 }
 
 #[test]
@@ -78,15 +130,16 @@ fn rule_8_there_are_no_dead_ends() {
     let longest = Cell::new((Duration::ZERO, Duration::ZERO));
     machine("rule 8, machine", 2500).run(|sequence| {
         let (mut world, mut owner) = (World::new(sequence.policy), Owner::default());
-        for (number, step) in sequence.steps.iter().enumerate() {
+        let steps = sequence.after(&events::PRELUDE);
+        for (number, step) in steps.iter().enumerate() {
             world.step(*step, &mut owner)?;
-            if number % 40 == 39 || number + 1 == sequence.steps.len() {
+            if number % 40 == 39 || number + 1 == steps.len() {
                 let took = recovery::recovers(&world, owner.0.as_deref().unwrap_or(policies::OWN))?;
                 let bound = world.machine.policy().recovery_bound();
                 longest.set(longest.get().max((took, bound)));
             }
         }
-        Ok(sequence.steps.len())
+        Ok(steps.len())
     });
     let (took, bound) = longest.get();
     println!("rule 8: the longest way back took {took:?}; that policy's bound is {bound:?}");

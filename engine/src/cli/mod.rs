@@ -4,7 +4,6 @@
 //! no argument ever holds a secret, since everybody on the machine can read a process list; whoever closes the other end
 //! of stdout ends the output and nothing else.
 
-mod account;
 mod error;
 mod exchange;
 mod log;

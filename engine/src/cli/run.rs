@@ -8,11 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use nirantar_brokers::time::{Clock, SystemClock};
 
-use super::account::setup;
 use super::signals::Signals;
 use super::{CliError, log, print};
 use crate::config::Config;
-use crate::engine::{Engine, Events};
+use crate::engine::{Engine, Events, Setup};
 use crate::token::{Cached, Snapshot};
 
 /// How late a line may be at most.
@@ -45,7 +44,7 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     let mut signals = Signals::watch()?;
     let mut engines: Vec<Engine> = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
-        let started = Engine::builder(setup(account)).clock(Arc::clone(&clock)).start().await;
+        let started = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).start().await;
         match started {
             Ok(engine) => engines.push(engine),
             Err(reason) => {

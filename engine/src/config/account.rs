@@ -13,6 +13,8 @@ use super::error::{ConfigError, Problem};
 use super::schedule::{self, parse_days, parse_time};
 use super::table::{At, Table};
 use super::url::{RootKind, RootUrl};
+use crate::engine::Command;
+use crate::session::{FallbackOrders, Resume};
 
 /// Every key of `[[account]]`.
 pub(super) const KEYS: [&str; 19] = [
@@ -78,36 +80,6 @@ struct Defaults {
     key_prefix: &'static str,
 }
 
-/// What becomes of a new order in Fallback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum FallbackOrders {
-    /// It goes to the paper exchange, in the paper book. The default.
-    #[default]
-    Paper,
-    /// It is refused.
-    Reject,
-}
-
-/// How new entries start again after Fallback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Resume {
-    /// By themselves, once recovery is done. The default.
-    #[default]
-    Auto,
-    /// After the operator's word.
-    Confirm,
-}
-
-/// A command that writes a new token into the store by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExternalCommand {
-    /// What to run. A name with a slash in it is resolved against the configuration's folder, one without is looked up
-    /// in `PATH`.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-}
-
 /// One account, checked.
 #[derive(Clone, Debug)]
 pub struct Account {
@@ -150,7 +122,7 @@ pub struct Account {
     /// On which days. Monday to Friday by default.
     pub renew_days: WeekdaySet,
     /// A command that brings a new token.
-    pub external_command: Option<ExternalCommand>,
+    pub external_command: Option<Command>,
     /// Whose account it is, and the app's key.
     pub credentials: Credentials,
 }
@@ -294,7 +266,7 @@ fn renew_at(table: &Table<'_, '_>) -> Result<Vec<NaiveTime>, ConfigError> {
     Ok(times)
 }
 
-fn external_command(table: &Table<'_, '_>, folder: &Path) -> Result<Option<ExternalCommand>, ConfigError> {
+fn external_command(table: &Table<'_, '_>, folder: &Path) -> Result<Option<Command>, ConfigError> {
     const EXPECTED: &str = "a program and its arguments, like [\"./login.sh\", \"--quiet\"]";
     let Some(words) = table.texts("external_command", EXPECTED)? else { return Ok(None) };
     // A word is not shown: an argument may be a password.
@@ -312,7 +284,7 @@ fn external_command(table: &Table<'_, '_>, folder: &Path) -> Result<Option<Exter
         return refuse(program.offset, "an empty program");
     }
     let here = program.value.contains('/');
-    Ok(Some(ExternalCommand {
+    Ok(Some(Command {
         program: if here { folder.join(program.value) } else { PathBuf::from(program.value) },
         arguments: arguments.iter().map(|word| word.value.to_owned()).collect(),
     }))

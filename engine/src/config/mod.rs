@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-pub use account::{Account, BrokerName, ExternalCommand, FallbackOrders, Resume};
+pub use account::{Account, BrokerName};
 pub use credentials::{Credentials, Outside};
 pub use error::{ConfigError, Problem};
 pub use outside::Process;

@@ -11,6 +11,7 @@ use nirantar_brokers::{Exchange, InstrumentKey, Mode, Secret};
 use proptest::prelude::*;
 
 use super::*;
+use crate::session::{FallbackOrders, Resume};
 use crate::token::store::{StoreError, Stored};
 
 /// Variables and stores that a test names.

@@ -23,6 +23,7 @@
 //! A handle ([`Engine`]) talks to one task that owns the [`Core`]; snapshots are read from an atomic cell without asking
 //! anybody.
 
+mod account;
 mod events;
 mod renewal;
 mod setup;

@@ -511,34 +511,20 @@ impl Task {
     // --- telling -----------------------------------------------------------------------------------------------
 
     fn announce(&self, event: Event) {
+        let event = match event {
+            Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.broker.login_url(None) },
+            other => other,
+        };
         match &event {
-            Event::Transition(transition) => tracing::info!("{transition}"),
-            Event::Venue { venue, reduce_only: false, .. } => tracing::info!("orders: {venue}"),
-            Event::Venue { venue, .. } => tracing::info!("orders: {venue}, exits and cancels only"),
-            Event::Token { generation, fingerprint, expires, .. } => {
-                tracing::info!("token {fingerprint} is in use ({generation}), good until {expires} IST at the latest");
-            }
-            Event::Candidate { candidate, .. } => {
-                tracing::info!("token {} {}: asking the broker", candidate.fingerprint, candidate.source);
-            }
-            Event::LoginNeeded { .. } => match self.broker.login_url(None) {
-                Some(link) => tracing::warn!("a login is needed: {link}"),
-                None => tracing::warn!("a new token is needed in {}", self.renewer.store.path().display()),
-            },
-            Event::Gap(gap) => tracing::warn!("feed: {gap}"),
-            Event::Feed { status, .. } => tracing::info!("feed: {status}"),
-            Event::Order { order, .. } => {
-                tracing::debug!("order {} ({}): {}, {} filled", order.id, order.book, order.status, order.filled);
-            }
-            Event::Compared { comparison, .. } => tracing::info!(
-                "live book compared: {} orders, {} positions, {} differences{}",
-                comparison.orders,
-                comparison.positions,
-                comparison.differences.len(),
-                if comparison.complete { "" } else { " (to be read again)" }
-            ),
-            Event::Notice { notice, .. } => tracing::warn!("{notice}"),
-            Event::Alarm { words, .. } => tracing::error!("{words}"),
+            Event::Order { .. } => tracing::debug!("{event}"),
+            Event::LoginNeeded { .. } | Event::Gap(_) | Event::Notice { .. } => tracing::warn!("{event}"),
+            Event::Alarm { .. } => tracing::error!("{event}"),
+            Event::Transition(_)
+            | Event::Venue { .. }
+            | Event::Candidate { .. }
+            | Event::Token { .. }
+            | Event::Feed { .. }
+            | Event::Compared { .. } => tracing::info!("{event}"),
         }
         self.events.send(event);
     }

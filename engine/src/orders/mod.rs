@@ -20,10 +20,12 @@ mod journal;
 mod limiter;
 mod reconcile;
 mod tracked;
+mod words;
 
-pub use desk::{Action, Command, Desk, DeskPolicy, Facts, Refused, Route, SendId};
+pub use desk::Desk;
 pub use exposure::{Difference, Exposure};
 pub use journal::{CommandKind, Journal, JournalError, MemoryJournal, Record, What};
 pub use limiter::Limiter;
 pub use reconcile::{Comparison, LiveState};
 pub use tracked::Tracked;
+pub use words::{Action, Command, DeskPolicy, Facts, Refused, Route, SendId};

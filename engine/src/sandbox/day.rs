@@ -121,7 +121,7 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
         .await?;
     let engine = Arc::new(engine);
 
-    let events = tokio::spawn(record_events(engine.events(), Arc::clone(&tell), engine.login_url(None)));
+    let events = tokio::spawn(record_events(engine.events(), Arc::clone(&tell)));
     let ticks = tokio::spawn(record_ticks(engine.ticks(), session, progress));
     let tick_size = market
         .instruments

@@ -55,7 +55,7 @@ pub(super) struct EventRecord {
     pub(super) lagged: u64,
 }
 
-pub(super) async fn record_events(mut events: Events, tell: Teller, login: Option<String>) -> EventRecord {
+pub(super) async fn record_events(mut events: Events, tell: Teller) -> EventRecord {
     let mut record = EventRecord::default();
     while let Some(message) = events.next().await {
         let event = match message {
@@ -65,7 +65,7 @@ pub(super) async fn record_events(mut events: Events, tell: Teller, login: Optio
                 continue;
             }
         };
-        if let Some(line) = in_words(&event, login.as_deref()) {
+        if let Some(line) = in_words(&event) {
             tell(line);
         }
         match event {
@@ -82,40 +82,12 @@ pub(super) async fn record_events(mut events: Events, tell: Teller, login: Optio
 }
 
 /// The line that tells an event, for those worth one.
-fn in_words(event: &Event, login: Option<&str>) -> Option<Line> {
-    let line = |at: Timestamp, who, words: String| Some(Line { at, who, words });
-    match event {
-        Event::Transition(transition) => line(transition.at, Who::State, transition.to_string()),
-        Event::Venue { at, venue, reduce_only } => {
-            let only = if *reduce_only { ", exits and cancels only" } else { "" };
-            line(*at, Who::Engine, format!("orders: {venue}{only}"))
-        }
-        Event::Candidate { at, candidate } => {
-            line(*at, Who::Engine, format!("token {} {}: asking the broker", candidate.fingerprint, candidate.source))
-        }
-        Event::Token { at, generation, fingerprint, expires } => {
-            line(*at, Who::Engine, format!("token {fingerprint} in use ({generation}), until {expires} at the latest"))
-        }
-        Event::LoginNeeded { at } => {
-            let link = login.unwrap_or("the token store");
-            line(*at, Who::Engine, format!("a human has to log in: {link}"))
-        }
-        Event::Gap(gap) => match gap.to {
-            Some(to) => line(to, Who::Engine, format!("feed: {gap}")),
-            None => line(gap.from, Who::Engine, format!("feed: {gap}")),
-        },
-        Event::Compared { at, comparison } if comparison.complete => line(
-            *at,
-            Who::Engine,
-            format!(
-                "live book compared with the broker's: {} orders, {} positions, {} differences",
-                comparison.orders,
-                comparison.positions,
-                comparison.differences.len()
-            ),
-        ),
-        Event::Notice { at, notice } => line(*at, Who::Engine, notice.to_string()),
-        Event::Alarm { at, words } => line(*at, Who::Engine, words.clone()),
-        Event::Feed { .. } | Event::Order { .. } | Event::Compared { .. } => None,
-    }
+fn in_words(event: &Event) -> Option<Line> {
+    let who = match event {
+        Event::Transition(_) => Who::State,
+        Event::Feed { .. } | Event::Order { .. } => return None,
+        Event::Compared { comparison, .. } if !comparison.complete => return None,
+        _ => Who::Engine,
+    };
+    Some(Line { at: event.at(), who, words: event.to_string() })
 }

@@ -8,18 +8,20 @@ use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{BrokerFacts, Expiry, Renewal, Sessions};
 
 /// Where orders go while there is no session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum FallbackOrders {
-    /// To the paper exchange, marked as paper.
+    /// To the paper exchange, marked as paper. The default.
+    #[default]
     Paper,
     /// Nowhere.
     Reject,
 }
 
 /// Who says that live trading goes on after a Fallback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Resume {
-    /// The machine, once every step of the way back is done.
+    /// The machine, once every step of the way back is done. The default.
+    #[default]
     Auto,
     /// The operator, after that.
     Confirm,

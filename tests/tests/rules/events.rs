@@ -209,6 +209,16 @@ fn endpoint(dice: &mut Dice) -> Endpoint {
     dice.pick(&[Endpoint::Place, Endpoint::Positions, Endpoint::Feed, Endpoint::Cancel])
 }
 
+/// How a session comes to life.
+pub const PRELUDE: [Step; 6] = [
+    Step::Offer(Offer { token: 1, source: Source::Stored, issued: None, expires: None, renewable: true }),
+    Step::Started,
+    Step::Probed(Found::Ours),
+    Step::Compared(true),
+    Step::Market(true),
+    Step::Feed(Of::Current, true),
+];
+
 impl Offer {
     /// As the machine hears it at `now`.
     pub fn candidate(self, now: Timestamp) -> Candidate {

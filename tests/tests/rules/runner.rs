@@ -42,6 +42,14 @@ pub struct Sequence<S> {
     pub steps: Vec<S>,
 }
 
+impl<S: Clone> Sequence<S> {
+    /// All that happens: half of the stories begin with a session that lives.
+    pub fn after(&self, prelude: &[S]) -> Vec<S> {
+        let prelude = if self.policy.0 >> 63 == 1 { prelude } else { &[] };
+        prelude.iter().chain(&self.steps).cloned().collect()
+    }
+}
+
 /// Sequences of so many steps, each decoded from a kind (the first being the plainest) and a [`Dice`].
 fn sequences<S: Clone + Debug + 'static>(
     length: std::ops::Range<usize>,

@@ -8,7 +8,7 @@ use nirantar::session::{Effect, Event, Generation, Machine, Policy, State};
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{Fingerprint, Venue};
 
-use super::events::Step;
+use super::events::{PRELUDE, Step};
 use super::policies;
 use super::runner::{Dice, Sequence};
 
@@ -153,8 +153,9 @@ impl World {
 /// The judge's.
 pub fn play(sequence: &Sequence<Step>, judge: &mut dyn Judge) -> Result<usize, String> {
     let mut world = World::new(sequence.policy);
-    for step in &sequence.steps {
+    let steps = sequence.after(&PRELUDE);
+    for step in &steps {
         world.step(*step, judge)?;
     }
-    Ok(sequence.steps.len())
+    Ok(steps.len())
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Cause, Expiry, Failure, Fingerprint, Outcome, Profile, Refusal};
 
-use super::super::account::setup;
 use crate::config::Account;
 use crate::engine::{Setup, Transport, Vault};
 use crate::token::store::{StoreError, Stored};
@@ -79,7 +78,7 @@ pub(super) async fn all(accounts: &[Account], now: Timestamp) -> Vec<Standing> {
             Ok(Ok(standing)) => standing,
             Ok(Err(_)) | Err(_) => {
                 let finding = Finding::of(State::Unreachable, "it took too long".to_owned());
-                describe(account, &setup(account), &Stored::default(), finding, now)
+                describe(account, &Setup::from(account), &Stored::default(), finding, now)
             }
         };
         standings.push(standing);
@@ -88,7 +87,7 @@ pub(super) async fn all(accounts: &[Account], now: Timestamp) -> Vec<Standing> {
 }
 
 async fn one(account: &Account, now: Timestamp) -> Standing {
-    let setup = setup(account);
+    let setup = Setup::from(account);
     let store = std::sync::Arc::clone(&setup.store);
     let read = tokio::task::spawn_blocking(move || store.read()).await;
     let (stored, finding) = match read {

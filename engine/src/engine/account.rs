@@ -6,30 +6,29 @@ use chrono::Weekday;
 use nirantar_brokers::kite::Kite;
 use nirantar_brokers::{Broker, Expiry, Fingerprint, Renewal};
 
-use crate::config::{self, Account, BrokerName};
-use crate::engine::{Command, Setup};
-use crate::session::{self, Policy, Schedule};
+use super::Setup;
+use crate::config::{Account, BrokerName};
+use crate::session::{Policy, Schedule};
 use crate::token::store::{EnvFormat, EnvStore};
 
-/// What an engine for that account is made of.
-pub(super) fn setup(account: &Account) -> Setup {
-    let broker = broker(account);
-    let policy = policy(account, broker.as_ref());
-    Setup {
-        name: account.name.clone(),
-        rest_url: account.rest_url.as_str().to_owned(),
-        feed_url: account.feed_url.as_str().to_owned(),
-        loopback: account.loopback,
-        store: Arc::new(EnvStore::new(&account.store, EnvFormat::new(&account.key_prefix))),
-        policy,
-        secrets: account.credentials.api_secret.iter().cloned().collect(),
-        command: account
-            .external_command
-            .as_ref()
-            .map(|command| Command { program: command.program.clone(), arguments: command.arguments.clone() }),
-        instruments: account.instruments.clone(),
-        mode: account.mode,
-        broker,
+impl From<&Account> for Setup {
+    /// What an engine for that account is made of.
+    fn from(account: &Account) -> Self {
+        let broker = broker(account);
+        let policy = policy(account, broker.as_ref());
+        Self {
+            name: account.name.clone(),
+            rest_url: account.rest_url.as_str().to_owned(),
+            feed_url: account.feed_url.as_str().to_owned(),
+            loopback: account.loopback,
+            store: Arc::new(EnvStore::new(&account.store, EnvFormat::new(&account.key_prefix))),
+            policy,
+            secrets: account.credentials.api_secret.iter().cloned().collect(),
+            command: account.external_command.clone(),
+            instruments: account.instruments.clone(),
+            mode: account.mode,
+            broker,
+        }
     }
 }
 
@@ -61,14 +60,8 @@ fn policy(account: &Account, broker: &dyn Broker) -> Policy {
         hold: account.hold,
         // Accounts that share a broker must not all come back at one moment.
         seed: u64::from(Fingerprint::of(&account.name).0),
-        fallback_orders: match account.orders {
-            config::FallbackOrders::Paper => session::FallbackOrders::Paper,
-            config::FallbackOrders::Reject => session::FallbackOrders::Reject,
-        },
-        resume: match account.resume {
-            config::Resume::Auto => session::Resume::Auto,
-            config::Resume::Confirm => session::Resume::Confirm,
-        },
+        fallback_orders: account.orders,
+        resume: account.resume,
         ..policy
     }
 }
@@ -82,6 +75,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Outside};
+    use crate::session::{FallbackOrders, Resume};
     use crate::token::store::{StoreError, Stored};
 
     struct Furnished;
@@ -103,7 +97,7 @@ mod tests {
 
     fn of(lines: &str) -> Setup {
         let text = format!("[[account]]\nname = \"main\"\nbroker = \"kite\"\n{lines}\n");
-        setup(&Config::read(&text, Path::new("conf/nirantar.toml"), &Furnished).unwrap().accounts[0])
+        Setup::from(&Config::read(&text, Path::new("conf/nirantar.toml"), &Furnished).unwrap().accounts[0])
     }
 
     #[test]
@@ -130,8 +124,8 @@ mod tests {
         let schedule = policy.schedule.unwrap();
         assert_eq!(schedule.days, [Weekday::Mon, Weekday::Sat, Weekday::Sun]);
         assert_eq!(schedule.at.len(), 1);
-        assert_eq!(policy.fallback_orders, session::FallbackOrders::Reject);
-        assert_eq!(policy.resume, session::Resume::Confirm);
+        assert_eq!(policy.fallback_orders, FallbackOrders::Reject);
+        assert_eq!(policy.resume, Resume::Confirm);
         assert_eq!(setup.command.unwrap().arguments, ["-q"]);
         assert!(setup.broker.login_url(None).unwrap().starts_with("http://127.0.0.1:9/"));
     }

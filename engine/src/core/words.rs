@@ -1,0 +1,306 @@
+//! What the core is told and what it answers; events print as English.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{
+    Block, Book, BrokerOrderId, ClientOrderId, Exchange, Failure, Fingerprint, Instrument, InstrumentKey, Mode,
+    OrderRow, Outcome, Renewal, Venue,
+};
+
+use crate::feed::{self, FeedStatus, Gap};
+use crate::orders::{Command, Comparison, LiveState, Record, Route, SendId, Tracked};
+use crate::session::{AttemptEnd, Candidate, Generation, Notice, Operator, State, Transition, Verdict};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The journal has been replayed.
+    Started,
+    /// There is a token to prove.
+    Candidate(Candidate),
+    /// A probe came back.
+    Probed {
+        /// Which.
+        probe: u64,
+        /// With what.
+        verdict: Verdict,
+    },
+    /// A renewal ended.
+    Attempted {
+        /// Which.
+        attempt: u64,
+        /// How.
+        end: AttemptEnd,
+    },
+    /// A message was answered.
+    Reply {
+        /// Which.
+        send: SendId,
+        /// How.
+        outcome: Outcome<BrokerOrderId>,
+    },
+    /// The gate was shut before a message: no byte left.
+    GateShut {
+        /// Which.
+        send: SendId,
+    },
+    /// Live positions and orders were read.
+    Read {
+        /// Which read.
+        read: u64,
+        /// Under which token.
+        generation: Generation,
+        /// What the broker says.
+        state: Outcome<LiveState>,
+    },
+    /// Some other call was answered, under that token: the session judges by it.
+    Answer {
+        /// Under which token.
+        generation: Generation,
+        /// Its failure, or `None` for a good answer.
+        failure: Option<Failure>,
+    },
+    /// The change of venue of that number is complete: nobody is inside the gate.
+    Settled {
+        /// Which change.
+        epoch: u64,
+    },
+    /// Something happened on the feed's sockets.
+    Feed(feed::Input),
+    /// An order changed, says the broker's feed or the paper exchange.
+    Update {
+        /// In which book.
+        book: Book,
+        /// How it stands.
+        row: Box<OrderRow>,
+    },
+    /// The day's instruments of some exchanges.
+    Instruments(Vec<Instrument>),
+    /// These instruments are wanted in that mode.
+    Subscribe(BTreeSet<InstrumentKey>, Mode),
+    /// These instruments are wanted no more.
+    Unsubscribe(BTreeSet<InstrumentKey>),
+    /// The operator spoke.
+    Operator(Operator),
+    /// Time has passed.
+    Wake,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Show everybody this; if `epoch` is given, wait until nobody is inside the gate and answer [`Input::Settled`].
+    Publish {
+        /// What everybody sees.
+        standing: Standing,
+        /// Number of the change of venue, if it is one.
+        epoch: Option<u64>,
+    },
+    /// Ask the broker whose token this is; answer [`Input::Probed`].
+    Probe {
+        /// Number of the probe.
+        probe: u64,
+        /// Which token.
+        fingerprint: Fingerprint,
+    },
+    /// Try to get a token without a human; answer [`Input::Attempted`].
+    Attempt {
+        /// Number of the attempt.
+        attempt: u64,
+        /// How.
+        way: Renewal,
+    },
+    /// Stop that attempt.
+    Abandon {
+        /// Number of the attempt.
+        attempt: u64,
+    },
+    /// Write this; if it cannot be written, what follows for that order must not happen.
+    Journal(Record),
+    /// Send this; answer [`Input::Reply`] or [`Input::GateShut`].
+    Send {
+        /// Number of the message.
+        send: SendId,
+        /// Our number of the order.
+        id: ClientOrderId,
+        /// To which book.
+        book: Book,
+        /// What the gate must find.
+        route: Route,
+        /// What.
+        command: Command,
+    },
+    /// Read live positions, then the order book; answer [`Input::Read`].
+    Read {
+        /// Number of the read.
+        read: u64,
+        /// The token to read under.
+        generation: Generation,
+    },
+    /// Fetch the day's instruments of these exchanges; answer [`Input::Instruments`].
+    FetchInstruments(BTreeSet<Exchange>),
+    /// Something for the feed's sockets.
+    Feed(feed::Output),
+    /// Tell whoever listens.
+    Tell(Event),
+}
+
+/// What everybody sees at one moment, but for the token itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What the session is in.
+    pub state: State,
+    /// Where orders go, and under which token.
+    pub route: Route,
+    /// The token in use, while it is alive.
+    pub token: Option<Fingerprint>,
+}
+
+/// What the engine tells whoever listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The session's state changed.
+    Transition(Transition),
+    /// Orders go somewhere else now.
+    Venue {
+        /// When.
+        at: Timestamp,
+        /// Where.
+        venue: Venue,
+        /// Whether only exits and cancels of live exposure may.
+        reduce_only: bool,
+    },
+    /// A token turned up; the broker is being asked about it.
+    Candidate {
+        /// When.
+        at: Timestamp,
+        /// Which, and from where.
+        candidate: Candidate,
+    },
+    /// A new token is in use.
+    Token {
+        /// When.
+        at: Timestamp,
+        /// Its number.
+        generation: Generation,
+        /// Which.
+        fingerprint: Fingerprint,
+        /// When it dies, as far as anybody knows.
+        expires: Timestamp,
+    },
+    /// A human has to log in.
+    LoginNeeded {
+        /// When it was found out.
+        at: Timestamp,
+        /// The page to log in at, where the broker has one. The core knows none; the driver adds it.
+        link: Option<String>,
+    },
+    /// Ticks may have been missed, or no longer are.
+    Gap(Gap),
+    /// The feed's status changed.
+    Feed {
+        /// When.
+        at: Timestamp,
+        /// To what.
+        status: FeedStatus,
+    },
+    /// An order changed.
+    Order {
+        /// When.
+        at: Timestamp,
+        /// How it stands.
+        order: Box<Tracked>,
+    },
+    /// Live orders and positions were compared with the broker's.
+    Compared {
+        /// When.
+        at: Timestamp,
+        /// How it went.
+        comparison: Comparison,
+    },
+    /// Something about the session the operator should know.
+    Notice {
+        /// When.
+        at: Timestamp,
+        /// What.
+        notice: Notice,
+    },
+    /// Something unusual.
+    Alarm {
+        /// When.
+        at: Timestamp,
+        /// What, in words.
+        words: String,
+    },
+}
+
+impl Event {
+    /// When it happened, by the wall clock. A gap's event is stamped with its beginning, or with its end once it has one.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::Transition(transition) => transition.at,
+            Self::Gap(gap) => gap.to.unwrap_or(gap.from),
+            Self::Venue { at, .. }
+            | Self::Candidate { at, .. }
+            | Self::Token { at, .. }
+            | Self::LoginNeeded { at, .. }
+            | Self::Feed { at, .. }
+            | Self::Order { at, .. }
+            | Self::Compared { at, .. }
+            | Self::Notice { at, .. }
+            | Self::Alarm { at, .. } => *at,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transition(transition) => write!(f, "{transition}"),
+            Self::Venue { venue, reduce_only, .. } => f.write_str(where_orders_go(*venue, *reduce_only)),
+            Self::Candidate { candidate, .. } => {
+                write!(f, "token {} {}: asking the broker", candidate.fingerprint, candidate.source)
+            }
+            Self::Token { generation, fingerprint, expires, .. } => {
+                let expires = expires.to_ist().format("%Y-%m-%d %H:%M:%S");
+                write!(f, "token {fingerprint} is in use ({generation}), until {expires} at the latest")
+            }
+            Self::LoginNeeded { link: Some(link), .. } => write!(f, "a human has to log in: {link}"),
+            Self::LoginNeeded { link: None, .. } => f.write_str("a human has to write a new token into the store"),
+            Self::Gap(gap) => write!(f, "feed: {gap}"),
+            Self::Feed { status, .. } => write!(f, "feed: {status}"),
+            Self::Order { order, .. } => {
+                let (id, book, status, filled) = (&order.id, order.book, order.status, order.filled);
+                write!(f, "{book} order {id}: {status}, {filled} of {} filled", order.request.quantity)?;
+                order.message.as_ref().map_or(Ok(()), |message| write!(f, " ({message})"))
+            }
+            Self::Compared { comparison, .. } => write!(
+                f,
+                "live book compared with the broker's: {} orders, {} positions, {} differences{}",
+                comparison.orders,
+                comparison.positions,
+                comparison.differences.len(),
+                if comparison.complete { "" } else { "; reading again" }
+            ),
+            Self::Notice { notice, .. } => write!(f, "{notice}"),
+            Self::Alarm { words, .. } => f.write_str(words),
+        }
+    }
+}
+
+fn where_orders_go(venue: Venue, reduce_only: bool) -> &'static str {
+    match venue {
+        Venue::Live if reduce_only => "orders go to the broker: exits and cancels of live positions first",
+        Venue::Live => "orders go to the broker",
+        Venue::Paper => "orders go to paper, and are marked as paper",
+        Venue::Blocked(Block::Starting) => "orders wait: the engine is starting",
+        Venue::Blocked(Block::Holding) => "orders are held for a moment: the token is in doubt",
+        Venue::Blocked(Block::Reconciling) => "orders wait: live orders and positions are being compared",
+        Venue::Blocked(Block::Misconfigured) => "orders are refused: the broker refuses for a reason no token mends",
+        Venue::Blocked(Block::Outage) => "orders are refused: the broker does not answer",
+        Venue::Blocked(Block::Halted) => "orders are refused: trading is halted",
+    }
+}

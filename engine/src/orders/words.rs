@@ -1,0 +1,137 @@
+//! What the order desk decides by, what it wants done, and why it refuses.
+
+use std::time::Duration;
+
+use nirantar_brokers::{
+    Block, Book, BrokerOrderId, ClientOrderId, Failure, OrderChange, OrderRequest, OrderStatus, RateLimit, Venue,
+};
+
+use super::{Record, Tracked};
+use crate::session::Generation;
+
+/// What the desk decides by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeskPolicy {
+    /// Marks the order numbers of this run of the engine; two runs of an account never share it.
+    pub run: u64,
+    /// The broker's limits on placing, changing and cancelling together.
+    pub limits: Vec<RateLimit>,
+    /// How long an accepted order may be missing from the broker's book.
+    pub propagation: Duration,
+    /// Wait between two looks for an unknown order, and after a throttled message where the broker names none.
+    pub look_again: Duration,
+    /// Whether orders may go to the live book at all. Without a durable journal only a broker on loopback gets any.
+    pub live_orders: bool,
+}
+
+/// Where orders go, and under which token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where.
+    pub venue: Venue,
+    /// Whether only exits and cancels of live exposure may go there.
+    pub reduce_only: bool,
+    /// Number of the token in use.
+    pub generation: Generation,
+}
+
+/// Number of a message to a broker or to the paper exchange; its reply carries it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SendId(pub u64);
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Place this order under our number.
+    Place(Box<OrderRequest>),
+    /// Change this order.
+    Modify(BrokerOrderId, OrderChange),
+    /// Cancel this order.
+    Cancel(BrokerOrderId),
+}
+
+/// What the desk wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write this; what follows must not happen if it cannot be written.
+    Journal(Record),
+    /// Send this. To the live book through the gate, which must find `route` unchanged.
+    Send {
+        /// Number of the message.
+        send: SendId,
+        /// Our number of the order.
+        id: ClientOrderId,
+        /// To which book.
+        book: Book,
+        /// What the gate must find.
+        route: Route,
+        /// What.
+        command: Command,
+    },
+    /// Read positions and the order book of the live broker and hand them to [`Desk::read`].
+    Read {
+        /// Number of the read.
+        read: u64,
+    },
+    /// An order changed: tell whoever listens.
+    Changed(Box<Tracked>),
+    /// The broker's story and ours have parted, or something unusual was found.
+    Alarm(String),
+    /// A comparison asked for by the session is done.
+    Compared(super::Comparison),
+}
+
+/// Why the desk does not take an order or a command. Nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The quantity is zero.
+    #[error("the quantity is zero")]
+    NoQuantity,
+    /// Orders go nowhere, and waiting would not help.
+    #[error("orders are blocked ({0})")]
+    Blocked(Block),
+    /// Live trading is being taken up again: exits and cancels first.
+    #[error("only exits and cancels of live positions are taken until the feed has settled")]
+    ReduceOnly,
+    /// An exit of live exposure while orders go to paper.
+    #[error("there is no live session: this exit of a live position cannot be sent now")]
+    NoLiveSession,
+    /// There is no durable journal yet.
+    #[error(
+        "live orders need a durable journal, which this version does not have yet: only a broker on loopback takes them"
+    )]
+    LiveOrdersNotYet,
+    /// It would reduce what the other book holds: say so with its intent.
+    #[error("the {0} book holds a position that this order would reduce: give it the intent Reduce({0})")]
+    ExposureOnOtherVenue(Book),
+    /// Its time was over before it could be sent.
+    #[error("it could not be sent within its time")]
+    TooLate,
+    /// Live trading stopped while it was waiting: a held order never becomes paper.
+    #[error("live trading stopped before it could be sent; a live order never becomes paper")]
+    LiveStopped,
+    /// Live trading was taken up again while it was waiting: a paper order never becomes live.
+    #[error("orders no longer go to paper; a paper order never becomes live")]
+    PaperStopped,
+    /// It was cancelled before it was sent.
+    #[error("cancelled before it was sent")]
+    CancelledInTime,
+    /// There is no such order.
+    #[error("there is no such order")]
+    NoSuchOrder,
+    /// It is finished already.
+    #[error("it is already {0}")]
+    Finished(OrderStatus),
+    /// Nobody knows the broker's number of it yet.
+    #[error("the broker has not confirmed it yet")]
+    NotConfirmed,
+}
+
+/// What a reply tells the session machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The token the message went out under.
+    pub generation: Generation,
+    /// Its failure, or `None` for a good answer.
+    pub failure: Option<Failure>,
+}
