@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use harness::{Plan, World, writing};
 use nirantar::core::Event;
-use nirantar::session::{Operator, State};
+use nirantar::session::{Notice, Operator, Why};
 use nirantar::token::store::{EnvFormat, EnvStore, Store as _};
 use nirantar_brokers::kite::App;
 use nirantar_brokers::{Form, OrderStatus, Secret, Venue};
@@ -194,19 +194,21 @@ async fn no_secret_is_ever_written_or_returned() {
     note(format!("{error} {error:?}"));
     world.wait_for_venue(Venue::Live).await;
 
-    // A renewal that works, and one that does not.
+    // A renewal that works; another login, for another grant; a renewal that does not work.
     world.engine.operator(Operator::Renew).await.unwrap();
     world.wait_for("the renewed token", |event| matches!(event, Event::Token { .. })).await;
     secrets.extend(stored(&world));
     world.wait_for_venue(Venue::Live).await;
+    let code = log_in_by_the_page(&world).await;
+    secrets.push(("second request token", code.clone()));
+    world.engine.finish_login(&code).await.unwrap();
+    world.wait_for("the token of the second login", |event| matches!(event, Event::Token { .. })).await;
+    secrets.extend(stored(&world));
+    world.wait_for_venue(Venue::Live).await;
     world.control.refresh(Refresh::Withdrawn);
     world.engine.operator(Operator::Renew).await.unwrap();
-    world
-        .wait_for(
-            "the end of the renewal",
-            |event| matches!(event, Event::Transition(step) if step.from == State::Refreshing),
-        )
-        .await;
+    let failed = |event: &Event| matches!(event, Event::Transition(step) if step.why == Why::RenewalFailed);
+    world.wait_for("the end of the renewal", failed).await;
 
     // A broker in trouble, on every path: orders, reads, handshakes.
     for fault in ["reply-cut@1", "504=accepted@1", "throttle@1", "permission-data", "socket-cut", "503@3"] {
@@ -222,7 +224,8 @@ async fn no_secret_is_ever_written_or_returned() {
     fs::write(&world.store, "ZERODHA_ACCESS_TOKEN='half-a-sentinel-token\n").unwrap();
     world.wait_for("the alarm", |event| matches!(event, Event::Alarm { words, .. } if words.contains(".env"))).await;
     fs::write(&world.store, writing::env(BAD_TOKEN)).unwrap();
-    world.wait_for("the refusal", |event| matches!(event, Event::Notice { .. })).await;
+    let refused = |event: &Event| matches!(event, Event::Notice { notice: Notice::NotTaken { .. }, .. });
+    world.wait_for("the refusal", refused).await;
     world.control.kill_tokens();
     let id = world.engine.submit(harness::market_order()).await;
     note(format!("{id:?}"));

@@ -366,7 +366,8 @@ impl Session {
         let fingerprint = self.token?.fingerprint;
         let wish = |not_before, first| Some(IncumbentWish { fingerprint, not_before, first });
         if !(self.state.is_live() || self.failback.is_some()) {
-            return self.reprobe_at.and_then(|at| wish(at, false));
+            // One whose time is over is not taken up again, whatever the broker still says of it (rule 1).
+            return self.reprobe_at.filter(|_| !self.expired(now.wall)).and_then(|at| wish(at, false));
         }
         if let Some(doubt) = self.doubt {
             // A newer token is asked about before the one it may have killed.
@@ -716,14 +717,17 @@ impl Session {
 
     /// When the machine must be woken at the latest.
     pub(super) fn next_wake(&self, now: Now) -> Monotonic {
+        // What was due when the machine was last called has been done; what has come due since has not, even if
+        // somebody else was faster than its wake-up.
+        let now = self.last.unwrap_or(now);
+        let wall_look = now.mono + LOOK_AGAIN;
         let token_dies = self.token.filter(|_| self.state.is_live()).map(|held| now.mono_at(held.expires));
         let margin = self
             .token
             .filter(|held| self.state == State::Valid && held.renew_by_margin)
             .map(|held| now.mono_at(held.expires - self.policy.margin));
         let retry = (self.usable_way().is_some() && self.attempt.is_none() && self.state != State::Valid)
-            .then(|| self.retry_at.max(now.mono));
-        let wall_look = now.mono + LOOK_AGAIN;
+            .then_some(self.retry_at);
         let doubt = self.doubt.map(|doubt| doubt.since + self.policy.hold.max(self.policy.probe_spacing * 2));
         [
             self.proving.next_wake(self.incumbent_wish(now), &self.policy),
@@ -733,7 +737,7 @@ impl Session {
             self.failback.and_then(|_| self.feed_settled_at()),
             self.ask_at.map(|at| now.mono_at(at)),
             self.policy.schedule.as_ref().and_then(|schedule| schedule.next_due(now.wall)).map(|at| now.mono_at(at)),
-            doubt.filter(|at| *at > now.mono),
+            doubt,
             token_dies,
             margin,
             retry,
