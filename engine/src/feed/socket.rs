@@ -28,6 +28,7 @@ use super::event::{SocketId, count_ticks};
 
 mod address;
 mod dial;
+mod handshake;
 #[cfg(test)]
 mod loopback;
 

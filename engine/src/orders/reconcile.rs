@@ -189,3 +189,60 @@ impl Comparison {
         Self { number, complete: false, orders: 0, positions: 0, differences: Vec::new() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::{
+        BrokerOrderId, Exchange, InstrumentKey, MarketProtection, OrderRequest, OrderType, Side, Venue,
+    };
+
+    use super::*;
+    use crate::orders::{DeskPolicy, Route};
+    use crate::session::Generation;
+
+    /// A desk with one order that the broker has accepted, at time zero.
+    fn with_a_working_order() -> Desk {
+        let mut desk = Desk::new(DeskPolicy {
+            run: 1,
+            limits: Vec::new(),
+            propagation: Duration::from_secs(10),
+            look_again: Duration::from_secs(1),
+            live_orders: true,
+        });
+        let (mut out, now) = (Vec::new(), Now::default());
+        desk.updates_arrive(false, now);
+        desk.arrive(Route { venue: Venue::Live, reduce_only: false, generation: Generation(1) }, now, &mut out);
+        let market = OrderType::Market(MarketProtection::Automatic);
+        let request = OrderRequest::new(InstrumentKey::new(Exchange::Nse, "INFY"), Side::Buy, 1, market);
+        desk.submit(request, now, &mut out).unwrap();
+        let sent = out.iter().find_map(|action| match action {
+            Action::Send { send, .. } => Some(*send),
+            _ => None,
+        });
+        desk.reply(sent.expect("it was sent"), Ok(BrokerOrderId("7".to_owned())), now, &mut out);
+        desk
+    }
+
+    fn looks(desk: &mut Desk, at: Duration) -> Option<u64> {
+        let mut out = Vec::new();
+        desk.wake(Now::default() + at, &mut out);
+        out.iter().find_map(|action| if let Action::Read { read } = action { Some(*read) } else { None })
+    }
+
+    #[test]
+    fn a_working_order_is_read_every_few_seconds_while_no_updates_come_and_once_more_when_they_do() {
+        let mut desk = with_a_working_order();
+        let nothing = LiveState { positions: Vec::new(), orders: Vec::new() };
+        for round in 1..=3 {
+            let at = WATCH_EVERY * round;
+            assert_eq!(looks(&mut desk, at - Duration::from_millis(1)), None);
+            let read = looks(&mut desk, at).expect("a look at the book");
+            desk.read(read, Some(&nothing), Now::default() + at, &mut Vec::new());
+        }
+        let back = WATCH_EVERY * 3 + Duration::from_secs(1);
+        desk.updates_arrive(true, Now::default() + back);
+        let read = looks(&mut desk, back).expect("a look for what the gap swallowed");
+        desk.read(read, Some(&nothing), Now::default() + back, &mut Vec::new());
+        assert_eq!(looks(&mut desk, Duration::from_secs(600)), None, "the feed tells from now on");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! * On a *stepped* clock market time passes only while the script waits ([`World::pass`], [`World::wait_for`]): an hour
 //!   is over in seconds, and nothing happens between two lines of the script that the script did not ask for.
-//! * On the machine's clock, shifted so that the market is open ([`Shifted`]), files are written and watched as in life.
+//! * On the machine's clock, shifted so that the market is open ([`OffsetClock`]), files are written and watched as in life.
 //!
 //! Nothing sleeps to wait for a condition: the script waits for an event, with a deadline by the wall clock.
 #![allow(dead_code, unreachable_pub, reason = "each file of stories uses a part")]
@@ -10,10 +10,8 @@
 
 pub mod writing;
 
-use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +22,10 @@ use nirantar::orders::{MemoryJournal, Tracked};
 use nirantar::session::{Notice, Policy, State};
 use nirantar::token::store::{EnvFormat, EnvStore};
 use nirantar_brokers::kite::{App, Kite};
-use nirantar_brokers::time::{Busy, Clock, Monotonic, Now, SteppedClock, SystemClock, Timestamp};
+use nirantar_brokers::time::{Busy, Clock, OffsetClock, SteppedClock, Timestamp};
 use nirantar_brokers::{
     Broker as _, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, Mode, OrderRequest, OrderStatus,
-    OrderType, Price, Secret, Side, Venue,
+    OrderType, Price, Side, Venue,
 };
 use nirantar_exchange_mock::kite::{Control, KiteServer, OrderAction, OrderLog, Settings};
 use nirantar_exchange_mock::prices::Walk;
@@ -42,43 +40,19 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// What is traded.
 const SYMBOL: &str = "RELIANCE";
 
-/// The machine's clock with another time of day: its first reading is the story's beginning.
-#[derive(Clone, Copy, Debug)]
-pub struct Shifted {
-    machine: SystemClock,
-    beginning: Timestamp,
-}
-
-impl Shifted {
-    fn starting_at(beginning: Timestamp) -> Self {
-        Self { machine: SystemClock::start(), beginning }
-    }
-}
-
-impl Clock for Shifted {
-    fn now(&self) -> Now {
-        let mono = self.machine.now().mono;
-        Now { mono, wall: self.beginning + mono.since(Monotonic::default()) }
-    }
-
-    fn sleep_until(&self, at: Monotonic) -> Pin<Box<dyn Future<Output = Busy> + Send>> {
-        self.machine.sleep_until(at)
-    }
-}
-
 /// How a story begins.
 pub struct Plan {
     /// What the server is like.
     pub settings: Settings,
     /// Whether a human has logged in and the token is in the store.
     pub logged_in: bool,
-    /// The API secret the engine knows; the server's unless said otherwise.
-    pub api_secret: Option<Secret>,
+    /// What kind of app the engine is told it has.
+    pub app: App,
 }
 
 impl Plan {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, logged_in: true, api_secret: None }
+        Self { settings, logged_in: true, app: App::Individual }
     }
 
     /// The server has that fault from the start.
@@ -117,14 +91,14 @@ impl World {
 
     /// A story in real time, just begun.
     pub async fn real(plan: Plan) -> Self {
-        Self::start(plan, Arc::new(Shifted::starting_at(beginning()))).await
+        Self::start(plan, Arc::new(OffsetClock::starting_at(beginning()))).await
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, api_secret } = plan;
+        let Plan { settings, logged_in, app } = plan;
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
-        let api_secret = api_secret.unwrap_or_else(|| settings.api_secret.clone());
+        let api_secret = settings.api_secret.clone();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices()).await.unwrap();
         let control = server.control();
@@ -134,8 +108,7 @@ impl World {
             std::fs::write(&store, writing::env(control.login().access_token.expose())).unwrap();
         }
         let origin = format!("127.0.0.1:{}", server.addr().port());
-        let broker =
-            Kite::new(App::Individual, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
+        let broker = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
         let policy = Policy { user_id: Some(user_id), ..Policy::for_broker(broker.facts()) };
         let setup = Setup {
             name: "story".to_owned(),
@@ -231,15 +204,6 @@ impl World {
         &self.seen[mark..]
     }
 
-    /// Reads what has been said without waiting for more: all that a step of the engine said is there once the step is
-    /// over.
-    pub async fn catch_up(&mut self) {
-        self.engine.look(|_| ()).await.unwrap();
-        while let Ok(message) = tokio::time::timeout(Duration::ZERO, self.events.next()).await {
-            self.note(message);
-        }
-    }
-
     /// Waits until orders go there, now or next.
     pub async fn wait_for_venue(&mut self, wanted: Venue) {
         let there = |event: &Event| matches!(event, Event::Venue { venue, reduce_only: false, .. } if *venue == wanted);
@@ -292,7 +256,7 @@ impl World {
         assert_eq!(self.placements(&id).len(), 1, "{self}");
     }
 
-    /// Every statuses an order has had, as events told of it.
+    /// Every status an order has had, as events told of it.
     pub fn statuses(&self, id: &ClientOrderId) -> Vec<OrderStatus> {
         let mut statuses: Vec<OrderStatus> = self
             .seen

@@ -13,11 +13,11 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::FeedAddress;
+use super::{FeedAddress, handshake};
 
 /// The most of a refusal's body that is read, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
@@ -75,7 +75,8 @@ pub(super) async fn upgrade<'a>(
 ) -> Result<WebSocketStream<&'a mut Stream>, tungstenite::Error> {
     let request = client_request(address, request)?;
     let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
-    client_async_with_config(request, stream, Some(config)).await.map(|(socket, _)| socket)
+    let first = handshake::shake(&request, stream).await?;
+    Ok(WebSocketStream::from_partially_read(stream, first, Role::Client, Some(config)).await)
 }
 
 /// Reads what a server had to say instead of an upgrade, as far as it is said and bounded.
