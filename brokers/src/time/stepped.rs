@@ -10,7 +10,8 @@
 //! so that a timer means the same at every speed. `--speed N` only caps the pace.
 //!
 //! Who does work holds a [`Busy`] while doing it, and hands it on with what it hands on (a message through a channel
-//! carries the sender's). A wake-up comes with one of its own.
+//! carries the sender's). A wake-up comes with one of its own. Whoever sleeps again asks for the next wake-up before
+//! letting go of the last: in between the clock could run past it.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -87,21 +87,28 @@ enum Happened {
 impl Task {
     /// Runs until told to stop, or until the last handle is gone.
     pub(crate) async fn run(mut self) {
+        // What holds a stepped clock still while something is being dealt with.
+        let mut busy = self.clock.busy();
         loop {
             let wake = self.clock.sleep_until(self.next_wake(self.clock.now()));
+            // Only now may the clock go on: before, nobody would have woken us.
+            drop(busy);
             let happened = tokio::select! {
                 message = self.inbox.recv() => Happened::Message(message),
                 Some(sighting) = self.sightings.recv() => Happened::Sighting(sighting),
                 event = self.socket_events.1.recv() => Happened::Socket(event),
                 busy = wake => Happened::Time(busy),
             };
-            match happened {
+            busy = match happened {
                 Happened::Message(None | Some(Message::Stop)) | Happened::Socket(None) => return,
                 Happened::Message(Some(message)) => self.message(message),
                 Happened::Sighting(sighting) => self.sighting(sighting),
                 Happened::Socket(Some(event)) => self.socket(event),
-                Happened::Time(_busy) => self.time_passed(),
-            }
+                Happened::Time(busy) => {
+                    self.time_passed();
+                    busy
+                }
+            };
             while self.state.tasks.try_join_next().is_some() {}
         }
     }
@@ -115,11 +122,10 @@ impl Task {
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
     }
 
-    fn message(&mut self, message: Message) {
+    fn message(&mut self, message: Message) -> Busy {
         let now = self.clock.now();
         let mut outputs = Vec::new();
-        // `_busy` lives until everything the message causes has been started.
-        let _busy = match message {
+        match message {
             Message::Submit { request, taken, busy } => {
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);
@@ -148,11 +154,11 @@ impl Task {
                 busy
             }
             Message::Stop => Busy::idle(),
-        };
+        }
     }
 
-    fn sighting(&mut self, sighting: Sighting) {
-        let _busy = self.clock.busy();
+    fn sighting(&mut self, sighting: Sighting) -> Busy {
+        let busy = self.clock.busy();
         match sighting {
             Sighting::Changed(stored) => {
                 if let Some(candidate) = candidate(&self.vault, &stored, Source::Store) {
@@ -164,6 +170,7 @@ impl Task {
                 self.announce(Event::Alarm { at: self.clock.now().wall, words });
             }
         }
+        busy
     }
 
     fn time_passed(&mut self) {
@@ -279,6 +286,7 @@ impl Task {
             tracing::error!("token {fingerprint} is not in the vault: it cannot be proven");
             return;
         };
+        tracing::debug!(at = %self.clock.now().wall, "probe {probe}: asking the broker about token {fingerprint}");
         let (broker, transport) = (Arc::clone(&self.broker), self.transport.clone());
         self.later(async move {
             let verdict = match transport.call(broker.probe(), Some(token.authorization())).await {
@@ -466,8 +474,8 @@ impl Task {
         }
     }
 
-    fn socket(&mut self, event: SocketEvent) {
-        let SocketEvent { socket, port, received, what, busy: _busy } = event;
+    fn socket(&mut self, event: SocketEvent) -> Busy {
+        let SocketEvent { socket, port, received, what, busy } = event;
         match what {
             SocketNews::Connected => self.tell(Input::Feed(feed::Input::Connected { socket })),
             SocketNews::Refused(failure) => self.tell(Input::Feed(feed::Input::Refused { socket, failure })),
@@ -480,6 +488,7 @@ impl Task {
                 }
             }
         }
+        busy
     }
 
     fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Vec<FeedEvent>) {
