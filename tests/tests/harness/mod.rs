@@ -271,6 +271,9 @@ impl World {
         let order = self.wait_for_order(&id, OrderStatus::Filled).await;
         assert_eq!(order.book, nirantar_brokers::Book::Live);
         assert_eq!(self.placements(&id).len(), 1, "{self}");
+        // The feed may tell of the fill before the reply is in, and until then the order is inside the gate. A stepped
+        // clock moves only once the reply is dealt with.
+        self.pass(Duration::from_millis(1)).await;
     }
 
     /// Every status an order has had, as events told of it.
@@ -331,7 +334,7 @@ impl std::fmt::Display for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let snapshot = self.engine.snapshot();
         writeln!(f, "at {} the session is {}, orders: {}", self.now(), snapshot.state, snapshot.venue)?;
-        for event in self.seen.iter().rev().take(400).rev() {
+        for event in self.seen.iter().rev().take(25).rev() {
             writeln!(f, "  {event:?}")?;
         }
         Ok(())
