@@ -25,8 +25,9 @@ fn healthy() -> Plan {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_ip_blocks_the_venue_leaves_the_session_alone_and_ends_with_the_operators_word() {
     let mut world = World::stepped(healthy()).await;
+    world.wait_for_feed().await;
     world.an_order_passes().await;
-    let (mark, before) = (world.seen.len(), world.order_requests());
+    let (mark, before) = (world.mark().await, world.order_requests());
     world.fault("permission-exception");
     let id = world.buy().await;
     let refused = world.wait_for_order(&id, OrderStatus::Refused).await;
@@ -37,7 +38,7 @@ async fn a_wrong_ip_blocks_the_venue_leaves_the_session_alone_and_ends_with_the_
     let (last, between) = then.split_last().unwrap();
     assert!(between.iter().all(|event| matches!(event, Event::Notice { .. })), "within one event: {between:?}");
     assert!(matches!(last, Event::Venue { at, .. } if *at == world.now()), "{last:?}");
-    assert!(world.notices(mark).contains(&Notice::Misconfigured { endpoint: Endpoint::Place }));
+    assert!(world.notices(mark).await.contains(&Notice::Misconfigured { endpoint: Endpoint::Place }));
 
     let second = world.engine.submit(market_order()).await;
     assert_eq!(second, Err(NotTaken::Refused(Refused::Blocked(Block::Misconfigured))));
@@ -55,14 +56,14 @@ async fn a_wrong_ip_blocks_the_venue_leaves_the_session_alone_and_ends_with_the_
         .await;
     world.wait_for_venue(Venue::Live).await;
     world.an_order_passes().await;
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_data_plan_is_one_alarm_a_slow_retry_and_no_harm_to_orders() {
     let mut world = World::stepped(healthy()).await;
     world.wait_for_feed().await;
-    let mark = world.seen.len();
+    let mark = world.mark().await;
     let before = world.control.with_log(|log| log.probes_accepted);
     // The plan ends, and the next handshake is refused.
     world.fault("permission-data");
@@ -72,19 +73,19 @@ async fn a_missing_data_plan_is_one_alarm_a_slow_retry_and_no_harm_to_orders() {
     world.an_order_passes().await;
     world.pass(Duration::from_secs(3600)).await;
     world.wait_for_venue(Venue::Live).await;
-    let alarms = world.alarms(mark);
+    let alarms = world.alarms(mark).await;
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert!(alarms[0].contains("data plan"), "{alarms:?}");
     let (refused, probes) = world.control.with_log(|log| (log.handshakes_refused, log.probes_accepted - before));
     assert!((3..=6).contains(&refused), "at once and after 5, 10, 20, 30 minutes: {refused}");
     assert_eq!(probes, refused, "one probe a refusal");
     world.an_order_passes().await;
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
 
     world.control.clear("permission-data");
     let live = |event: &Event| matches!(event, Event::Feed { status: FeedStatus::Live { .. }, .. });
     world.wait_for("the feed to be live once the plan is there", live).await;
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
 }
 
 // --- a 403 that is a dead token --------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ async fn a_refusal_of_an_older_token_changes_nothing() {
     let mut world = World::stepped(plan).await;
     world.wait_for_feed().await;
     world.pass(Duration::from_secs(5)).await;
-    let mark = world.seen.len();
+    let mark = world.mark().await;
     world.fault("token-exception@1");
     world.fault("slow=4s@1");
     let id = world.buy().await;
@@ -171,11 +172,11 @@ async fn a_refusal_of_an_older_token_changes_nothing() {
         })
         .await;
     world.wait_for_venue(Venue::Live).await;
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
     world.an_order_passes().await;
     let newest = world.control.with_log(|log| log.orders.last().and_then(|order| order.token));
     assert_eq!(newest, Some(session.access_token.fingerprint()));
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
 }
 
 // --- no answer -------------------------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ async fn ten_minutes_of_503_stay_valid_block_as_an_outage_and_heal_alone() {
     let mut world = World::stepped(healthy()).await;
     world.wait_for_feed().await;
     world.an_order_passes().await;
-    let mark = world.seen.len();
+    let mark = world.mark().await;
     world.fault("503");
     let lost = world.buy().await;
     world.wait_for_order(&lost, OrderStatus::Unknown).await;
@@ -194,7 +195,7 @@ async fn ten_minutes_of_503_stay_valid_block_as_an_outage_and_heal_alone() {
     assert_eq!(refused, Err(NotTaken::Refused(Refused::Blocked(Block::Outage))));
     let requests = world.control.with_log(|log| log.requests);
     world.pass(Duration::from_secs(600)).await;
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
     assert_eq!(world.engine.snapshot().venue, Venue::Blocked(Block::Outage));
     assert_eq!(world.statuses(&lost).last(), Some(&OrderStatus::Unknown), "a failed read is never an empty list");
     let asked = world.control.with_log(|log| log.requests) - requests;
@@ -208,7 +209,7 @@ async fn ten_minutes_of_503_stay_valid_block_as_an_outage_and_heal_alone() {
     world.wait_for_order(&lost, OrderStatus::NotPlaced).await;
     assert_eq!(world.placements(&lost).len(), 1, "never sent again on a guess");
     world.an_order_passes().await;
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
 }
 
 /// The order is at the exchange; its answer never came. With the feed and without.
@@ -218,7 +219,7 @@ async fn an_answer_is_lost(fault: &str, feed: bool) {
         world.wait_for_feed().await;
     }
     world.pass(Duration::from_secs(10)).await;
-    let mark = world.seen.len();
+    let mark = world.mark().await;
     world.fault(fault);
     let id = world.buy().await;
     let order = world.wait_for_order(&id, OrderStatus::Filled).await;
@@ -228,7 +229,7 @@ async fn an_answer_is_lost(fault: &str, feed: bool) {
     assert!(placed.accepted);
     assert_eq!(placed.order_id, order.broker_id.map(|id| id.0));
     world.an_order_passes().await;
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,28 +258,28 @@ async fn an_order_that_is_never_answered_is_found_by_its_tag_and_sent_once() {
 async fn an_order_off_the_tick_is_rejected_in_the_brokers_words_and_touches_nothing_else() {
     let mut world = World::stepped(healthy()).await;
     world.wait_for_feed().await;
-    let mark = world.seen.len();
+    let mark = world.mark().await;
     let odd = OrderType::Limit(Price::from_paise(100_003));
     let id = world.engine.submit(OrderRequest { order_type: odd, ..market_order() }).await.unwrap();
     let order = world.wait_for_order(&id, OrderStatus::Rejected).await;
     assert!(order.message.unwrap_or_default().to_lowercase().contains("tick"), "the broker's words");
     world.an_order_passes().await;
     assert_eq!(world.placements(&id).len(), 1);
-    world.assert_state_untouched(mark);
-    assert_eq!(world.alarms(mark), Vec::<String>::new());
+    world.assert_state_untouched(mark).await;
+    assert_eq!(world.alarms(mark).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_throttled_order_goes_again_inside_its_time_and_is_accepted_once() {
     let mut world = World::stepped(healthy()).await;
     world.wait_for_feed().await;
-    let mark = world.seen.len();
+    let mark = world.mark().await;
     world.fault("throttle@1");
     let id = world.buy().await;
     world.wait_for_order(&id, OrderStatus::Filled).await;
     let answers: Vec<_> = world.placements(&id).iter().map(|order| (order.status, order.accepted)).collect();
     assert_eq!(answers, [(Some(429), false), (Some(200), true)]);
-    world.assert_state_untouched(mark);
+    world.assert_state_untouched(mark).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -314,7 +315,7 @@ async fn an_unknown_order_that_the_book_shows_late_is_not_given_up_early() {
 async fn an_order_believed_never_placed_that_turns_up_after_all_is_taken_up_loudly() {
     let mut world = World::stepped(Plan::with_fault("permission-data")).await;
     world.pass(Duration::from_secs(10)).await;
-    let mark = world.seen.len();
+    let mark = world.mark().await;
     world.fault("book-delay=60s");
     world.fault("reply-cut@1");
     // Far below the market: it rests.
@@ -328,7 +329,7 @@ async fn an_order_believed_never_placed_that_turns_up_after_all_is_taken_up_loud
     world.engine.operator(Operator::Halt).await.unwrap();
     world.engine.operator(Operator::Resume).await.unwrap();
     world.wait_for_order(&id, OrderStatus::Open).await;
-    let alarms = world.alarms(mark);
+    let alarms = world.alarms(mark).await;
     assert!(alarms.iter().any(|words| words.contains("believed never placed")), "{alarms:?}");
     world.wait_for_venue(Venue::Live).await;
     world.engine.cancel(&id).await.unwrap();

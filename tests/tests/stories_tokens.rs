@@ -137,12 +137,12 @@ impl Story {
 /// A token that is none, then a good one, each written that way.
 async fn a_bad_token_does_no_harm_and_a_good_one_is_live(way: Way, new_login: NewLogin) {
     let mut story = Story::begin(way, new_login).await;
-    let (mark, before) = (story.world.seen.len(), story.world.state());
+    let (mark, before) = (story.world.mark().await, story.world.state());
     assert_eq!(story.refuses("this-is-no-token").await, NotTaken::Refused);
     if before == State::Valid {
         story.world.wait_for_venue(Venue::Live).await;
         story.world.an_order_passes().await;
-        story.world.assert_state_untouched(mark);
+        story.world.assert_state_untouched(mark).await;
     }
     story.goes_live_under_a_new_login().await;
 }
@@ -187,13 +187,13 @@ async fn a_change_behind_a_bind_mount() {
 
 async fn a_living_token_of_somebody_else(new_login: NewLogin) {
     let mut story = Story::begin(Way::EditorRename, new_login).await;
-    let (mark, own) = (story.world.seen.len(), story.world.engine.snapshot().generation);
+    let (mark, own) = (story.world.mark().await, story.world.engine.snapshot().generation);
     let stranger = story.world.control.login_as("XY0001");
     let why = story.refuses(stranger.access_token.expose()).await;
     assert_eq!(why, NotTaken::Stranger { user_id: "XY0001".to_owned(), expected: "NR0001".to_owned() });
     story.world.wait_for_venue(Venue::Live).await;
     story.world.an_order_passes().await;
-    story.world.assert_state_untouched(mark);
+    story.world.assert_state_untouched(mark).await;
     assert_eq!(story.world.engine.snapshot().generation, own);
     let used = stranger.access_token.fingerprint();
     story.world.control.with_log(|log| {
@@ -218,12 +218,12 @@ async fn somebody_elses_living_token_is_refused_by_its_user_id() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_store_is_told_once_and_the_living_session_goes_on() {
     let mut story = Story::begin(Way::EditorRename, NewLogin::Kills).await;
-    let mark = story.world.seen.len();
+    let mark = story.world.mark().await;
     std::fs::write(&story.world.store, "ZERODHA_ACCESS_TOKEN='half-a-sentinel\n").unwrap();
     story.world.wait_for("the alarm", |event| matches!(event, Event::Alarm { .. })).await;
     story.world.an_order_passes().await;
-    story.world.assert_state_untouched(mark);
-    let alarms = story.world.alarms(mark);
+    story.world.assert_state_untouched(mark).await;
+    let alarms = story.world.alarms(mark).await;
     assert_eq!(alarms.len(), 1, "{alarms:?}");
     assert!(alarms[0].contains(".env:1") && !alarms[0].contains("sentinel"), "{alarms:?}");
     story.goes_live_under_a_new_login().await;

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use nirantar::core::Event;
 use nirantar::engine::{Engine, EventMessage, Setup};
 use nirantar::feed::PaperSource;
@@ -199,7 +200,23 @@ impl World {
         }
     }
 
-    /// What the engine has said from `mark` (a length of [`World::seen`]) on.
+    /// Reads what was said so far without letting time pass: all that a step of the engine says is there once the step
+    /// is over.
+    async fn catch_up(&mut self) {
+        self.engine.look(|_| ()).await.unwrap();
+        while let Some(message) = tokio::task::unconstrained(self.events.next()).now_or_never() {
+            self.note(message);
+        }
+        self.hold = self.clock.busy();
+    }
+
+    /// A place in the story, to look back to.
+    pub async fn mark(&mut self) -> usize {
+        self.catch_up().await;
+        self.seen.len()
+    }
+
+    /// What the engine has said from `mark` on, as far as it was read.
     pub fn since(&self, mark: usize) -> &[Event] {
         &self.seen[mark..]
     }
@@ -254,6 +271,9 @@ impl World {
         let order = self.wait_for_order(&id, OrderStatus::Filled).await;
         assert_eq!(order.book, nirantar_brokers::Book::Live);
         assert_eq!(self.placements(&id).len(), 1, "{self}");
+        // The feed may tell of the fill before the reply is in, and until then the order is inside the gate. A stepped
+        // clock moves only once the reply is dealt with.
+        self.pass(Duration::from_millis(1)).await;
     }
 
     /// Every status an order has had, as events told of it.
@@ -289,18 +309,21 @@ impl World {
     }
 
     /// No event from `mark` on tells of another state.
-    pub fn assert_state_untouched(&self, mark: usize) {
+    pub async fn assert_state_untouched(&mut self, mark: usize) {
+        self.catch_up().await;
         let moved: Vec<_> = self.since(mark).iter().filter(|event| matches!(event, Event::Transition(_))).collect();
         assert!(moved.is_empty(), "{moved:?}");
         assert_eq!(self.state(), State::Valid, "{self}");
     }
 
-    pub fn alarms(&self, mark: usize) -> Vec<String> {
+    pub async fn alarms(&mut self, mark: usize) -> Vec<String> {
+        self.catch_up().await;
         let words = |event: &Event| if let Event::Alarm { words, .. } = event { Some(words.clone()) } else { None };
         self.since(mark).iter().filter_map(words).collect()
     }
 
-    pub fn notices(&self, mark: usize) -> Vec<Notice> {
+    pub async fn notices(&mut self, mark: usize) -> Vec<Notice> {
+        self.catch_up().await;
         let notice = |event: &Event| if let Event::Notice { notice, .. } = event { Some(notice.clone()) } else { None };
         self.since(mark).iter().filter_map(notice).collect()
     }
