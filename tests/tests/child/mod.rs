@@ -1,5 +1,7 @@
 //! `nirantar exchange` as a child process of a test, on a free port of loopback. It is ended with the test.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};

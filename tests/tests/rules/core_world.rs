@@ -344,7 +344,7 @@ fn row(order: &Tracked) -> OrderRow {
         validity: Validity::Day,
         quantity: order.request.quantity,
         filled: order.filled,
-        average_price: Price::from_paise(100_00),
+        average_price: Price::from_paise(10_000),
         placed_at: order.submitted.wall,
         exchange_at: None,
     }
@@ -361,12 +361,12 @@ fn foreign(filled: u64) -> OrderRow {
         message: None,
         instrument: share(),
         side: Side::Buy,
-        order_type: OrderType::Limit(Price::from_paise(100_00)),
+        order_type: OrderType::Limit(Price::from_paise(10_000)),
         product: Product::Mis,
         validity: Validity::Day,
         quantity: Quantity::new(10),
         filled: Quantity::new(filled),
-        average_price: Price::from_paise(100_00),
+        average_price: Price::from_paise(10_000),
         placed_at: nirantar_brokers::time::Timestamp::default(),
         exchange_at: None,
     }
