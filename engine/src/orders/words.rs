@@ -68,7 +68,7 @@ pub enum Action {
         /// What.
         command: Command,
     },
-    /// Read positions and the order book of the live broker and hand them to [`Desk::read`].
+    /// Read positions and the order book of the live broker and hand them to [`Desk::read`](super::Desk::read).
     Read {
         /// Number of the read.
         read: u64,
