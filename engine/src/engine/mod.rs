@@ -24,7 +24,10 @@
 //! anybody.
 
 mod account;
+mod asking;
 mod events;
+mod feeding;
+mod paper;
 mod renewal;
 mod setup;
 mod task;

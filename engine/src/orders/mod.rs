@@ -14,11 +14,13 @@
 //! | rejected | Rejected | final |
 //! | anything else | Unknown | looked for by its tag in the broker's book |
 
+mod answers;
 mod desk;
 mod exposure;
 mod journal;
 mod limiter;
 mod reconcile;
+mod sending;
 mod tracked;
 mod words;
 

@@ -14,16 +14,21 @@
 //!
 //! It keeps rules 1, 2, 3, 8 and 9 of the ten (`ARCHITECTURE.md`); their properties are in `tests/tests/rules.rs`.
 
+mod adopting;
+mod doubt;
+mod failback;
 mod machine;
 mod memory;
 mod policy;
 mod proving;
+mod renewal;
 mod state;
 mod states;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) mod tests_support;
+mod wake;
 mod words;
 
 pub use machine::Machine;

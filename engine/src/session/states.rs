@@ -9,12 +9,13 @@
 //!   refreshing
 //! ```
 //!
-//! A handler decides where to go; what a step does to the memory is in [`super::memory`].
+//! A handler decides where to go; what a step does to the memory is in [`super::memory`] and the modules it names.
 
 use nirantar_brokers::Refusal;
 use statig::prelude::*;
 
-use super::memory::{Ctx, Failback, Session, Signal};
+use super::failback::Failback;
+use super::memory::{Ctx, Session, Signal};
 use super::proving::Subject;
 use super::{Candidate, Effect, Event, NotTaken, Notice, Operator, State, Transition as Step, Verdict, Why};
 

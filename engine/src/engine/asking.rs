@@ -1,0 +1,116 @@
+//! What the task asks the live broker: each call is a task of its own that ends in a message.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nirantar_brokers::time::Now;
+use nirantar_brokers::{
+    BrokerOrderId, Call, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint, Orders, Refusal,
+};
+use tracing::Instrument as _;
+
+use super::task::{Message, Task};
+use crate::core::Input;
+use crate::orders::{Command, LiveState, Route, SendId};
+use crate::session::{Generation, Verdict};
+
+/// Wait before a failed fetch of the instruments is repeated.
+const FETCH_RETRY: Duration = Duration::from_secs(5);
+
+impl Task {
+    pub(super) fn probe(&mut self, probe: u64, fingerprint: Fingerprint) {
+        let Some(token) = self.vault.live(fingerprint) else {
+            tracing::error!("token {fingerprint} is not in the vault: it cannot be proven");
+            return;
+        };
+        tracing::debug!(at = %self.clock.now().wall, "probe {probe}: asking the broker about token {fingerprint}");
+        let (broker, transport) = (Arc::clone(&self.broker), self.transport.clone());
+        self.later(async move {
+            let verdict = match transport.call(broker.probe(), Some(token.authorization())).await {
+                Ok(profile) => Verdict::Accepted { user_id: profile.user_id },
+                Err(Failure { cause: Cause::Refused(Refusal::Conclusive), .. }) => Verdict::Refused,
+                Err(failure) => {
+                    tracing::debug!("probe {probe}: {failure}");
+                    Verdict::Inconclusive
+                }
+            };
+            Input::Probed { probe, verdict }
+        });
+    }
+
+    /// Sends to the live broker.
+    pub(super) fn send(&mut self, send: SendId, id: ClientOrderId, route: Route, command: Command) {
+        let (broker, transport, gate) = (Arc::clone(&self.broker), self.transport.clone(), self.gate.clone());
+        let now = self.clock.now();
+        let span = tracing::info_span!("order", %id);
+        let work = async move {
+            // The last step before the socket: nothing passes under a token or a venue that has changed.
+            let Ok(pass) = gate.enter(route.generation, route.venue) else { return Input::GateShut { send } };
+            let Some(token) = pass.token.as_ref() else { return Input::GateShut { send } };
+            let outcome = transport.call(call(&*broker, &id, &command, now), Some(token.authorization())).await;
+            drop(pass);
+            Input::Reply { send, outcome }
+        };
+        self.later(work.instrument(span));
+    }
+
+    pub(super) fn read(&mut self, read: u64, generation: Generation, answers: &mut VecDeque<Input>) {
+        let snapshot = Arc::clone(&self.cell.load());
+        let Some(token) = snapshot.token.clone().filter(|_| snapshot.generation == generation) else {
+            // Without its token a read would be refused, and the refusal would say nothing.
+            let failure = Failure::new(Cause::NotSent, Endpoint::Positions, "there is no token to read with");
+            answers.push_back(Input::Read { read, generation, state: Err(failure) });
+            return;
+        };
+        let (broker, transport, now) = (Arc::clone(&self.broker), self.transport.clone(), self.clock.now());
+        self.later(async move {
+            let authorization = Some(token.authorization());
+            let state = async {
+                let positions = transport.call(broker.positions(now), authorization).await?;
+                let orders = transport.call(broker.book(now), authorization).await?;
+                Ok(LiveState { positions, orders })
+            };
+            Input::Read { read, generation, state: state.await }
+        });
+    }
+
+    pub(super) fn fetch(&mut self, exchanges: BTreeSet<Exchange>) {
+        let (broker, transport, clock) = (Arc::clone(&self.broker), self.transport.clone(), Arc::clone(&self.clock));
+        let cell = Arc::clone(&self.cell);
+        let inbox = self.myself.clone();
+        let mut busy = clock.busy();
+        let work = async move {
+            for exchange in exchanges {
+                let instruments = loop {
+                    let token = cell.load().token.clone();
+                    let authorization = token.as_ref().map(|token| token.authorization());
+                    match transport.call(broker.instruments(Some(exchange)), authorization).await {
+                        Ok(instruments) => break instruments,
+                        Err(failure) => tracing::warn!("the list of instruments: {failure}; trying again"),
+                    }
+                    drop(busy);
+                    busy = clock.sleep(FETCH_RETRY).await;
+                };
+                let Some(inbox) = inbox.upgrade() else { return };
+                let _ = inbox.send(Message::Do(Input::Instruments(instruments), clock.busy())).await;
+            }
+            drop(busy);
+        };
+        self.state.tasks.spawn(work.in_current_span());
+    }
+}
+
+/// The broker's call for a command; the paper exchange's is of the same trait.
+pub(super) fn call<B: Orders + ?Sized>(
+    broker: &B,
+    id: &ClientOrderId,
+    command: &Command,
+    now: Now,
+) -> Call<BrokerOrderId> {
+    match command {
+        Command::Place(request) => broker.place(request, id, now),
+        Command::Modify(order, change) => broker.modify(order, change, now),
+        Command::Cancel(order) => broker.cancel(order, now),
+    }
+}

@@ -1,0 +1,112 @@
+//! The feed's sockets, and the ticks that come out of them.
+
+use std::sync::Arc;
+
+use nirantar_brokers::time::{Busy, Now};
+use nirantar_brokers::{Book, Broker, Detail, FeedEvent, Quantity, WireMessage};
+
+use super::task::Task;
+use crate::core::{Event, Input};
+use crate::feed::{self, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, count_ticks, open_socket};
+use crate::session::Generation;
+
+impl Task {
+    pub(super) fn feed(&mut self, output: feed::Output) {
+        match output {
+            feed::Output::Connect { socket, generation } => self.connect(socket, generation),
+            feed::Output::Disconnect { socket } => {
+                self.state.sockets.remove(&socket);
+            }
+            feed::Output::Subscribe { socket, instruments, mode } => {
+                let frames = self.broker.subscribe(&instruments, mode);
+                self.send_frames(socket, frames);
+            }
+            feed::Output::Unsubscribe { socket, instruments } => {
+                let frames = self.broker.unsubscribe(&instruments);
+                self.send_frames(socket, frames);
+            }
+            feed::Output::Failed { failures, retry_in, why } => {
+                tracing::warn!("the feed's connection failed ({failures} in a row): {why}; next try in {retry_in:?}");
+            }
+            feed::Output::FeedRefused(refusal) => {
+                let words = format!(
+                    "the token is good but the feed refuses it: {}; check the market data plan. Orders are not affected",
+                    refusal.failure
+                );
+                self.announce(Event::Alarm { at: self.clock.now().wall, words });
+            }
+            // The core keeps these for itself.
+            feed::Output::Probe { .. } | feed::Output::Gap(_) | feed::Output::Status(_) => {}
+        }
+    }
+
+    pub(super) fn socket(&mut self, event: SocketEvent) -> Busy {
+        let SocketEvent { socket, port, received, what, busy } = event;
+        match what {
+            SocketNews::Connected => self.tell(Input::Feed(feed::Input::Connected { socket })),
+            SocketNews::Refused(failure) => self.tell(Input::Feed(feed::Input::Refused { socket, failure })),
+            SocketNews::Lost(why) => self.tell(Input::Feed(feed::Input::Lost { socket, why })),
+            SocketNews::Events { first_packet, events, .. } => {
+                let accepted = self.core.accepts(socket);
+                self.tell(Input::Feed(feed::Input::Frame { socket, ticks: count_ticks(&events) }));
+                if accepted {
+                    self.hand_on(port, received, first_packet, events);
+                }
+            }
+        }
+        busy
+    }
+
+    fn connect(&mut self, socket: SocketId, generation: Generation) {
+        let snapshot = self.cell.load();
+        let Some(token) = snapshot.token.as_ref().filter(|_| snapshot.generation == generation) else {
+            tracing::error!("no token of {generation} to open the feed with");
+            return;
+        };
+        let plan = SocketPlan {
+            socket,
+            address: self.feed_address.clone(),
+            request: self.broker.connect(token.token()),
+            codec: Arc::clone(&self.broker),
+            redactor: self.vault.redactor(),
+            clock: Arc::clone(&self.clock),
+            io_timeout: SocketPlan::<dyn Broker>::IO_TIMEOUT,
+        };
+        let handle = open_socket(plan, self.socket_events.0.clone());
+        self.state.sockets.insert(socket, handle);
+    }
+
+    fn send_frames(&mut self, socket: SocketId, frames: Vec<WireMessage>) {
+        let sent = self.state.sockets.get(&socket).map(|handle| handle.send(frames));
+        if let Some(Err(error)) = sent {
+            self.state.sockets.remove(&socket);
+            self.tell(Input::Feed(feed::Input::Lost { socket, why: error.to_string() }));
+        }
+    }
+
+    fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Vec<FeedEvent>) {
+        let source = feed::Source::Live { generation: self.core.standing().route.generation };
+        let mut packet = first_packet;
+        for event in events {
+            match event {
+                FeedEvent::Tick(tick) => {
+                    if let Some(instrument) = self.core.name(tick.token).map(Arc::clone) {
+                        let volume = match tick.detail {
+                            Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
+                            Detail::Ltp => None,
+                        };
+                        self.paper.price(&instrument, tick.last_price, volume.unwrap_or(Quantity::ZERO), received.wall);
+                        self.hub.publish(TickEvent { tick, instrument, source, socket_port: port, packet, received });
+                    }
+                    packet += 1;
+                }
+                FeedEvent::Order(row) => self.tell(Input::Update { book: Book::Live, row }),
+                FeedEvent::Notice(words) => tracing::info!("the broker says: {words}"),
+                FeedEvent::Error(words) => tracing::warn!("the broker's feed complains: {words}"),
+                FeedEvent::Garbage(what) => tracing::warn!("bytes on the feed that make no sense: {what}"),
+                FeedEvent::Heartbeat => {}
+            }
+        }
+        self.drain_paper();
+    }
+}
