@@ -19,14 +19,14 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
-    BrokerToken, Cause, ClientOrderId, Endpoint, Exchange, Fingerprint, Instrument, InstrumentKey, Mode, OrderChange,
-    OrderRequest, Refusal, Venue,
+    Book, BrokerToken, Cause, ClientOrderId, Endpoint, Exchange, Fingerprint, Instrument, InstrumentKey, Mode,
+    OrderChange, OrderRequest, Refusal, Venue,
 };
 use nirantar_exchange_mock::{Calendar, Phase};
 
 use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Refused, Route};
-use crate::session::{Effect, Event as Told, Generation, Machine, Verdict};
+use crate::session::{Effect, Event as Told, Generation, Machine, State, Verdict};
 
 pub use words::{Event, Input, Output, Standing};
 
@@ -274,9 +274,28 @@ impl Core {
             Effect::Transition(transition) => {
                 self.publish(now, out);
                 out.push(Output::Tell(Event::Transition(transition)));
+                if transition.to == State::Fallback {
+                    self.warn_of_unmanaged_exposure(now, out);
+                }
             }
             Effect::Notice(notice) => out.push(Output::Tell(Event::Notice { at, notice })),
         }
+    }
+
+    /// What is open at the broker stays there while nobody can reach it: said loudly, once.
+    fn warn_of_unmanaged_exposure(&self, now: Now, out: &mut Vec<Output>) {
+        let positions = self.desk.exposure().open(Book::Live);
+        let positions: Vec<String> = positions.map(|(instrument, _, held)| format!("{held} {instrument}")).collect();
+        let working = self.desk.orders().filter(|order| order.book == Book::Live && order.may_be_working()).count();
+        if positions.is_empty() && working == 0 {
+            return;
+        }
+        let positions = if positions.is_empty() { "no positions".to_owned() } else { positions.join(", ") };
+        let words = format!(
+            "live and unmanaged until the session is back: {positions}; orders that may be working: {working}. Use the \
+             broker's own app if this cannot wait"
+        );
+        out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
     }
 
     fn probed(&mut self, probe: u64, verdict: Verdict, now: Now, out: &mut Vec<Output>) {
@@ -320,7 +339,7 @@ impl Core {
         let moved = (before.venue, before.generation) != (route.venue, route.generation);
         if moved {
             self.epoch += 1;
-            self.desk.leave();
+            self.desk.leave(route);
         }
         out.push(Output::Publish { standing, epoch: moved.then_some(self.epoch) });
         // While a change of venue is under way the desk waits for its end, and goes on by what is shown then.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
-use nirantar_brokers::{Broker, InstrumentKey, Mode, Secret};
+use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Secret};
 use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, PriceSource, universe};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -182,7 +182,7 @@ impl Builder {
         };
 
         let desk = Desk::new(DeskPolicy {
-            run: run_number(now.wall.as_nanos()),
+            run: run_number(&setup.name, now.wall.as_nanos()),
             limits: facts.limits.orders.to_vec(),
             propagation: facts.propagation,
             look_again: Duration::from_secs(1),
@@ -260,7 +260,7 @@ impl Builder {
     }
 }
 
-/// Two runs of one account never share a number: the time of the start, spread.
-fn run_number(nanos: i64) -> u64 {
-    Rng::from_seed(nanos.unsigned_abs()).next_u64()
+/// Two runs of an account never share a number, nor do two accounts: its name and the time of the start, spread.
+fn run_number(account: &str, nanos: i64) -> u64 {
+    Rng::from_seed(nanos.unsigned_abs() ^ (u64::from(Fingerprint::of(account).0) << 32)).next_u64()
 }

@@ -126,8 +126,10 @@ impl Desk {
         Ok(())
     }
 
-    /// The venue is changing: nothing is sent until [`arrive`](Self::arrive).
-    pub fn leave(&mut self) {
+    /// Orders are to go by `route`: nothing is sent until [`arrive`](Self::arrive), and a new order belongs already to
+    /// the book it will then go to.
+    pub fn leave(&mut self, route: Route) {
+        self.route = route;
         self.settled = false;
     }
 

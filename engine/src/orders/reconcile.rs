@@ -16,6 +16,8 @@ use super::{Action, Desk, Difference, Tracked};
 
 /// Complete reads that must not show an unknown order before it is believed absent.
 const AGREEING_READS: u32 = 2;
+/// Longest wait between two looks at a broker that does not answer.
+const LOOK_CAP: Duration = Duration::from_secs(30);
 /// Wait between two reads of working orders while the feed does not tell of them.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
@@ -52,6 +54,8 @@ pub(super) struct Reconciliation {
     look_at: Option<Monotonic>,
     /// The feed does not deliver, and so no order updates come.
     deaf: bool,
+    /// Reads that failed in a row.
+    failures: u32,
     seen_once: Vec<Difference>,
 }
 
@@ -100,6 +104,7 @@ impl Desk {
         }
         self.reconciliation.in_flight = None;
         let wanted = self.reconciliation.wanted.take();
+        self.reconciliation.failures = if state.is_some() { 0 } else { self.reconciliation.failures.saturating_add(1) };
         let Some(state) = state else {
             if let Some(number) = wanted {
                 out.push(Action::Compared(Comparison::failed(number)));
@@ -167,7 +172,10 @@ impl Desk {
 
     fn plan_next_look(&mut self, now: Now) {
         if self.orders.values().any(is_sought) {
-            self.reconciliation.look_soon(now.mono + self.policy.look_again);
+            // A broker that does not answer is asked less and less often.
+            let patience = 1_u32.checked_shl(self.reconciliation.failures.min(10)).unwrap_or(1);
+            let wait = self.policy.look_again.saturating_mul(patience).min(LOOK_CAP.max(self.policy.look_again));
+            self.reconciliation.look_soon(now.mono + wait);
         } else if self.orders.values().any(is_working) {
             self.reconciliation.watch(now.mono);
         }

@@ -87,8 +87,11 @@ impl Session {
                     self.attempt_failed(AttemptEnd::Failed, ctx.now.mono);
                 }
             }
-            _ if current => self.attempt_failed(end, ctx.now.mono),
-            _ => {}
+            AttemptEnd::Failed | AttemptEnd::FailedForGood | AttemptEnd::Unknown if current => {
+                ctx.notice(Notice::RenewalFailed { end });
+                self.attempt_failed(end, ctx.now.mono);
+            }
+            AttemptEnd::Failed | AttemptEnd::FailedForGood | AttemptEnd::Unknown => {}
         }
     }
 

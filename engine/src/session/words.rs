@@ -326,6 +326,11 @@ pub enum Notice {
         /// By so many seconds; above zero forwards.
         seconds: i64,
     },
+    /// A renewal brought no token.
+    RenewalFailed {
+        /// How it ended.
+        end: AttemptEnd,
+    },
     /// A renewal took too long and was given up.
     AttemptTimedOut,
     /// A renewal brought a token that lives no longer than the one before: not tried again until the cut-off.
@@ -397,6 +402,15 @@ impl fmt::Display for Notice {
             Self::OutageOver => f.write_str("the broker answers again"),
             Self::OldGeneration { generation } => write!(f, "ignored a refusal of an older token ({generation})"),
             Self::ClockStepped { seconds } => write!(f, "the clock jumped by {seconds} s; every deadline was checked"),
+            Self::RenewalFailed { end: AttemptEnd::FailedForGood } => {
+                f.write_str("the broker renews no more: only a new login helps")
+            }
+            Self::RenewalFailed { end: AttemptEnd::Unknown } => {
+                f.write_str("the reply to the renewal was lost; its refresh token may be spent and is not used again")
+            }
+            Self::RenewalFailed { end: AttemptEnd::Failed | AttemptEnd::Token(_) } => {
+                f.write_str("the renewal failed; it will be tried again")
+            }
             Self::AttemptTimedOut => f.write_str("the renewal took too long and was given up"),
             Self::RenewalUseless => {
                 f.write_str("the renewed token lives no longer than the old one; not tried again until the cut-off")
