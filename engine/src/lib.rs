@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod engine;
+mod fanout;
 pub mod feed;
 pub mod orders;
 #[cfg(feature = "server")]

@@ -2,42 +2,18 @@
 
 use std::sync::Arc;
 
-use nirantar_brokers::time::{Busy, Clock};
-use tokio::sync::broadcast;
+use nirantar_brokers::time::Clock;
 
 use crate::core::Event;
+use crate::fanout::{FanOut, Listener, Lost};
 
 /// Events that a slow listener may be behind.
 const CAPACITY: usize = 1 << 14;
 
-#[derive(Clone, Debug)]
-pub(crate) struct EventSender {
-    sender: broadcast::Sender<(Event, Busy)>,
-    clock: Arc<dyn Clock>,
-}
-
-impl EventSender {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { sender: broadcast::channel(CAPACITY).0, clock }
-    }
-
-    pub(crate) fn send(&self, event: Event) {
-        // Nobody listening is no error.
-        let _ = self.sender.send((event, self.clock.busy()));
-    }
-
-    pub(crate) fn subscribe(&self) -> Events {
-        Events { receiver: self.sender.subscribe(), working: Busy::idle() }
-    }
-}
-
 /// What happens in an engine, from the subscription on. A stepped clock stands still until the listener asks for the
 /// next event.
 #[derive(Debug)]
-pub struct Events {
-    receiver: broadcast::Receiver<(Event, Busy)>,
-    working: Busy,
-}
+pub struct Events(Listener<Event>);
 
 /// What a listener gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +28,27 @@ impl Events {
     /// Waits for the next event; `None` once the engine is gone and everything was read. Asking says that the last one
     /// is dealt with.
     pub async fn next(&mut self) -> Option<EventMessage> {
-        self.working = Busy::idle();
-        match self.receiver.recv().await {
-            Ok((event, busy)) => {
-                self.working = busy;
-                Some(EventMessage::Event(event))
-            }
-            Err(broadcast::error::RecvError::Lagged(count)) => Some(EventMessage::Lagged(count)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
+        self.0.next().await.map(|heard| match heard {
+            Ok(event) => EventMessage::Event(event),
+            Err(Lost(count)) => EventMessage::Lagged(count),
+        })
+    }
+}
+
+/// The engine's end.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender(FanOut<Event>);
+
+impl EventSender {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(FanOut::new(CAPACITY, clock))
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        Events(self.0.subscribe())
     }
 }

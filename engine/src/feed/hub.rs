@@ -8,10 +8,10 @@
 
 use std::sync::Arc;
 
-use nirantar_brokers::time::{Busy, Clock, Now};
+use nirantar_brokers::time::{Clock, Now};
 use nirantar_brokers::{InstrumentKey, Tick};
-use tokio::sync::broadcast;
 
+use crate::fanout::{FanOut, Listener, Lost};
 use crate::session::Generation;
 
 /// Where a tick comes from. Travels with it, into every paper fill that it causes.
@@ -72,41 +72,28 @@ pub enum TickMessage {
 
 /// Hands ticks to all subscribers. Clones are handles to the same hub.
 #[derive(Clone, Debug)]
-pub struct Hub {
-    sender: broadcast::Sender<Envelope>,
-    clock: Arc<dyn Clock>,
-}
+pub struct Hub(FanOut<TickEvent>);
 
 /// One subscriber's ticks, from its subscription on.
 #[derive(Debug)]
-pub struct Ticks {
-    receiver: broadcast::Receiver<Envelope>,
-    working: Busy,
-}
-
-#[derive(Clone, Debug)]
-struct Envelope {
-    event: TickEvent,
-    busy: Busy,
-}
+pub struct Ticks(Listener<TickEvent>);
 
 impl Hub {
     /// A hub that keeps at least `capacity` ticks (the next power of two) for its slowest subscriber.
     #[must_use]
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        let (sender, _) = broadcast::channel(capacity.clamp(1, 1 << 24));
-        Self { sender, clock }
+        Self(FanOut::new(capacity, clock))
     }
 
     /// Hands a tick to everybody. Never waits. Returns how many subscribers there are.
     pub fn publish(&self, event: TickEvent) -> usize {
-        self.sender.send(Envelope { event, busy: self.clock.busy() }).unwrap_or(0)
+        self.0.send(event)
     }
 
     /// A new subscriber, who gets every tick from now on.
     #[must_use]
     pub fn subscribe(&self) -> Ticks {
-        Ticks { receiver: self.sender.subscribe(), working: Busy::idle() }
+        Ticks(self.0.subscribe())
     }
 }
 
@@ -114,21 +101,16 @@ impl Ticks {
     /// Waits for the next tick; `None` once the hub is gone and everything was read. Asking says that the last one is
     /// dealt with. May be dropped while waiting without losing a tick.
     pub async fn next(&mut self) -> Option<TickMessage> {
-        self.done();
-        match self.receiver.recv().await {
-            Ok(Envelope { event, busy }) => {
-                self.working = busy;
-                Some(TickMessage::Tick(event))
-            }
-            Err(broadcast::error::RecvError::Lagged(count)) => Some(TickMessage::Lagged(count)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
+        self.0.next().await.map(|heard| match heard {
+            Ok(event) => TickMessage::Tick(event),
+            Err(Lost(count)) => TickMessage::Lagged(count),
+        })
     }
 
     /// Says that the last tick is dealt with, without asking for another: before a strategy waits for anything else
     /// (a timer, its own order), since a stepped clock stands still until then.
     pub fn done(&mut self) {
-        self.working = Busy::idle();
+        self.0.done();
     }
 }
 
