@@ -16,6 +16,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
@@ -29,6 +30,9 @@ use crate::orders::{Action, Desk, Facts, Refused, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, State, Verdict};
 
 pub use words::{Event, Input, Output, Standing};
+
+/// Time of day, IST, from which the broker's list of instruments is the day's.
+const DUMP_READY: Duration = Duration::from_secs(8 * 3600 + 30 * 60);
 
 /// Session, desk and feed of one account.
 #[derive(Clone, Debug)]
@@ -425,7 +429,12 @@ impl Core {
                     self.tell_session(&Told::Feed { generation, delivers }, now, out);
                     self.desk.updates_arrive(matches!(status, FeedStatus::Live { .. }), now);
                 }
-                feed::Output::Gap(gap) => out.push(Output::Tell(Event::Gap(gap))),
+                feed::Output::Failed { .. } => {
+                    let generation = self.session.generation();
+                    out.push(Output::Feed(output));
+                    self.tell_session(&Told::FeedFailed { generation }, now, out);
+                }
+                feed::Output::Gap(gap) => out.push(Output::Tell(Event::Gap { at: now.wall, gap })),
                 other => out.push(Output::Feed(other)),
             }
         }
@@ -450,7 +459,8 @@ impl Core {
 
     /// Asks for the day's instruments once a day, as soon as there is a token to ask with.
     fn fetch_instruments(&mut self, now: Now, out: &mut Vec<Output>) {
-        let today = now.wall.ist_date();
+        // The day's dump is there from half past eight on (kite.md 2.11); before, it is still yesterday's.
+        let today = (now.wall - DUMP_READY).ist_date();
         let exchanges: BTreeSet<Exchange> = self.wanted.keys().map(|instrument| instrument.exchange).collect();
         if self.token.is_some() && self.fetched_on != Some(today) && !exchanges.is_empty() {
             self.fetched_on = Some(today);
@@ -461,7 +471,10 @@ impl Core {
     /// The dump is some hundred thousand rows; only what is wanted is kept.
     fn learn(&mut self, instruments: &[Instrument], now: Now, out: &mut Vec<Output>) {
         for instrument in instruments.iter().filter(|instrument| self.wanted.contains_key(&instrument.key)) {
-            self.catalog.insert(instrument.key.clone(), instrument.token);
+            // Numbers are reused: what this instrument was called yesterday may be another one today.
+            if let Some(before) = self.catalog.insert(instrument.key.clone(), instrument.token) {
+                self.names.remove(&before);
+            }
             self.names.insert(instrument.token, Arc::new(instrument.key.clone()));
         }
         let unknown = self.wanted.keys().filter(|instrument| !self.catalog.contains_key(*instrument));

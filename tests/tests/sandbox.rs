@@ -63,7 +63,8 @@ fn assert_all_promises_held(report: &Value) {
     assert_eq!(report["tokens"]["swapped"], 2, "one renewal, one login");
     assert!(report["ticks"]["fallback"].as_u64().unwrap() > 0);
     assert!(report["reconciled"]["orders"].as_u64().unwrap() > 0);
-    assert!(report["feed"]["live_after_new_token_ms"].as_u64().unwrap() < 1_000);
+    // The next trade of the exchange: at most five seconds away in the shortest day here.
+    assert!(report["feed"]["live_after_new_token_ms"].as_u64().unwrap() <= 5_000);
     let paper_minutes = report["feed"]["longest_gap_ms"].as_u64().unwrap() / 60_000;
     assert!(paper_minutes <= 15, "{paper_minutes} minutes");
 }

@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::Args;
 use nirantar_brokers::time::{Clock, SystemClock};
 
-use super::signals::Signals;
+use super::signals::{Signals, Word};
 use super::{CliError, log, print};
 use crate::config::Config;
 use crate::engine::{Engine, Events, Setup};
+use crate::session::Operator;
 use crate::token::{Cached, Snapshot};
 
 /// How late a line may be at most.
@@ -23,7 +24,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// asks for a login where it cannot, and keeps one live feed across all of them. Prints one line for an account whenever
 /// it changes where it stands; the log goes to stderr (NIRANTAR_LOG=debug shows more). Ends with Ctrl-C or SIGTERM.
 ///
-/// Live orders are accepted only by brokers on this machine (`nirantar exchange`) until the journal is durable.
+/// It places no orders itself. After a wrong IP or a missing plan is mended, and after a Fallback where the account says
+/// resume = "confirm", it waits for the operator's word: kill -USR1 PID.
 ///
 /// Examples:
 ///   nirantar run
@@ -57,7 +59,13 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     for engine in &engines {
         reports.spawn(report(engine.name().to_owned(), engine.cached(), engine.events(), Arc::clone(&clock)));
     }
-    signals.wait().await;
+    while signals.next().await == Word::GoOn {
+        for engine in &engines {
+            // An engine that has stopped needs no word.
+            let _ = engine.operator(Operator::Confirm).await;
+            let _ = engine.operator(Operator::Resume).await;
+        }
+    }
     reports.shutdown().await;
     stop(engines).await;
     Ok(ExitCode::SUCCESS)

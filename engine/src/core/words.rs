@@ -198,7 +198,12 @@ pub enum Event {
         link: Option<String>,
     },
     /// Ticks may have been missed, or no longer are.
-    Gap(Gap),
+    Gap {
+        /// When it was found out.
+        at: Timestamp,
+        /// From when to when, and why.
+        gap: Gap,
+    },
     /// The feed's status changed.
     Feed {
         /// When.
@@ -237,13 +242,13 @@ pub enum Event {
 }
 
 impl Event {
-    /// When it happened, by the wall clock. A gap's event is stamped with its beginning, or with its end once it has one.
+    /// When it was told, by the wall clock.
     #[must_use]
     pub fn at(&self) -> Timestamp {
         match self {
             Self::Transition(transition) => transition.at,
-            Self::Gap(gap) => gap.to.unwrap_or(gap.from),
-            Self::Venue { at, .. }
+            Self::Gap { at, .. }
+            | Self::Venue { at, .. }
             | Self::Candidate { at, .. }
             | Self::Token { at, .. }
             | Self::LoginNeeded { at, .. }
@@ -270,7 +275,7 @@ impl fmt::Display for Event {
             }
             Self::LoginNeeded { link: Some(link), .. } => write!(f, "a human has to log in: {link}"),
             Self::LoginNeeded { link: None, .. } => f.write_str("a human has to write a new token into the store"),
-            Self::Gap(gap) => write!(f, "feed: {gap}"),
+            Self::Gap { gap, .. } => write!(f, "feed: {gap}"),
             Self::Feed { status, .. } => write!(f, "feed: {status}"),
             Self::Order { order, .. } => {
                 let (id, book, status, filled) = (&order.id, order.book, order.status, order.filled);
@@ -297,7 +302,7 @@ fn where_orders_go(venue: Venue, reduce_only: bool) -> &'static str {
         Venue::Live => "orders go to the broker",
         Venue::Paper => "orders go to paper, and are marked as paper",
         Venue::Blocked(Block::Starting) => "orders wait: the engine is starting",
-        Venue::Blocked(Block::Holding) => "orders are held for a moment: the token is in doubt",
+        Venue::Blocked(Block::Holding) => "orders are held for a moment: the broker is being asked about the token",
         Venue::Blocked(Block::Reconciling) => "orders wait: live orders and positions are being compared",
         Venue::Blocked(Block::Misconfigured) => "orders are refused: the broker refuses for a reason no token mends",
         Venue::Blocked(Block::Outage) => "orders are refused: the broker does not answer",

@@ -280,7 +280,7 @@ impl Task {
         };
         match &event {
             Event::Order { .. } => tracing::debug!("{event}"),
-            Event::LoginNeeded { .. } | Event::Gap(_) | Event::Notice { .. } => tracing::warn!("{event}"),
+            Event::LoginNeeded { .. } | Event::Gap { .. } | Event::Notice { .. } => tracing::warn!("{event}"),
             Event::Alarm { .. } => tracing::error!("{event}"),
             Event::Transition(_)
             | Event::Venue { .. }

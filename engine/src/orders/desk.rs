@@ -8,7 +8,7 @@ use std::time::Duration;
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, InstrumentKey, Intent, MarketProtection, OrderChange, OrderRequest,
-    OrderType, Product, Side, Venue,
+    OrderType, Product, Quantity, Side, Venue,
 };
 
 use super::reconcile::Reconciliation;
@@ -80,6 +80,10 @@ impl Desk {
     /// [`Refused`]: nothing was written or sent.
     pub fn submit(&mut self, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> Result<ClientOrderId, Refused> {
         let book = self.admit(&request)?;
+        Ok(self.take(book, request, now, out))
+    }
+
+    fn take(&mut self, book: Book, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> ClientOrderId {
         self.made += 1;
         let id = ClientOrderId::numbered(self.policy.run, self.made);
         let order = Tracked::new(id.clone(), book, request.clone(), now);
@@ -88,7 +92,23 @@ impl Desk {
         self.changed(&id, out);
         self.held.push(Held { id: id.clone(), not_before: now.mono });
         self.release(now, out);
-        Ok(id)
+        id
+    }
+
+    /// How many units an exit may still take: what the book holds, less what other exits are about to take.
+    fn left_to_reduce(&self, book: Book, request: &OrderRequest) -> u64 {
+        self.left_beside(book, request, Tracked::may_be_working)
+    }
+
+    /// The same, counting only the exits that `counts`.
+    fn left_beside(&self, book: Book, request: &OrderRequest, counts: impl Fn(&Tracked) -> bool) -> u64 {
+        let under_way = self.orders.values().filter(|order| {
+            let same = (order.book, order.request.side, order.request.product) == (book, request.side, request.product)
+                && order.request.instrument == request.instrument;
+            same && counts(order) && order.request.intent == Intent::Reduce(book)
+        });
+        let taken: u64 = under_way.map(|order| order.request.quantity.less(order.filled).get()).sum();
+        self.exposure.reducible(book, request).saturating_sub(taken)
     }
 
     /// Asks to cancel an order. One that was not sent yet is refused on the spot.
@@ -172,8 +192,11 @@ impl Desk {
                 intent: Intent::Reduce(Book::Paper),
                 ..OrderRequest::new(instrument, side, quantity.unsigned_abs(), market)
             };
-            if let Err(why) = self.submit(exit, now, out) {
-                out.push(Action::Alarm(format!("a paper position could not be closed: {why}")));
+            // Exits that were just cancelled are as good as gone; those still on their way to the exchange are not.
+            let on_its_way = |order: &Tracked| order.may_be_working() && order.broker_id.is_none();
+            let left = self.left_beside(Book::Paper, &exit, on_its_way);
+            if left > 0 {
+                self.take(Book::Paper, OrderRequest { quantity: Quantity::new(left), ..exit }, now, out);
             }
         }
     }
@@ -217,6 +240,13 @@ impl Desk {
         let other = if book == Book::Live { Book::Paper } else { Book::Live };
         if request.intent == Intent::Open && self.exposure.would_reduce(other, request) {
             return Err(Refused::ExposureOnOtherVenue(other));
+        }
+        // While orders wait, the books are still being compared: an exit is held against them when it is released.
+        if let Intent::Reduce(held_in) = request.intent
+            && matches!(self.route.venue, Venue::Live | Venue::Paper)
+            && request.quantity.get() > self.left_to_reduce(held_in, request)
+        {
+            return Err(Refused::ReducesNothing);
         }
         Ok(book)
     }

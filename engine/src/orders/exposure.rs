@@ -54,6 +54,15 @@ impl Exposure {
         }
     }
 
+    /// How many units `order` may take off what that book holds of its instrument in its product. None if it would add.
+    pub(super) fn reducible(&self, book: Book, order: &OrderRequest) -> u64 {
+        let held = self.of(book, &order.instrument, order.product);
+        match order.side {
+            Side::Buy => held.min(0).unsigned_abs(),
+            Side::Sell => held.max(0).unsigned_abs(),
+        }
+    }
+
     /// Where our live count and the broker's positions differ.
     pub(super) fn differences(&self, positions: &[Position]) -> Vec<Difference> {
         let mut brokers: BTreeMap<(InstrumentKey, Product), i64> = BTreeMap::new();

@@ -96,6 +96,9 @@ pub enum Refused {
     /// An exit of live exposure while orders go to paper.
     #[error("there is no live session: this exit of a live position cannot be sent now")]
     NoLiveSession,
+    /// It says that it reduces a position, and would not, or by more than there is.
+    #[error("it would not reduce what that book holds, or by more than is held and not already on its way out")]
+    ReducesNothing,
     /// There is no durable journal yet.
     #[error(
         "live orders need a durable journal, which this version does not have yet: only a broker on loopback takes them"

@@ -141,7 +141,7 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
     let script = world.script(at(13, 30, 500), at(13, 35, 500), at(13, 40, 500), close + Duration::from_secs(30)).await;
     // The clock stands still from here on, whatever the script came to.
     let _held = clock.busy();
-    let new_token = script?;
+    script?;
     let (desk, standing) = engine
         .look(|core| (core.desk().clone(), core.standing()))
         .await
@@ -161,7 +161,6 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
         server: control.log(),
         desk,
         standing,
-        new_token,
     };
     Ok(Day { report: Report::count(&evidence), server })
 }
@@ -177,14 +176,14 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    /// Plays the day. Returns when the good token was written.
+    /// Plays the day.
     async fn script(
         &self,
         death: Timestamp,
         wrong: Timestamp,
         good: Timestamp,
         end: Timestamp,
-    ) -> Result<Timestamp, SandboxError> {
+    ) -> Result<(), SandboxError> {
         let busy = self.until(death).await;
         self.say("the broker ends the session and renews no more");
         self.control.refresh(Refresh::Withdrawn);
@@ -203,7 +202,7 @@ impl World<'_> {
         drop(busy);
 
         drop(self.until(end).await);
-        Ok(good)
+        Ok(())
     }
 
     async fn until(&self, at: Timestamp) -> nirantar_brokers::time::Busy {

@@ -48,6 +48,14 @@ pub enum SandboxError {
     /// A recording cannot be read.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// Two recordings of one instrument.
+    #[error("{instrument} is replayed twice, first from {}: give one file of each", first.display())]
+    Twice {
+        /// Of what.
+        instrument: InstrumentKey,
+        /// The first of them.
+        first: PathBuf,
+    },
     /// The recordings are of different days.
     #[error("the replays are of different days: {0} and {1}; give files of one day")]
     Days(NaiveDate, NaiveDate),
@@ -101,6 +109,13 @@ impl Market {
             [] => NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default(),
             [first, ..] => first.date(),
         };
+        let twice = |(index, (_, instrument)): (usize, &(PathBuf, InstrumentKey))| {
+            let first = options.replays.iter().take(index).find(|(_, other)| other == instrument)?;
+            Some((instrument.clone(), first.0.clone()))
+        };
+        if let Some((instrument, first)) = options.replays.iter().enumerate().find_map(twice) {
+            return Err(SandboxError::Twice { instrument, first });
+        }
         if let Some(other) = replays.iter().find(|replay| replay.date() != date) {
             return Err(SandboxError::Days(date, other.date()));
         }

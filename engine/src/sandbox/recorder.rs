@@ -1,5 +1,6 @@
 //! What came out of the engine, written down for the report.
 
+use nirantar_brokers::Fingerprint;
 use nirantar_brokers::time::Timestamp;
 
 use super::{Line, Progress, Teller, Who};
@@ -50,7 +51,8 @@ pub(super) struct EventRecord {
     pub(super) gaps: Vec<Gap>,
     pub(super) feed: Vec<(Timestamp, FeedStatus)>,
     pub(super) comparisons: Vec<Comparison>,
-    pub(super) tokens: u64,
+    pub(super) candidates: Vec<(Timestamp, Fingerprint)>,
+    pub(super) tokens: Vec<Fingerprint>,
     pub(super) not_taken: u64,
     pub(super) lagged: u64,
 }
@@ -70,10 +72,11 @@ pub(super) async fn record_events(mut events: Events, tell: Teller) -> EventReco
         }
         match event {
             Event::Transition(transition) => record.transitions.push(transition),
-            Event::Gap(gap) if gap.to.is_some() => record.gaps.push(gap),
+            Event::Gap { gap, .. } if gap.to.is_some() => record.gaps.push(gap),
+            Event::Candidate { at, candidate } => record.candidates.push((at, candidate.fingerprint)),
             Event::Feed { at, status } => record.feed.push((at, status)),
             Event::Compared { comparison, .. } if comparison.complete => record.comparisons.push(comparison),
-            Event::Token { .. } => record.tokens += 1,
+            Event::Token { fingerprint, .. } => record.tokens.push(fingerprint),
             Event::Notice { notice: Notice::NotTaken { .. }, .. } => record.not_taken += 1,
             _ => {}
         }

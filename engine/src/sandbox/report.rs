@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Book, BrokerToken, InstrumentKey, OrderStatus};
-use nirantar_exchange_mock::kite::{OrderAction, ServerLog};
+use nirantar_exchange_mock::kite::{OrderAction, Packet, ServerLog, SocketLog};
 use serde_json::{Value, json};
 
 use super::recorder::{EventRecord, TickRecord};
@@ -24,7 +24,6 @@ pub(super) struct Evidence {
     pub(super) server: ServerLog,
     pub(super) desk: Desk,
     pub(super) standing: Standing,
-    pub(super) new_token: Timestamp,
 }
 
 /// What became of a book's orders.
@@ -72,7 +71,7 @@ pub struct Report {
     pub ticks: TickCounts,
     /// Closed gaps of the feed.
     pub gaps: Vec<Gap>,
-    /// Milliseconds of market time from the good token in the store to the first live tick.
+    /// Milliseconds of market time from the good token turning up to the first tick over its socket.
     pub live_after_new_token_ms: Option<u64>,
     /// Live orders.
     pub live: OrderCounts,
@@ -103,12 +102,12 @@ impl Report {
             transitions: evidence.events.transitions.clone(),
             tokens: (
                 evidence.server.probes_accepted + evidence.server.probes_refused,
-                evidence.events.tokens.saturating_sub(1),
+                to_u64(evidence.events.tokens.len()).saturating_sub(1),
                 evidence.events.not_taken,
             ),
             ticks,
             gaps: evidence.events.gaps.clone(),
-            live_after_new_token_ms: first_live_tick(evidence).map(|at| millis(at, evidence.new_token)),
+            live_after_new_token_ms: first_live_tick(evidence).map(|(turned_up, at)| millis(at, turned_up)),
             live,
             paper,
             unknown: to_u64(unknown),
@@ -129,6 +128,7 @@ impl Report {
             && report.reconciled.2 == 0
             && report.states_visited().len() == State::ALL.len()
             && evidence.standing.state == State::Valid
+            && report.live_after_new_token_ms.is_some()
             && live.submitted > 0
             && paper.submitted > 0;
         report
@@ -241,11 +241,7 @@ fn count_ticks(evidence: &Evidence) -> TickCounts {
     let mut seen: BTreeSet<(BrokerToken, u64)> = BTreeSet::new();
     let mut latest: BTreeMap<BrokerToken, u64> = BTreeMap::new();
     for (port, number, at) in &evidence.ticks.live {
-        let index = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-        let open = |socket: &&nirantar_exchange_mock::kite::SocketLog| {
-            socket.port == *port && socket.opened <= *at && socket.closed.is_none_or(|closed| *at <= closed)
-        };
-        let Some(packet) = server.sockets.iter().find(open).and_then(|socket| socket.packets.get(index)) else {
+        let Some(packet) = socket_of(server, *port, *at).and_then(|socket| packet(socket, *number)) else {
             // A packet the server never sent: as wrong as a packet can be.
             counts.out_of_order += 1;
             continue;
@@ -281,8 +277,29 @@ fn claimed_live(events: &EventRecord, at: Timestamp) -> bool {
     matches!(status, Some(FeedStatus::Live { .. })) && !in_a_gap
 }
 
-fn first_live_tick(evidence: &Evidence) -> Option<Timestamp> {
-    evidence.ticks.live.iter().map(|(_, _, at)| *at).find(|at| *at >= evidence.new_token)
+/// When the token that is in use at the end turned up, and the first tick of the exchange (no repeated state) that was
+/// received over a socket opened under it.
+fn first_live_tick(evidence: &Evidence) -> Option<(Timestamp, Timestamp)> {
+    let token = evidence.events.tokens.last()?;
+    let (turned_up, _) = evidence.events.candidates.iter().find(|(_, candidate)| candidate == token)?;
+    let of_it = |(port, number, at): &&(u16, u64, Timestamp)| {
+        let socket = socket_of(&evidence.server, *port, *at).filter(|socket| socket.token == *token);
+        socket.and_then(|socket| packet(socket, *number)).is_some_and(|packet| !packet.snapshot)
+    };
+    evidence.ticks.live.iter().find(of_it).map(|(_, _, at)| (*turned_up, *at))
+}
+
+/// The socket that had that client port at that time.
+fn socket_of(server: &ServerLog, port: u16, at: Timestamp) -> Option<&SocketLog> {
+    server
+        .sockets
+        .iter()
+        .find(|socket| socket.port == port && socket.opened <= at && socket.closed.is_none_or(|closed| at <= closed))
+}
+
+/// The packet of that number, from 1, on a socket.
+fn packet(socket: &SocketLog, number: u64) -> Option<&Packet> {
+    socket.packets.get(usize::try_from(number.checked_sub(1)?).ok()?)
 }
 
 fn count_orders(evidence: &Evidence, book: Book) -> OrderCounts {

@@ -140,6 +140,7 @@ impl Session {
             self.misconfigured = None;
         }
         self.unanswered = 0;
+        self.look_at = None;
         self.feed_since = None;
         self.reprobe_at = None;
         self.ask_at = None;
@@ -158,6 +159,7 @@ impl Session {
         self.failback = None;
         self.feed_since = None;
         self.unanswered = 0;
+        self.look_at = None;
         self.due = None;
         if self.misconfigured == Some(Misconfiguration::Inferred) {
             self.misconfigured = None;

@@ -8,7 +8,7 @@ use nirantar_brokers::time::{Monotonic, Now};
 use super::adopting::next_recheck;
 use super::memory::{Ctx, Misconfiguration, Session};
 use super::proving::IncumbentWish;
-use super::{Notice, Policy};
+use super::{Generation, Notice, Policy};
 
 /// Longest wait between two probes of a broker that is out.
 const OUTAGE_PROBE_CAP: Duration = Duration::from_secs(30);
@@ -65,14 +65,27 @@ impl Session {
                 ctx.notice(Notice::Misconfigured { endpoint });
             }
         }
+        self.look_at = None;
         self.answered(ctx);
         if let Some(held) = &mut self.token {
             held.recheck_at = next_recheck(&self.policy, ctx.now.wall);
         }
     }
 
+    /// The feed has trouble: an account that sends no orders would not notice that the broker is out. If the feed does
+    /// not mend by itself, the broker is asked.
+    pub(super) fn feed_failed(&mut self, generation: Generation, now: Monotonic) {
+        if generation == self.generation && self.outage.is_none() {
+            self.look_at.get_or_insert(now + self.policy.reconcile_retry);
+        }
+    }
+
     pub(super) fn incumbent_undecided(&mut self, ctx: &mut Ctx<'_>) {
         let now = ctx.now.mono;
+        if self.look_at.is_some() {
+            self.look_at = Some(now + self.policy.probe_retry);
+            self.unanswered(ctx);
+        }
         if let Some(doubt) = &mut self.doubt {
             doubt.not_before = now + self.policy.probe_retry;
             doubt.incumbent_first = false;
@@ -104,8 +117,8 @@ impl Session {
         if let Some(outage) = self.outage {
             return wish(outage.probe_at, false);
         }
-        let recheck = self.token?.recheck_at?;
-        wish(now.mono_at(recheck), false)
+        let recheck = self.token?.recheck_at.map(|at| now.mono_at(at));
+        recheck.into_iter().chain(self.look_at).min().and_then(|at| wish(at, false))
     }
 
     /// Starts the next probe, if one is wanted.

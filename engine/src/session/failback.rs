@@ -48,6 +48,7 @@ impl Session {
         self.unanswered = self.unanswered.saturating_add(1);
         if self.unanswered >= self.policy.outage_after && self.outage.is_none() {
             self.outage = Some(Outage { probe_at: ctx.now.mono + self.policy.probe_retry, probes: 0 });
+            self.look_at = None;
             ctx.notice(Notice::Outage);
         }
     }
@@ -120,6 +121,7 @@ impl Session {
 
     pub(super) fn feed(&mut self, generation: Generation, delivers: bool, now: Monotonic) {
         if generation == self.generation {
+            self.look_at = self.look_at.filter(|_| !delivers);
             self.feed_since = delivers.then(|| self.feed_since.unwrap_or(now));
         }
     }

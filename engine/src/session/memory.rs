@@ -73,6 +73,8 @@ pub(super) struct Session {
     pub(super) misconfigured: Option<Misconfiguration>,
     pub(super) outage: Option<Outage>,
     pub(super) unanswered: u32,
+    /// The feed has trouble: the broker is to be asked about the token in use.
+    pub(super) look_at: Option<Monotonic>,
     pub(super) comparison: Option<Comparison>,
     pub(super) comparisons_made: u64,
     pub(super) failback: Option<Failback>,
@@ -116,6 +118,7 @@ impl Session {
             misconfigured: None,
             outage: None,
             unanswered: 0,
+            look_at: None,
             comparison: None,
             comparisons_made: 0,
             failback: None,

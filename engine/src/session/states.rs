@@ -230,6 +230,7 @@ impl Session {
                 }
             }
             Signal::Told(Event::Feed { generation, delivers }) => self.feed(*generation, *delivers, context.now.mono),
+            Signal::Told(Event::FeedFailed { generation }) => self.feed_failed(*generation, context.now.mono),
             Signal::Told(Event::Market { open }) => self.market(*open),
             Signal::Told(Event::Operator(Operator::Halt)) => self.halt(),
             Signal::Told(Event::Operator(Operator::Resume)) => self.resume(context.now.mono),

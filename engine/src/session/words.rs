@@ -153,6 +153,11 @@ pub enum Event {
         /// Whether it delivers.
         delivers: bool,
     },
+    /// The feed could not connect, or lost its connection, for no reason of the token's.
+    FeedFailed {
+        /// Its token.
+        generation: Generation,
+    },
     /// Whether ticks are to be expected now.
     Market {
         /// True in trading hours.

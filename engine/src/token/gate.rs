@@ -51,7 +51,8 @@ impl<P: Published> Gate<P> {
     }
 
     /// Asks to send, now, what was routed by a snapshot of that generation and venue. The venue may be any: paper
-    /// orders pass the gate as live ones do. Hold the pass until the bytes are with the kernel (or the paper exchange).
+    /// orders pass the gate as live ones do. Hold the pass for as long as
+    /// the bytes may still leave.
     ///
     /// # Errors
     /// [`Stale`], with the snapshot that holds now: route again by it. Nothing may be sent.
@@ -73,7 +74,8 @@ impl<P: Published> Gate<P> {
     }
 
     /// Resolves at a moment when nobody is inside. Orders that pass under the newly published snapshot count too; a
-    /// stay is one write to a socket, so they do not hold it up for long. Publishing a blocked venue first admits none.
+    /// stay may be as long as a call: HTTP clients do not say when the bytes have left, so the tokio driver stays until
+    /// the answer or its timeout. Publishing a blocked venue first admits none.
     #[must_use]
     pub fn drained(&self) -> Drained<P> {
         Drained { shared: Arc::clone(&self.shared) }

@@ -19,6 +19,10 @@ const PROVEN: Move = Move::Session(Step::Probed(Found::Ours));
 const WAIT: Move = Move::Session(Step::Wait);
 const DEAD: Answer = Answer::Bad(Cause::Refused(Refusal::Conclusive));
 
+/// A new token is proven and the books are compared.
+const COMES_BACK: [Move; 4] =
+    [Move::Session(Step::Pass(Duration::from_secs(1))), NEW_TOKEN, PROVEN, Move::Read(Of::Current, Read::Empty)];
+
 /// Keeps what the last move brought.
 #[derive(Default)]
 struct Last(Vec<Output>);
@@ -73,8 +77,7 @@ impl Story {
         let mut story = Self::lives();
         story.told(&[Move::Answered(Of::Current, DEAD), Move::Settled]);
         assert_eq!(story.standing(), (State::Fallback, Venue::Paper));
-        let read = Move::Read(Of::Current, Read::Empty);
-        story.told(&[Move::Nap(Duration::from_secs(1)), NEW_TOKEN, PROVEN, read]);
+        story.told(&COMES_BACK);
         assert_eq!(story.standing(), (State::Fallback, Venue::Live));
         story
     }
@@ -137,12 +140,15 @@ fn a_shut_gate_after_the_tokens_time_sends_nothing() {
 
 #[test]
 fn nothing_leaves_before_a_change_of_venue_is_complete_though_exits_only_ends_meanwhile() {
-    let mut story = Story::comes_back_unsettled();
+    let mut story = Story::lives();
+    let bought = Move::Update { order: 0, right_book: true, status: OrderStatus::Filled, filled: 10 };
+    story.told(&[Move::Answered(Of::Current, DEAD), Move::Settled, Move::Submit(BUY), bought]);
+    story.told(&COMES_BACK);
     story.told(&[Move::Socket(Socket::Connected), Move::Socket(Socket::Frame(1))]);
     story.told(&[Move::Session(Step::Pass(Duration::from_secs(2)))]);
     assert_eq!(story.standing(), (State::Valid, Venue::Live));
     assert!(!story.world.core.standing().route.reduce_only);
-    let exit = Wish { intent: Intent::Reduce(Book::Paper), ..BUY };
+    let exit = Wish { side: Side::Sell, intent: Intent::Reduce(Book::Paper), ..BUY };
     story.told(&[Move::Submit(exit)]);
     assert_eq!(story.sent(), []);
     story.told(&[Move::Settled]);
@@ -150,10 +156,43 @@ fn nothing_leaves_before_a_change_of_venue_is_complete_though_exits_only_ends_me
 }
 
 #[test]
-fn a_paper_order_that_waits_while_live_trading_is_taken_up_again_is_refused() {
+fn an_exit_takes_no_more_than_is_held_and_not_already_on_its_way_out() {
+    let exit = Wish { side: Side::Sell, intent: Intent::Reduce(Book::Live), ..BUY };
+    let more = Wish { side: Side::Buy, intent: Intent::Reduce(Book::Live), ..BUY };
+    let bought = Move::Update { order: 0, right_book: true, status: OrderStatus::Filled, filled: 10 };
+    let mut story = Story::lives();
+    story.told(&[Move::Submit(exit)]);
+    assert_eq!(story.sent(), [], "nothing is held");
+    story.told(&[Move::Submit(BUY), bought, Move::Submit(more)]);
+    assert_eq!(story.sent(), [], "that would add");
+    story.told(&[Move::Submit(exit)]);
+    assert_eq!(story.sent(), [Book::Live]);
+    story.told(&[Move::Submit(exit)]);
+    assert_eq!(story.sent(), [], "the first exit takes all there is");
+}
+
+#[test]
+fn a_new_order_belongs_to_the_book_it_will_go_to_while_the_venue_still_changes() {
     let mut story = Story::comes_back_unsettled();
+    let orders = story.world.core.desk().orders().count();
     story.told(&[Move::Submit(BUY)]);
     assert_eq!(story.sent(), []);
+    assert_eq!(story.world.core.desk().orders().count(), orders, "exits first: a new entry is refused on the spot");
+
+    let mut dies = Story::lives();
+    dies.told(&[Move::Answered(Of::Current, DEAD), Move::Submit(BUY)]);
+    assert_eq!(dies.sent(), [], "an order of the old venue may still be inside the gate");
+    dies.told(&[Move::Settled]);
+    assert_eq!(dies.sent(), [Book::Paper]);
+}
+
+#[test]
+fn a_paper_order_that_waits_while_live_trading_is_taken_up_again_is_refused() {
+    let mut story = Story::lives();
+    story.told(&[Move::Answered(Of::Current, DEAD), Move::Submit(BUY)]);
+    assert_eq!(story.sent(), []);
+    story.told(&COMES_BACK);
+    assert_eq!(story.standing(), (State::Fallback, Venue::Live));
     story.told(&[Move::Settled]);
     assert_eq!(story.sent(), []);
     let order = story.world.core.desk().orders().last().unwrap();

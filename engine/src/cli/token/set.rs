@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use clap::Args;
 use nirantar_brokers::AccessToken;
 
-use crate::cli::CliError;
+use crate::cli::{CliError, print};
 use crate::token::store::{Change, EnvFormat, EnvStore, Store as _};
 
 /// Longest token that is read: far longer than any broker's.
 const MOST_BYTES: u64 = 16 << 10;
 
-/// Write a new access token into a store.
+/// Write a new access token into a store
 ///
 /// The token is read from standard input, one line, so that it never stands in a process list or a shell's history.
 /// Comments, order and other keys of the file stay as they are. A running engine sees the change, asks the broker whose
@@ -28,7 +28,7 @@ pub(crate) struct SetArgs {
     #[arg(long, value_name = "FILE", default_value = ".env")]
     store: PathBuf,
     /// What the keys in it begin with: ZERODHA for ZERODHA_ACCESS_TOKEN
-    #[arg(long, value_name = "PREFIX", default_value = "ZERODHA")]
+    #[arg(long, value_name = "PREFIX", default_value = "ZERODHA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     key_prefix: String,
 }
 
@@ -48,5 +48,7 @@ pub(crate) fn set(arguments: &SetArgs) -> Result<ExitCode, CliError> {
     }
     let change = Change { access_token: Some(AccessToken::new(token)), refresh_token: None, expires_at: None };
     EnvStore::new(&arguments.store, EnvFormat::new(&arguments.key_prefix)).write(&change)?;
+    let (store, prefix) = (arguments.store.display(), &arguments.key_prefix);
+    print::say(&format!("token {} written to {store} as {prefix}_ACCESS_TOKEN", AccessToken::new(token).fingerprint()));
     Ok(ExitCode::SUCCESS)
 }
