@@ -252,6 +252,27 @@ async fn an_order_that_is_never_answered_is_found_by_its_tag_and_sent_once() {
     an_answer_is_lost("no-reply@1", false).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_death_while_an_answer_is_outstanding_does_not_keep_paper_waiting() {
+    let mut world = World::real(healthy()).await;
+    world.wait_for_feed().await;
+    world.fault("no-reply@1");
+    let outstanding = world.buy().await;
+    // The server has it: what is missing is the answer, for as long as the client's timeout.
+    let waiting = std::iter::repeat_with(|| world.order_requests()).take_while(|requests| *requests == 0);
+    for _ in waiting {
+        tokio::task::yield_now().await;
+    }
+    world.control.kill_tokens();
+    world.wait_for_venue(Venue::Paper).await;
+    let limit = OrderType::Limit(Price::from_paise(100_000));
+    let paper = world.engine.submit(OrderRequest { order_type: limit, ..market_order() }).await.unwrap();
+    let paper = world.wait_for_order(&paper, OrderStatus::Open).await;
+    assert_eq!(paper.book, Book::Paper);
+    let statuses = world.statuses(&outstanding);
+    assert!(!statuses.contains(&OrderStatus::Unknown), "the answer is still outstanding: {statuses:?}");
+}
+
 // --- a plain no, and not now -----------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

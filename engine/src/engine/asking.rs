@@ -47,9 +47,9 @@ impl Task {
         let work = async move {
             // The last step before the socket: nothing passes under a token or a venue that has changed.
             let Ok(pass) = gate.enter(route.generation, route.venue) else { return Input::GateShut { send } };
-            let Some(token) = pass.token.as_ref() else { return Input::GateShut { send } };
-            let outcome = transport.call(call(&*broker, &id, &command, now), Some(token.authorization())).await;
-            drop(pass);
+            let Some(token) = pass.token.clone() else { return Input::GateShut { send } };
+            let order = call(&*broker, &id, &command, now);
+            let outcome = transport.call_holding(order, Some(token.authorization()), pass).await;
             Input::Reply { send, outcome }
         };
         self.later(work.instrument(span));

@@ -1,7 +1,11 @@
 //! Sending a codec's requests: the one place with an HTTP client.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use nirantar_brokers::{Body, Call, HttpRequest, HttpResponse, Lost, Method, Outcome};
@@ -41,14 +45,30 @@ impl Transport {
 
     /// Performs a call under that authorization. The words of a failure are free of known secrets.
     pub(crate) async fn call<T>(&self, call: Call<T>, authorization: Option<&HeaderValue>) -> Outcome<T> {
+        self.call_holding(call, authorization, ()).await
+    }
+
+    /// The same, and holds on to `held` until the bytes can no longer be kept back: until the body has been handed to
+    /// the connection, or, for a request without a body, until the answer.
+    pub(crate) async fn call_holding<T>(
+        &self,
+        call: Call<T>,
+        authorization: Option<&HeaderValue>,
+        held: impl Send + Sync + 'static,
+    ) -> Outcome<T> {
         let outcome = match call {
             Call::Ready(outcome) => outcome,
-            Call::Http { request, decode } => decode(self.send(&request, authorization).await),
+            Call::Http { request, decode } => decode(self.send(&request, authorization, Box::new(held)).await),
         };
         self.vault.clean(outcome)
     }
 
-    async fn send(&self, request: &HttpRequest, authorization: Option<&HeaderValue>) -> Result<HttpResponse, Lost> {
+    async fn send(
+        &self,
+        request: &HttpRequest,
+        authorization: Option<&HeaderValue>,
+        held: Held,
+    ) -> Result<HttpResponse, Lost> {
         let mut url = format!("{}{}", self.root, request.path);
         if !request.query.is_empty() {
             url.push('?');
@@ -67,10 +87,16 @@ impl Transport {
         if let Some(authorization) = authorization.filter(|_| request.authorized) {
             builder = builder.header(AUTHORIZATION, authorization.clone());
         }
+        let mut held = Some(held);
+        let mut body = |text: String| Handed { bytes: Some(text.into()), _held: held.take() };
         builder = match &request.body {
             Body::Empty => builder,
-            Body::Form(form) => builder.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.encode()),
-            Body::Json(json) => builder.header(CONTENT_TYPE, "application/json").body(json.expose().to_owned()),
+            Body::Form(form) => builder
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(reqwest::Body::wrap(body(form.encode()))),
+            Body::Json(json) => builder
+                .header(CONTENT_TYPE, "application/json")
+                .body(reqwest::Body::wrap(body(json.expose().to_owned()))),
         };
         let mut response = builder.send().await.map_err(lost)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -88,6 +114,36 @@ impl Transport {
             answer.body.extend_from_slice(&bytes);
         }
         Ok(answer)
+    }
+}
+
+/// What is held until the bytes of a request can no longer be kept back.
+type Held = Box<dyn Send + Sync>;
+
+/// A body that holds on to something until the connection has taken its bytes: the connection drops it then.
+struct Handed {
+    bytes: Option<Bytes>,
+    _held: Option<Held>,
+}
+
+impl http_body::Body for Handed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        // Exact, or it would be sent in chunks, which brokers' gateways need not take.
+        http_body::SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
     }
 }
 

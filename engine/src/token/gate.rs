@@ -74,8 +74,8 @@ impl<P: Published> Gate<P> {
     }
 
     /// Resolves at a moment when nobody is inside. Orders that pass under the newly published snapshot count too; a
-    /// stay may be as long as a call: HTTP clients do not say when the bytes have left, so the tokio driver stays until
-    /// the answer or its timeout. Publishing a blocked venue first admits none.
+    /// stay ends when the connection has taken the bytes (of a cancel, which has no body: with the answer or its
+    /// timeout). Publishing a blocked venue first admits none.
     #[must_use]
     pub fn drained(&self) -> Drained<P> {
         Drained { shared: Arc::clone(&self.shared) }
