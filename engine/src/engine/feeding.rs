@@ -26,7 +26,8 @@ impl Task {
                 self.send_frames(socket, frames);
             }
             feed::Output::Failed { failures, retry_in, why } => {
-                tracing::warn!("the feed's connection failed ({failures} in a row): {why}; next try in {retry_in:?}");
+                let wait = retry_in.as_secs_f32();
+                tracing::warn!("the feed's connection failed ({failures} lately): {why}; trying again in {wait:.1} s");
             }
             feed::Output::FeedRefused(refusal) => {
                 let words = format!(

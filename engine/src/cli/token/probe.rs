@@ -210,7 +210,9 @@ fn next(state: State, account: &Account, setup: &Setup, link: Option<&str>, now:
                 Some(link) => steps.push_str(&format!("log in as {owner} at {link} and ")),
                 None => steps.push_str(&format!("get a new token for {owner} and ")),
             }
-            steps.push_str(&format!("let the token be written into {store} as {}_ACCESS_TOKEN", account.key_prefix));
+            let prefix = &account.key_prefix;
+            steps.push_str(&format!("let the token be written into {store} as {prefix}_ACCESS_TOKEN"));
+            steps.push_str(&format!(" (by hand: nirantar token set --store {store} --key-prefix {prefix})"));
             steps
         }
     }
