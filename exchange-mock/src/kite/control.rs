@@ -92,6 +92,13 @@ impl KiteExchange {
 
     fn command(&mut self, parts: &HttpParts) -> Result<Reply, ApiError> {
         let form = &parts.body;
+        if form.is_empty() {
+            return Err(ApiError::input(format!("nothing was asked for: expected some of {}", FIELDS.join(", "))));
+        }
+        if let Some(unknown) = form.names().find(|name| !FIELDS.contains(name)) {
+            let unknown: String = unknown.chars().take(40).collect();
+            return Err(ApiError::input(format!("`{unknown}` is no field: expected some of {}", FIELDS.join(", "))));
+        }
         let faults = form
             .all("fault")
             .map(|text| text.parse::<FaultRule>().map_err(|error| ApiError::input(error.to_string())))
@@ -121,6 +128,9 @@ impl KiteExchange {
         Ok(Reply::success(json!({ "faults": in_force, "killed": killed, "session": session })))
     }
 }
+
+/// What a control request may say.
+const FIELDS: [&str; 6] = ["clear", "fault", "refresh", "kill-token", "login", "user"];
 
 /// Whether a switch is thrown: `1` or `true`.
 fn said(value: Option<&str>, name: &str) -> Result<bool, ApiError> {

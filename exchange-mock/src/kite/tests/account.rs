@@ -170,7 +170,7 @@ fn control_kills_tokens_logs_in_and_sets_faults() {
 #[test]
 fn control_does_nothing_of_a_form_with_a_bad_field_and_serves_this_machine_only() {
     let mut desk = Desk::open();
-    for bad in ["fault=fire", "refresh=maybe", "login=yes", "kill-token=2"] {
+    for bad in ["fault=fire", "refresh=maybe", "login=yes", "kill-token=2", "bogus=1"] {
         let (status, _, message) = desk.refusal(Method::Post, "/nirantar/control", "", &format!("{bad}&kill-token=1"));
         assert_eq!(status, 400, "{message}");
     }
