@@ -69,7 +69,7 @@ fn rule_1_no_live_order_leaves_under_a_dead_token() {
 
 #[test]
 fn rule_4_readers_see_token_and_venue_together() {
-    core("rule 4, core", 600).run(|sequence| core_world::play(sequence, &mut OneStanding::default()));
+    core("rule 4, core", 10_000).run(|sequence| core_world::play(sequence, &mut OneStanding::default()));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn rules_5_and_6_sent_is_written_first_and_never_repeated_on_a_guess() {
 
 #[test]
 fn rule_7_paper_is_never_live() {
-    core("rule 7, core", 600).run(|sequence| core_world::play(sequence, &mut BooksNeverMix::default()));
+    core("rule 7, core", 10_000).run(|sequence| core_world::play(sequence, &mut BooksNeverMix::default()));
 }
 
 /// Remembers whose account it turned out to be, at the core.
@@ -132,22 +132,22 @@ fn rule_9_exits_go_before_entries() {
 
 #[test]
 fn rule_1_no_order_is_live_under_a_dead_token() {
-    machine("rule 1, machine", 2500).run(|sequence| play(sequence, &mut NothingLiveWhenDead::default()));
+    machine("rule 1, machine", 10_000).run(|sequence| play(sequence, &mut NothingLiveWhenDead::default()));
 }
 
 #[test]
 fn rule_2_one_renewal_attempt_is_in_flight() {
-    machine("rule 2, machine", 2500).run(|sequence| play(sequence, &mut OneAttempt::default()));
+    machine("rule 2, machine", 10_000).run(|sequence| play(sequence, &mut OneAttempt::default()));
 }
 
 #[test]
 fn rule_3_a_candidate_is_proven_before_it_replaces_a_living_token() {
-    machine("rule 3, machine", 2500).run(|sequence| play(sequence, &mut ProvenBeforeUse::default()));
+    machine("rule 3, machine", 10_000).run(|sequence| play(sequence, &mut ProvenBeforeUse::default()));
 }
 
 #[test]
 fn rule_9_going_back_to_live_is_a_procedure() {
-    machine("rule 9, machine", 2500).run(|sequence| play(sequence, &mut WayBack::default()));
+    machine("rule 9, machine", 10_000).run(|sequence| play(sequence, &mut WayBack::default()));
 }
 
 #[test]
@@ -173,7 +173,7 @@ impl Judge for Owner {
 #[test]
 fn rule_8_there_are_no_dead_ends() {
     let longest = Cell::new((Duration::ZERO, Duration::ZERO));
-    machine("rule 8, machine", 2500).run(|sequence| {
+    machine("rule 8, machine", 10_000).run(|sequence| {
         let (mut world, mut owner) = (World::new(sequence.policy), Owner::default());
         let steps = sequence.after(&events::PRELUDE);
         for (number, step) in steps.iter().enumerate() {
