@@ -461,9 +461,9 @@ impl Core {
     fn fetch_instruments(&mut self, now: Now, out: &mut Vec<Output>) {
         // The day's dump is there from half past eight on (kite.md 2.11); before, it is still yesterday's.
         let today = (now.wall - DUMP_READY).ist_date();
-        let exchanges: BTreeSet<Exchange> = self.wanted.keys().map(|instrument| instrument.exchange).collect();
-        if self.token.is_some() && self.fetched_on != Some(today) && !exchanges.is_empty() {
+        if self.token.is_some() && self.fetched_on != Some(today) && !self.wanted.is_empty() {
             self.fetched_on = Some(today);
+            let exchanges = self.wanted.keys().map(|instrument| instrument.exchange).collect();
             out.push(Output::FetchInstruments(exchanges));
         }
     }
@@ -471,13 +471,14 @@ impl Core {
     /// The dump is some hundred thousand rows; only what is wanted is kept.
     fn learn(&mut self, instruments: &[Instrument], now: Now, out: &mut Vec<Output>) {
         for instrument in instruments.iter().filter(|instrument| self.wanted.contains_key(&instrument.key)) {
-            // Numbers are reused: what this instrument was called yesterday may be another one today.
-            if let Some(before) = self.catalog.insert(instrument.key.clone(), instrument.token) {
-                self.names.remove(&before);
-            }
-            self.names.insert(instrument.token, Arc::new(instrument.key.clone()));
+            self.catalog.insert(instrument.key.clone(), instrument.token);
         }
-        let unknown = self.wanted.keys().filter(|instrument| !self.catalog.contains_key(*instrument));
+        // Numbers are reused: one that named an instrument yesterday may be another's today. So the names are made anew.
+        self.names = self.catalog.iter().map(|(key, token)| (*token, Arc::new(key.clone()))).collect();
+        // Exchanges come one by one: of the others this list says nothing.
+        let told: BTreeSet<Exchange> = instruments.iter().map(|instrument| instrument.key.exchange).collect();
+        let missing = |key: &&InstrumentKey| told.contains(&key.exchange) && !self.catalog.contains_key(*key);
+        let unknown = self.wanted.keys().filter(missing);
         for instrument in unknown {
             let words = format!("the broker's list of instruments has no {instrument}: no ticks will come for it");
             out.push(Output::Tell(Event::Alarm { at: now.wall, words }));

@@ -199,7 +199,7 @@ impl Engine {
     pub async fn finish_login(&self, code: &Secret) -> Result<(), LoginError> {
         let _busy = self.clock.busy();
         let session = self.renewer.transport.call(self.broker.exchange(code), None).await?;
-        let candidate = task::offered(&self.renewer.vault, &session, Source::Login).ok_or(LoginError::BadToken)?;
+        let candidate = renewal::offered(&self.renewer.vault, &session, Source::Login).ok_or(LoginError::BadToken)?;
         self.renewer.keep(session.access_token, session.refresh_token).await;
         self.tell(Input::Candidate(candidate)).await.ok_or(LoginError::Stopped)
     }

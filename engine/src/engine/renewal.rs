@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock};
-use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Secret};
+use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Secret, Session};
 
 use super::transport::Transport;
 use super::vault::Vault;
@@ -86,14 +86,10 @@ impl Renewer {
                     };
                 }
             };
-            let candidate = Candidate {
-                fingerprint: session.access_token.fingerprint(),
-                source: Source::Renewal,
-                issued_at: session.login_time,
-                expires_at: None,
-                renewable: session.refresh_token.is_some(),
+            let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
+                tracing::warn!("the renewal brought a token that no header can carry");
+                return AttemptEnd::Failed;
             };
-            self.vault.add(&session.access_token, session.refresh_token.clone());
             self.keep(session.access_token, session.refresh_token).await;
             drop(held);
             return AttemptEnd::Token(candidate);
@@ -177,5 +173,16 @@ pub(crate) fn candidate(vault: &Vault, stored: &Stored, source: Source) -> Optio
         issued_at: None,
         expires_at: stored.expires_at,
         renewable: stored.refresh_token.is_some(),
+    })
+}
+
+/// The token of a session that the broker has just given, as a candidate; the token itself goes into the vault.
+pub(crate) fn offered(vault: &Vault, session: &Session, source: Source) -> Option<Candidate> {
+    vault.add(&session.access_token, session.refresh_token.clone()).then(|| Candidate {
+        fingerprint: session.access_token.fingerprint(),
+        source,
+        issued_at: session.login_time,
+        expires_at: None,
+        renewable: session.refresh_token.is_some(),
     })
 }

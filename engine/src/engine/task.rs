@@ -23,7 +23,7 @@ use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
 use crate::feed::{FeedAddress, Hub, PaperSource, SocketEvent, SocketHandle, SocketId};
 use crate::orders::{Journal, Refused, Route};
-use crate::session::{Candidate, Source};
+use crate::session::Source;
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
 
 /// What the engine's handle, its sub-tasks and its watchers tell it.
@@ -291,15 +291,4 @@ impl Task {
         }
         self.events.send(event);
     }
-}
-
-/// A token handed over from outside the store, as a candidate.
-pub(crate) fn offered(vault: &Vault, session: &nirantar_brokers::Session, source: Source) -> Option<Candidate> {
-    vault.add(&session.access_token, session.refresh_token.clone()).then(|| Candidate {
-        fingerprint: session.access_token.fingerprint(),
-        source,
-        issued_at: session.login_time,
-        expires_at: None,
-        renewable: session.refresh_token.is_some(),
-    })
 }
