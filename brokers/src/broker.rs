@@ -17,13 +17,15 @@
 //! which causes it can return beyond the three that any call can: `Throttled`, `NotSent` and `Unknown`.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::time::Now;
 use crate::time::Timestamp;
 use crate::{
-    AccessToken, BrokerFacts, BrokerOrderId, BrokerToken, Candle, ClientOrderId, Exchange, Failure, Holding,
-    HttpRequest, HttpResponse, Instrument, InstrumentKey, Interval, Lost, Margins, Mode, OrderChange, OrderRequest,
-    OrderRow, Outcome, Position, Profile, Quote, Secret, Session, SocketRequest, Tick, Trade,
+    AccessToken, Approval, BadNotice, BadRedirect, BrokerFacts, BrokerOrderId, BrokerToken, Candle, Cause,
+    ClientOrderId, Endpoint, Exchange, Failure, Form, Holding, HttpRequest, HttpResponse, Instrument, InstrumentKey,
+    Interval, Lost, Margins, Mode, OrderChange, OrderRequest, OrderRow, Outcome, Position, Profile, Quote, Secret,
+    Session, SocketRequest, Tick, TokenLife, Trade,
 };
 
 /// How the reply to a request is read. Total: any bytes give an [`Outcome`], never a panic.
@@ -66,6 +68,12 @@ pub trait Auth {
     /// The page where a human logs in. `state` comes back on the redirect. `None` where the broker has no such page.
     fn login_url(&self, state: Option<&str>) -> Option<String>;
 
+    /// The one-use code in the query that a login's redirect comes back with.
+    ///
+    /// # Errors
+    /// [`BadRedirect`]: the human cancelled, the broker says no, or this is no redirect of this broker's.
+    fn code(&self, redirect: &Form) -> Result<Secret, BadRedirect>;
+
     /// Exchanges the one-use `code` of a login for a session.
     ///
     /// `Rejected`: the code is wrong, used or too old, or the checksum's secret is wrong: ask the human again, the
@@ -77,6 +85,28 @@ pub trait Auth {
     /// `Rejected`: the grant is withdrawn or the refresh token is dead: it will not work again, use another way.
     /// `Unknown`: the refresh token may be spent.
     fn renew(&self, refresh_token: &Secret) -> Call<Session>;
+
+    /// Asks the broker to ask the human on the phone. Granted, the token comes to the app's notifier; refused, nothing
+    /// comes. Only for a broker that declares [`Renewal::Approval`](crate::Renewal::Approval).
+    ///
+    /// `Rejected`: the app's key or secret is wrong.
+    fn ask_approval(&self) -> Call<Approval> {
+        let words = "this broker has no approval on the phone";
+        Call::Ready(Err(Failure::new(Cause::Rejected, Endpoint::Session, words)))
+    }
+
+    /// Reads what the broker posted to the app's notifier. Nothing in it proves anything: the token in it is a candidate.
+    ///
+    /// # Errors
+    /// [`BadNotice`]: the bytes are no such notice, or are for another app. Total: any bytes.
+    fn read_notice(&self, _body: &[u8]) -> Result<Session, BadNotice> {
+        Err(BadNotice::NotSupported)
+    }
+
+    /// What a token (or a refresh token) says of its own life, where it can be read. Never a proof of anything. Total.
+    fn life(&self, _token: &Secret) -> TokenLife {
+        TokenLife::default()
+    }
 
     /// Ends a session at the broker. `Rejected`: it was dead already.
     fn invalidate(&self, token: &AccessToken) -> Call<()>;
@@ -190,8 +220,16 @@ pub trait Feed {
     fn decode(&self, message: &WireMessage, out: &mut Vec<FeedEvent>);
 }
 
-/// A broker: its facts and all four traits.
-pub trait Broker: Auth + Orders + MarketData + Feed + Send + Sync + fmt::Debug {
+/// A broker's orders, market data and feed.
+pub trait Trading: Orders + MarketData + Feed + Send + Sync {}
+
+impl<T: Orders + MarketData + Feed + Send + Sync> Trading for T {}
+
+/// A broker: its facts, its sessions, and its trading where this engine speaks it.
+pub trait Broker: Auth + Send + Sync + fmt::Debug {
     /// What it declares about itself.
     fn facts(&self) -> &BrokerFacts;
+
+    /// Orders, market data and feed. `None` where only the sessions of this broker are kept: no order can go to it.
+    fn trading(&self) -> Option<Arc<dyn Trading>>;
 }

@@ -2,7 +2,7 @@
 
 use super::wire::rest::{Profile, Renewed, Session, checksum};
 use super::{Kite, get, reply, request};
-use crate::{AccessToken, Auth, Body, Call, Cause, Endpoint, Failure, Form, HttpRequest, Method, Secret};
+use crate::{AccessToken, Auth, BadRedirect, Body, Call, Cause, Endpoint, Failure, Form, HttpRequest, Method, Secret};
 
 impl Auth for Kite {
     /// `state` comes back on the redirect as its own query parameter of that name.
@@ -11,6 +11,15 @@ impl Auth for Kite {
         let redirect_params = state.map(|state| Form::new().with("state", state).encode());
         let query = query.with_some("redirect_params", redirect_params);
         Some(format!("{}/connect/login?{}", self.login_root, query.encode()))
+    }
+
+    /// `status` other than `success` is not documented; whatever it says, there was no login.
+    fn code(&self, redirect: &Form) -> Result<Secret, BadRedirect> {
+        match (redirect.get("request_token").filter(|token| !token.is_empty()), redirect.get("status")) {
+            (Some(token), None | Some("success")) => Ok(Secret::new(token)),
+            (None, None | Some("success")) => Err(BadRedirect::NoCode { expected: "request_token" }),
+            (_, Some(status)) => Err(BadRedirect::Refused { said: Some(status.chars().take(40).collect()) }),
+        }
     }
 
     fn exchange(&self, code: &Secret) -> Call<crate::Session> {

@@ -21,10 +21,11 @@ pub mod wire;
 mod fixtures;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use facts::{App, facts};
 
-use crate::{Broker, BrokerFacts, Endpoint, Fingerprint, Form, HttpRequest, Method, Secret};
+use crate::{Broker, BrokerFacts, Endpoint, Fingerprint, Form, HttpRequest, Method, Secret, Trading};
 
 /// Where REST requests go.
 pub const REST_ROOT: &str = "https://api.kite.trade";
@@ -82,6 +83,10 @@ impl fmt::Debug for Kite {
 impl Broker for Kite {
     fn facts(&self) -> &BrokerFacts {
         &self.facts
+    }
+
+    fn trading(&self) -> Option<Arc<dyn Trading>> {
+        Some(Arc::new(self.clone()))
     }
 }
 

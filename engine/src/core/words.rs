@@ -197,6 +197,30 @@ pub enum Event {
         /// The page to log in at, where the broker has one. The core knows none; the driver adds it.
         link: Option<String>,
     },
+    /// The broker has asked the human on the phone to grant a token.
+    ApprovalAsked {
+        /// When.
+        at: Timestamp,
+        /// Until when it can be granted, where the broker says.
+        lapses_at: Option<Timestamp>,
+    },
+    /// The refresh token dies soon; after that only a login helps.
+    RefreshTokenDies {
+        /// When this was said.
+        at: Timestamp,
+        /// When it dies.
+        dies: Timestamp,
+        /// The page to log in at, for a new one.
+        link: Option<String>,
+    },
+    /// A new token is in use, but the store could not be written: another process will not see it, and after a restart
+    /// it is gone.
+    NotStored {
+        /// When.
+        at: Timestamp,
+        /// Why, naming the file.
+        reason: String,
+    },
     /// Ticks may have been missed, or no longer are.
     Gap {
         /// When it was found out.
@@ -252,6 +276,9 @@ impl Event {
             | Self::Candidate { at, .. }
             | Self::Token { at, .. }
             | Self::LoginNeeded { at, .. }
+            | Self::ApprovalAsked { at, .. }
+            | Self::RefreshTokenDies { at, .. }
+            | Self::NotStored { at, .. }
             | Self::Feed { at, .. }
             | Self::Order { at, .. }
             | Self::Compared { at, .. }
@@ -275,6 +302,15 @@ impl fmt::Display for Event {
             }
             Self::LoginNeeded { link: Some(link), .. } => write!(f, "a human has to log in: {link}"),
             Self::LoginNeeded { link: None, .. } => f.write_str("a human has to write a new token into the store"),
+            Self::ApprovalAsked { lapses_at, .. } => {
+                f.write_str("the broker asks you on the phone to approve a new token")?;
+                lapses_at.map_or(Ok(()), |at| write!(f, ", until {}", at.to_ist().format("%Y-%m-%d %H:%M")))
+            }
+            Self::RefreshTokenDies { dies, link, .. } => {
+                write!(f, "the refresh token dies at {}: log in before that", dies.to_ist().format("%Y-%m-%d %H:%M"))?;
+                link.as_ref().map_or(Ok(()), |link| write!(f, ", at {link}"))
+            }
+            Self::NotStored { reason, .. } => write!(f, "the new token is in use but could not be stored: {reason}"),
             Self::Gap { gap, .. } => write!(f, "feed: {gap}"),
             Self::Feed { status, .. } => write!(f, "feed: {status}"),
             Self::Order { order, .. } => {

@@ -41,7 +41,8 @@ impl Task {
 
     /// Sends to the live broker.
     pub(super) fn send(&mut self, send: SendId, id: ClientOrderId, route: Route, command: Command) {
-        let (broker, transport, gate) = (Arc::clone(&self.broker), self.transport.clone(), self.gate.clone());
+        let Some(broker) = self.trading.clone() else { return };
+        let (transport, gate) = (self.transport.clone(), self.gate.clone());
         let now = self.clock.now();
         let span = tracing::info_span!("order", %id);
         let work = async move {
@@ -63,7 +64,8 @@ impl Task {
             answers.push_back(Input::Read { read, generation, state: Err(failure) });
             return;
         };
-        let (broker, transport, now) = (Arc::clone(&self.broker), self.transport.clone(), self.clock.now());
+        let Some(broker) = self.trading.clone() else { return };
+        let (transport, now) = (self.transport.clone(), self.clock.now());
         self.later(async move {
             let authorization = Some(token.authorization());
             let state = async {
@@ -76,7 +78,8 @@ impl Task {
     }
 
     pub(super) fn fetch(&mut self, exchanges: BTreeSet<Exchange>) {
-        let (broker, transport, clock) = (Arc::clone(&self.broker), self.transport.clone(), Arc::clone(&self.clock));
+        let Some(broker) = self.trading.clone() else { return };
+        let (transport, clock) = (self.transport.clone(), Arc::clone(&self.clock));
         let cell = Arc::clone(&self.cell);
         let inbox = self.myself.clone();
         let mut busy = clock.busy();

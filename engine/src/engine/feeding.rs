@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Busy, Now};
-use nirantar_brokers::{Book, Broker, Detail, FeedEvent, Quantity, WireMessage};
+use nirantar_brokers::{Book, Detail, FeedEvent, Quantity, Trading, WireMessage};
 
 use super::task::Task;
 use crate::core::{Event, Input};
@@ -18,12 +18,12 @@ impl Task {
                 self.state.sockets.remove(&socket);
             }
             feed::Output::Subscribe { socket, instruments, mode } => {
-                let frames = self.broker.subscribe(&instruments, mode);
-                self.send_frames(socket, frames);
+                let frames = self.trading.as_ref().map(|broker| broker.subscribe(&instruments, mode));
+                self.send_frames(socket, frames.unwrap_or_default());
             }
             feed::Output::Unsubscribe { socket, instruments } => {
-                let frames = self.broker.unsubscribe(&instruments);
-                self.send_frames(socket, frames);
+                let frames = self.trading.as_ref().map(|broker| broker.unsubscribe(&instruments));
+                self.send_frames(socket, frames.unwrap_or_default());
             }
             feed::Output::Failed { failures, retry_in, why } => {
                 let wait = retry_in.as_secs_f32();
@@ -59,6 +59,7 @@ impl Task {
     }
 
     fn connect(&mut self, socket: SocketId, generation: Generation) {
+        let Some(broker) = self.trading.clone() else { return };
         let snapshot = self.cell.load();
         let Some(token) = snapshot.token.as_ref().filter(|_| snapshot.generation == generation) else {
             tracing::error!("no token of {generation} to open the feed with");
@@ -67,11 +68,11 @@ impl Task {
         let plan = SocketPlan {
             socket,
             address: self.feed_address.clone(),
-            request: self.broker.connect(token.token()),
-            codec: Arc::clone(&self.broker),
+            request: broker.connect(token.token()),
+            codec: broker,
             redactor: self.vault.redactor(),
             clock: Arc::clone(&self.clock),
-            io_timeout: SocketPlan::<dyn Broker>::IO_TIMEOUT,
+            io_timeout: SocketPlan::<dyn Trading>::IO_TIMEOUT,
         };
         let handle = open_socket(plan, self.socket_events.0.clone());
         self.state.sockets.insert(socket, handle);

@@ -182,7 +182,7 @@ pub(crate) fn offered(vault: &Vault, session: &Session, source: Source) -> Optio
         fingerprint: session.access_token.fingerprint(),
         source,
         issued_at: session.login_time,
-        expires_at: None,
+        expires_at: session.expires_at,
         renewable: session.refresh_token.is_some(),
     })
 }

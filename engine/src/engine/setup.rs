@@ -216,6 +216,7 @@ impl Builder {
             core,
             clock: Arc::clone(&clock),
             broker: Arc::clone(&setup.broker),
+            trading: setup.broker.trading(),
             transport,
             vault,
             cell: Arc::clone(&cell),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Busy, Clock, Monotonic, Now};
-use nirantar_brokers::{Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest};
+use nirantar_brokers::{Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest, Trading};
 use nirantar_exchange_mock::{PaperBroker, PriceSource};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -41,6 +41,8 @@ pub(crate) struct Task {
     pub(crate) core: Core,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) broker: Arc<dyn Broker>,
+    /// `None`: only this broker's sessions are kept, and the core asks for nothing else.
+    pub(crate) trading: Option<Arc<dyn Trading>>,
     pub(crate) transport: Transport,
     pub(crate) vault: Vault,
     pub(crate) cell: Arc<TokenCell>,
@@ -280,8 +282,12 @@ impl Task {
         };
         match &event {
             Event::Order { .. } => tracing::debug!("{event}"),
-            Event::LoginNeeded { .. } | Event::Gap { .. } | Event::Notice { .. } => tracing::warn!("{event}"),
-            Event::Alarm { .. } => tracing::error!("{event}"),
+            Event::LoginNeeded { .. }
+            | Event::ApprovalAsked { .. }
+            | Event::RefreshTokenDies { .. }
+            | Event::Gap { .. }
+            | Event::Notice { .. } => tracing::warn!("{event}"),
+            Event::Alarm { .. } | Event::NotStored { .. } => tracing::error!("{event}"),
             Event::Transition(_)
             | Event::Venue { .. }
             | Event::Candidate { .. }

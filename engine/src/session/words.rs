@@ -317,6 +317,11 @@ pub enum Notice {
         /// At which endpoint.
         endpoint: Endpoint,
     },
+    /// The broker refused in words that may mean a dead token, or something else: it is being asked.
+    Suspect {
+        /// At which endpoint.
+        endpoint: Endpoint,
+    },
     /// The broker does not answer.
     Outage,
     /// The broker answers again.
@@ -403,6 +408,12 @@ impl fmt::Display for Notice {
                 "the token is good but the broker refuses ({endpoint}): check the static IP and the plan on the \
                  developer console; live orders are blocked until you resume"
             ),
+            Self::Suspect { endpoint } => {
+                write!(
+                    f,
+                    "the broker refused ({endpoint}) in words that may mean a dead token: asking it about the token"
+                )
+            }
             Self::Outage => f.write_str("the broker does not answer; live orders are blocked until it does"),
             Self::OutageOver => f.write_str("the broker answers again"),
             Self::OldGeneration { generation } => write!(f, "ignored a refusal of an older token ({generation})"),

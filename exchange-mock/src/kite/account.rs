@@ -27,6 +27,7 @@ impl KiteExchange {
             access_token: issued.access,
             refresh_token: issued.refresh,
             login_time: Some(issued.at),
+            expires_at: None,
         }
     }
 

@@ -118,6 +118,7 @@ pub fn print_everything(rng: &mut Rng) -> Result<Printed, String> {
         access_token: token.clone(),
         refresh_token: Some(refresh.clone()),
         login_time: None,
+        expires_at: None,
     };
     printed.debug(&session);
     printed.debug(&Change {

@@ -243,6 +243,7 @@ fn session(user_id: String, token: Secret, refresh: Secret, login_time: Option<T
         access_token: AccessToken::new(token.expose()),
         refresh_token: (!refresh.is_empty()).then_some(refresh),
         login_time,
+        expires_at: None,
     })
 }
 
