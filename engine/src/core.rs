@@ -34,6 +34,9 @@ pub use words::{Event, Input, Output, Standing};
 /// Time of day, IST, from which the broker's list of instruments is the day's.
 const DUMP_READY: Duration = Duration::from_secs(8 * 3600 + 30 * 60);
 
+/// How long before the market opens a session should be ready.
+const SOON: Duration = Duration::from_secs(30 * 60);
+
 /// Session, desk and feed of one account.
 #[derive(Clone, Debug)]
 pub struct Core {
@@ -113,6 +116,25 @@ impl Core {
     #[must_use]
     pub const fn last_token(&self) -> Option<Fingerprint> {
         self.last_token
+    }
+
+    /// Whether the market is open, as far as the core has looked.
+    #[must_use]
+    pub fn market_is_open(&self) -> bool {
+        self.market_open == Some(true)
+    }
+
+    /// What the market does at `now`.
+    #[must_use]
+    pub fn phase(&self, now: Timestamp) -> Phase {
+        self.calendar.phase(Exchange::Nse, now)
+    }
+
+    /// Whether trading should be possible at `now`: the market is open, or opens within half an hour.
+    #[must_use]
+    pub fn trading_is_expected(&self, now: Timestamp) -> bool {
+        let soon = self.calendar.next_open(Exchange::Nse, now).is_some_and(|open| open.since(now) <= SOON);
+        self.phase(now) == Phase::Continuous || soon
     }
 
     /// The name of an instrument in the broker's numbering of the day.

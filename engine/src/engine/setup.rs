@@ -12,6 +12,8 @@ use tracing::Instrument as _;
 
 use super::Engine;
 use super::events::{EventSender, Events};
+use super::health::LastError;
+use super::login::SpentCodes;
 use super::renewal::{Command, Renewer, candidate};
 use super::task::{Doing, Task};
 use super::transport::Transport;
@@ -210,8 +212,10 @@ impl Builder {
             clock: Arc::clone(&clock),
             command: setup.command,
             policy,
+            events: events.clone(),
         };
         let (inbox, messages) = mpsc::channel(INBOX);
+        let last_error = LastError::default();
         let task = Task {
             core,
             clock: Arc::clone(&clock),
@@ -232,6 +236,7 @@ impl Builder {
             myself: inbox.downgrade(),
             sightings: seen,
             socket_events: mpsc::channel(1024),
+            last_error: last_error.clone(),
             state: Doing::default(),
         };
         let span = tracing::info_span!("account", name = %setup.name);
@@ -245,6 +250,8 @@ impl Builder {
             clock,
             broker: setup.broker,
             renewer,
+            spent_codes: SpentCodes::default(),
+            last_error,
             task,
             _watcher: watcher,
         };

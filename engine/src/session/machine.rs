@@ -75,6 +75,14 @@ impl Machine {
         session.token.filter(|_| session.state.is_live() || session.failback.is_some()).map(|held| held.expires)
     }
 
+    /// From when (issued, or first seen) to when the token in use lives, as far as anybody knows. `None` without one.
+    #[must_use]
+    pub fn life(&self) -> Option<(Timestamp, Timestamp)> {
+        let session = self.sm.inner();
+        let held = session.token.filter(|_| session.state.is_live() || session.failback.is_some())?;
+        Some((held.first_seen, held.expires))
+    }
+
     /// What it decides by.
     #[must_use]
     pub fn policy(&self) -> &Policy {

@@ -147,6 +147,9 @@ impl Session {
         if self.halted {
             return (Venue::Blocked(Block::Halted), false);
         }
+        if self.policy.paper_only {
+            return (Venue::Paper, false);
+        }
         match (self.state, self.block(now)) {
             (State::Expired, _) => (Venue::Blocked(Block::Holding), false),
             (State::Fallback, None) if matches!(self.failback, Some(Failback::ReduceOnly { .. })) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{Datelike as _, NaiveDate, NaiveTime, Weekday};
 use nirantar_brokers::time::{Rng, Timestamp};
-use nirantar_brokers::{BrokerFacts, Expiry, Renewal, Sessions};
+use nirantar_brokers::{BrokerFacts, Expiry, Renewal, Sessions, Venue};
 
 /// Where orders go while there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -102,6 +102,8 @@ pub struct Policy {
     pub remind: Duration,
     /// When the market closes, IST: a death between the close and the broker's `mint_after` is no alarm.
     pub close: NaiveTime,
+    /// Orders go to paper whatever the session: a trial run, or a sandbox.
+    pub paper_only: bool,
     /// Where orders go in Fallback.
     pub fallback_orders: FallbackOrders,
     /// Who lets live trading go on.
@@ -135,9 +137,16 @@ impl Policy {
             hysteresis: Duration::from_secs(2),
             remind: Duration::from_secs(15 * 60),
             close: NaiveTime::from_hms_opt(15, 30, 0).unwrap_or_default(),
+            paper_only: false,
             fallback_orders: FallbackOrders::Paper,
             resume: Resume::Auto,
         }
+    }
+
+    /// Where orders go when all is well.
+    #[must_use]
+    pub const fn venue_when_valid(&self) -> Venue {
+        if self.paper_only { Venue::Paper } else { Venue::Live }
     }
 
     /// Wait before attempt number `failures + 1`.

@@ -18,6 +18,8 @@ pub enum Source {
     Renewal,
     /// A human logged in.
     Login,
+    /// A human granted it on the phone, says whoever posted it to the notifier.
+    Approval,
     /// The operator handed it over. Probed even if it was refused before.
     Operator,
     /// The last token in use, taken for dead, is accepted after all.
@@ -31,6 +33,7 @@ impl fmt::Display for Source {
             Self::Store => "written into the store",
             Self::Renewal => "from the renewal",
             Self::Login => "from the login",
+            Self::Approval => "granted on the phone",
             Self::Operator => "from the operator",
             Self::Revived => "thought dead",
         })
