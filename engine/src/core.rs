@@ -282,6 +282,9 @@ impl Core {
             Effect::Attempt { attempt, way } => out.push(Output::Attempt { attempt, way }),
             Effect::Abandon { attempt } => out.push(Output::Abandon { attempt }),
             Effect::AskLogin => out.push(Output::Tell(Event::LoginNeeded { at, link: None })),
+            Effect::RefreshTokenDies { dies } => {
+                out.push(Output::Tell(Event::RefreshTokenDies { at, dies, link: None }));
+            }
             Effect::Adopt { generation, fingerprint, expires } => {
                 self.token = Some(fingerprint);
                 self.last_token = Some(fingerprint);

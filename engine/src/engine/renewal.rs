@@ -186,6 +186,7 @@ pub(crate) fn candidate(vault: &Vault, stored: &Stored, source: Source) -> Optio
         issued_at: life.issued_at,
         expires_at: stored.expires_at.into_iter().chain(life.expires_at).min(),
         renewable: stored.refresh_token.is_some(),
+        refresh_dies: stored.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }
 
@@ -198,5 +199,6 @@ pub(crate) fn offered(vault: &Vault, session: &Session, source: Source) -> Optio
         issued_at: session.login_time.or(life.issued_at),
         expires_at: session.expires_at.into_iter().chain(life.expires_at).min(),
         renewable: session.refresh_token.is_some(),
+        refresh_dies: session.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }

@@ -280,6 +280,9 @@ impl Task {
     pub(super) fn announce(&mut self, event: Event) {
         let event = match event {
             Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.broker.login_url(None) },
+            Event::RefreshTokenDies { at, dies, link: None } => {
+                Event::RefreshTokenDies { at, dies, link: self.broker.login_url(None) }
+            }
             other => other,
         };
         match &event {
