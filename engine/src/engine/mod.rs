@@ -25,11 +25,13 @@
 
 mod account;
 mod asking;
+mod broker_time;
 mod events;
 mod feeding;
 mod health;
 mod login;
 mod paper;
+mod reading;
 mod renewal;
 mod setup;
 mod task;
@@ -46,6 +48,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use events::{EventMessage, Events};
 pub use health::{Health, TokenHealth};
 pub use login::LoginError;
+pub use reading::ReadError;
 pub use renewal::Command;
 pub use setup::{Builder, Setup, StartError};
 #[cfg(feature = "cli")]

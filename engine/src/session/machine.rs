@@ -95,6 +95,12 @@ impl Machine {
         self.sm.inner().attempt.is_some()
     }
 
+    /// Whether the token in use may be dead, and the broker is being asked.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.sm.inner().doubt.is_some()
+    }
+
     /// When [`on`](Self::on) must be called again at the latest, with [`Event::Wake`] if nothing else has happened.
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Monotonic {
