@@ -6,7 +6,7 @@ use chrono::Weekday;
 use nirantar_brokers::kite::Kite;
 use nirantar_brokers::{Broker, Expiry, Fingerprint, Renewal};
 
-use super::Setup;
+use super::{OnStop, Setup};
 use crate::config::{Account, BrokerName};
 use crate::session::{Policy, Schedule};
 use crate::token::store::{EnvFormat, EnvStore};
@@ -25,6 +25,8 @@ impl From<&Account> for Setup {
             policy,
             secrets: account.credentials.api_secret.iter().cloned().collect(),
             command: account.external_command.clone(),
+            ask_approval: false,
+            on_stop: OnStop::Leave,
             instruments: account.instruments.clone(),
             mode: account.mode,
             broker,

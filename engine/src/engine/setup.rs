@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
-use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Secret};
+use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Renewal, Secret};
 use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, PriceSource, universe};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -52,10 +52,24 @@ pub struct Setup {
     pub secrets: Vec<Secret>,
     /// A command that writes a new token into the store.
     pub command: Option<Command>,
+    /// Whether a human is asked on the phone when a login is due, where the broker can do that.
+    pub ask_approval: bool,
+    /// What becomes of orders that rest at the broker when the engine stops.
+    pub on_stop: OnStop,
     /// What to subscribe to from the start.
     pub instruments: Vec<InstrumentKey>,
     /// In which mode.
     pub mode: Mode,
+}
+
+/// What becomes of live orders that rest at the broker when the engine stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OnStop {
+    /// They stay. The default.
+    #[default]
+    Leave,
+    /// They are cancelled, as far as that is done within a second.
+    Cancel,
 }
 
 /// Why an engine cannot start.
@@ -248,6 +262,7 @@ impl Builder {
             sightings: seen,
             socket_events: mpsc::channel(1024),
             last_error: last_error.clone(),
+            ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
             state: Doing::default(),
         };
         let span = tracing::info_span!("account", name = %setup.name);
@@ -261,6 +276,7 @@ impl Builder {
             clock,
             broker: setup.broker,
             renewer,
+            on_stop: setup.on_stop,
             spent_codes: SpentCodes::default(),
             last_error,
             task,

@@ -104,6 +104,8 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
         policy,
         secrets: vec![api_secret],
         command: None,
+        ask_approval: false,
+        on_stop: OnStop::Leave,
         instruments: market.instruments.iter().map(|(instrument, _)| instrument.key.clone()).collect(),
         mode: Mode::Full,
     };
