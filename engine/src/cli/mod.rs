@@ -6,6 +6,7 @@
 
 mod error;
 mod exchange;
+mod init;
 mod log;
 mod market;
 mod print;
@@ -49,6 +50,7 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
+    Init(init::InitArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
             Command::Sandbox(arguments) => sandbox::sandbox(arguments).await,
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
+            Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
             Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
         }
