@@ -100,6 +100,26 @@ pub enum CliError {
     /// There is no token on standard input.
     #[error("standard input: expected one line with the token, {0}")]
     NoToken(&'static str),
+    /// `init` does not know for which guide, and there is nobody to ask.
+    #[error("--guide: expected one of {known}")]
+    NoGuide {
+        /// All there are.
+        known: String,
+    },
+    /// `init` would overwrite something.
+    #[error("{}: is there already, and stays as it is: give --force to replace it, or --file to write another", file.display())]
+    FileThere {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{}: cannot be written: {reason}", file.display())]
+    NotWritten {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        reason: io::Error,
+    },
     /// The system refuses something a program can expect.
     #[error("the system does not let it {0}: {1}")]
     System(&'static str, io::Error),

@@ -6,6 +6,7 @@
 
 mod error;
 mod exchange;
+mod init;
 mod log;
 mod market;
 mod print;
@@ -49,6 +50,7 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
+    Init(init::InitArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
             Command::Sandbox(arguments) => sandbox::sandbox(arguments).await,
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
+            Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
             Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
         }
@@ -115,11 +118,14 @@ fn one_line(rendered: &str) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// Reads the name of a broker.
+/// Brokers whose whole wire is served here.
+const SERVED: [BrokerName; 1] = [BrokerName::Kite];
+
+/// Reads the name of a broker that can be served.
 fn broker(text: &str) -> Result<BrokerName, String> {
-    let known = BrokerName::ALL.map(BrokerName::as_str).join(", ");
-    let found = BrokerName::ALL.into_iter().find(|broker| broker.as_str() == text);
-    found.ok_or_else(|| format!("there is no broker of that name: expected {known}"))
+    let known = SERVED.map(BrokerName::as_str).join(", ");
+    let found = SERVED.into_iter().find(|broker| broker.as_str() == text);
+    found.ok_or_else(|| format!("there is no exchange of that broker here: expected {known}"))
 }
 
 #[cfg(test)]
