@@ -22,12 +22,14 @@
 //! ```
 
 mod account;
+mod alerts;
 mod credentials;
 mod duration;
 mod error;
 mod nearest;
 mod outside;
 mod schedule;
+mod server;
 mod table;
 mod url;
 
@@ -39,9 +41,11 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 pub use account::{Account, BrokerName};
+pub use alerts::{AlertSettings, TelegramSettings};
 pub use credentials::{Credentials, Outside};
 pub use error::{ConfigError, Problem};
 pub use outside::Process;
+pub use server::ServerSettings;
 pub use url::{RootKind, RootUrl};
 
 use account::Declared;

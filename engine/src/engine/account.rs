@@ -56,6 +56,7 @@ fn policy(account: &Account, broker: &dyn Broker) -> Policy {
         schedule: (!account.renew_at.is_empty()).then(|| Schedule {
             at: account.renew_at.clone(),
             days: days.into_iter().filter(|day| account.renew_days.contains(*day)).collect(),
+            on_holidays: false,
         }),
         hold: account.hold,
         // Accounts that share a broker must not all come back at one moment.

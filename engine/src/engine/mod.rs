@@ -25,9 +25,13 @@
 
 mod account;
 mod asking;
+mod broker_time;
 mod events;
 mod feeding;
+mod health;
+mod login;
 mod paper;
+mod reading;
 mod renewal;
 mod setup;
 mod task;
@@ -38,10 +42,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nirantar_brokers::time::Clock;
-use nirantar_brokers::{Broker, ClientOrderId, Failure, InstrumentKey, Mode, OrderChange, OrderRequest, Secret};
+use nirantar_brokers::{Broker, ClientOrderId, InstrumentKey, Mode, OrderChange, OrderRequest};
 use tokio::sync::{mpsc, oneshot};
 
 pub use events::{EventMessage, Events};
+pub use health::{Health, TokenHealth};
+pub use login::LoginError;
+pub use reading::ReadError;
 pub use renewal::Command;
 pub use setup::{Builder, Setup, StartError};
 #[cfg(feature = "cli")]
@@ -52,7 +59,7 @@ pub(crate) use vault::Vault;
 use crate::core::{Core, Input};
 use crate::feed::{Hub, Ticks};
 use crate::orders::Refused;
-use crate::session::{Operator, Source};
+use crate::session::Operator;
 use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
 use task::Message;
 
@@ -67,6 +74,8 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     broker: Arc<dyn Broker>,
     renewer: renewal::Renewer,
+    spent_codes: login::SpentCodes,
+    last_error: health::LastError,
     task: tokio::task::JoinHandle<()>,
     _watcher: WatcherHandle,
 }
@@ -77,20 +86,6 @@ pub enum NotTaken {
     /// The desk refuses.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The engine has stopped.
-    #[error("the engine has stopped")]
-    Stopped,
-}
-
-/// Why a login could not be finished.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
-    /// The broker did not give a session for the code. The code may be spent: log in again.
-    #[error("the login could not be finished: {0}; log in again")]
-    Broker(#[from] Failure),
-    /// The broker gave something that is no token.
-    #[error("the broker sent a token that no header can carry")]
-    BadToken,
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
@@ -184,24 +179,6 @@ impl Engine {
     /// [`NotTaken::Stopped`].
     pub async fn operator(&self, wish: Operator) -> Result<(), NotTaken> {
         self.tell(Input::Operator(wish)).await.ok_or(NotTaken::Stopped)
-    }
-
-    /// The page where a human logs in.
-    #[must_use]
-    pub fn login_url(&self, state: Option<&str>) -> Option<String> {
-        self.broker.login_url(state)
-    }
-
-    /// Finishes a login with the one-use code of its redirect. The token is written into the store and is a candidate.
-    ///
-    /// # Errors
-    /// [`LoginError`]; the living token, if any, is not affected.
-    pub async fn finish_login(&self, code: &Secret) -> Result<(), LoginError> {
-        let _busy = self.clock.busy();
-        let session = self.renewer.transport.call(self.broker.exchange(code), None).await?;
-        let candidate = renewal::offered(&self.renewer.vault, &session, Source::Login).ok_or(LoginError::BadToken)?;
-        self.renewer.keep(session.access_token, session.refresh_token).await;
-        self.tell(Input::Candidate(candidate)).await.ok_or(LoginError::Stopped)
     }
 
     /// Looks at the core, between two of its steps.

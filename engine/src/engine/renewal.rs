@@ -10,8 +10,10 @@ use std::time::Duration;
 use nirantar_brokers::time::{Busy, Clock};
 use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Secret, Session};
 
+use super::events::EventSender;
 use super::transport::Transport;
 use super::vault::Vault;
+use crate::core::Event;
 use crate::session::{AttemptEnd, Candidate, Policy, Source};
 use crate::token::store::{Change, Store, StoreError, Stored};
 use crate::token::{FileLock, Flight, Writer, single_flight};
@@ -39,6 +41,7 @@ pub(crate) struct Renewer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) command: Option<Command>,
     pub(crate) policy: Policy,
+    pub(crate) events: EventSender,
 }
 
 impl Renewer {
@@ -86,20 +89,25 @@ impl Renewer {
                     };
                 }
             };
+            // A broker that does not rotate its refresh token sends none: the old one stays good.
+            let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
             let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
                 tracing::warn!("the renewal brought a token that no header can carry");
                 return AttemptEnd::Failed;
             };
-            self.keep(session.access_token, session.refresh_token).await;
+            self.keep(&session).await;
             drop(held);
             return AttemptEnd::Token(candidate);
         }
     }
 
     /// Writes a new token into the store. A store that cannot be written is reported and does not stop trading.
-    pub(crate) async fn keep(&self, token: nirantar_brokers::AccessToken, refresh: Option<Secret>) {
+    pub(crate) async fn keep(&self, session: &Session) {
         let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
-        let expires = self.policy.dies_by_rule(self.clock.now().wall);
+        let (token, refresh) = (session.access_token.clone(), session.refresh_token.clone());
+        let life = self.vault.life(token.secret());
+        let by_rule = self.policy.dies_by_rule(session.login_time.unwrap_or_else(|| self.clock.now().wall));
+        let expires = session.expires_at.into_iter().chain(life.expires_at).fold(by_rule, Ord::min);
         let write = move || {
             // An expiry that stands in the store is the old token's: it must not outlive it there.
             let expires_at = store.read().ok().and_then(|stored| stored.expires_at).map(|_| expires);
@@ -109,7 +117,11 @@ impl Renewer {
             Ok(Ok(written)) if written.in_place => {
                 tracing::warn!("the store could not be replaced and was written in place");
             }
-            Ok(Err(error)) => tracing::error!("the new token is in use but could not be stored: {error}"),
+            Ok(Err(error)) => {
+                let event = Event::NotStored { at: self.clock.now().wall, reason: error.to_string() };
+                tracing::error!("{event}");
+                self.events.send(event);
+            }
             Ok(Ok(_)) | Err(_) => {}
         }
     }
@@ -167,22 +179,26 @@ pub(crate) fn candidate(vault: &Vault, stored: &Stored, source: Source) -> Optio
         tracing::warn!("the token {} in the store cannot be sent in a header: ignored", token.fingerprint());
         return None;
     }
+    let life = vault.life(token.secret());
     Some(Candidate {
         fingerprint: token.fingerprint(),
         source,
-        issued_at: None,
-        expires_at: stored.expires_at,
+        issued_at: life.issued_at,
+        expires_at: stored.expires_at.into_iter().chain(life.expires_at).min(),
         renewable: stored.refresh_token.is_some(),
+        refresh_dies: stored.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }
 
 /// The token of a session that the broker has just given, as a candidate; the token itself goes into the vault.
 pub(crate) fn offered(vault: &Vault, session: &Session, source: Source) -> Option<Candidate> {
+    let life = vault.life(session.access_token.secret());
     vault.add(&session.access_token, session.refresh_token.clone()).then(|| Candidate {
         fingerprint: session.access_token.fingerprint(),
         source,
-        issued_at: session.login_time,
-        expires_at: session.expires_at,
+        issued_at: session.login_time.or(life.issued_at),
+        expires_at: session.expires_at.into_iter().chain(life.expires_at).min(),
         renewable: session.refresh_token.is_some(),
+        refresh_dies: session.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }

@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
 use super::events::EventSender;
+use super::health::LastError;
 use super::renewal::{Renewer, candidate};
 use super::transport::Transport;
 use super::vault::Vault;
@@ -58,6 +59,7 @@ pub(crate) struct Task {
     pub(crate) myself: mpsc::WeakSender<Message>,
     pub(crate) sightings: mpsc::Receiver<Sighting>,
     pub(crate) socket_events: (mpsc::Sender<SocketEvent>, mpsc::Receiver<SocketEvent>),
+    pub(crate) last_error: LastError,
     pub(crate) state: Doing,
 }
 
@@ -275,9 +277,12 @@ impl Task {
         self.state.tasks.spawn(task.in_current_span())
     }
 
-    pub(super) fn announce(&self, event: Event) {
+    pub(super) fn announce(&mut self, event: Event) {
         let event = match event {
             Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.broker.login_url(None) },
+            Event::RefreshTokenDies { at, dies, link: None } => {
+                Event::RefreshTokenDies { at, dies, link: self.broker.login_url(None) }
+            }
             other => other,
         };
         match &event {
@@ -294,6 +299,17 @@ impl Task {
             | Event::Token { .. }
             | Event::Feed { .. }
             | Event::Compared { .. } => tracing::info!("{event}"),
+        }
+        self.last_error.note(&event);
+        if let Event::Token { fingerprint, .. } = event
+            && let Some(session) = self.vault.proven(fingerprint)
+        {
+            let renewer = self.renewer.clone();
+            let busy = self.clock.busy();
+            self.state.tasks.spawn(async move {
+                renewer.keep(&session).await;
+                drop(busy);
+            });
         }
         self.events.send(event);
     }

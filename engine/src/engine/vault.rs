@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nirantar_brokers::{AccessToken, Broker, Failure, Fingerprint, Outcome, Redactor, Secret};
+use nirantar_brokers::{AccessToken, Broker, Failure, Fingerprint, Outcome, Redactor, Secret, Session, TokenLife};
 
 use crate::token::LiveToken;
 
@@ -24,6 +24,10 @@ struct Inner {
     tokens: BTreeMap<Fingerprint, Kept>,
     added: u64,
     always: Vec<Secret>,
+    /// One-use codes: spent, but no text needs to show them.
+    codes: Vec<Secret>,
+    /// Tokens of somebody's word only, to be stored once they are proven.
+    unproven: Vec<Session>,
     redactor: Redactor,
 }
 
@@ -56,10 +60,39 @@ impl Vault {
                 inner.tokens.remove(&oldest);
             }
         }
-        let refreshes = inner.tokens.values().filter_map(|kept| kept.refresh.clone());
-        let tokens = inner.tokens.values().map(|kept| kept.live.token().secret().clone());
-        inner.redactor = Redactor::new(inner.always.iter().cloned().chain(tokens).chain(refreshes));
+        inner.redact();
         true
+    }
+
+    /// Keeps a one-use code out of every text.
+    pub(crate) fn hide(&self, code: Secret) {
+        let mut inner = self.lock();
+        if inner.codes.len() == MOST_TOKENS {
+            inner.codes.remove(0);
+        }
+        inner.codes.push(code);
+        inner.redact();
+    }
+
+    /// Remembers a token to be stored once it is proven.
+    pub(crate) fn keep_once_proven(&self, session: Session) {
+        let mut inner = self.lock();
+        if inner.unproven.len() == MOST_TOKENS {
+            inner.unproven.remove(0);
+        }
+        inner.unproven.push(session);
+    }
+
+    /// The session of a token that has just been proven, if it is still to be stored.
+    pub(crate) fn proven(&self, fingerprint: Fingerprint) -> Option<Session> {
+        let mut inner = self.lock();
+        let index = inner.unproven.iter().position(|session| session.access_token.fingerprint() == fingerprint)?;
+        Some(inner.unproven.remove(index))
+    }
+
+    /// What a token says of its own life.
+    pub(crate) fn life(&self, token: &Secret) -> TokenLife {
+        self.broker.life(token)
     }
 
     pub(crate) fn live(&self, fingerprint: Fingerprint) -> Option<Arc<LiveToken>> {
@@ -86,6 +119,15 @@ impl Vault {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn redact(&mut self) {
+        let refreshes = self.tokens.values().filter_map(|kept| kept.refresh.clone());
+        let tokens = self.tokens.values().map(|kept| kept.live.token().secret().clone());
+        let known = self.always.iter().chain(&self.codes).cloned().chain(tokens).chain(refreshes);
+        self.redactor = Redactor::new(known);
     }
 }
 

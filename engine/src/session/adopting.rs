@@ -87,7 +87,8 @@ impl Session {
             source: Source::Revived,
             issued_at: Some(held.first_seen),
             expires_at: Some(held.expires),
-            renewable: self.grant,
+            renewable: self.grant.is_some(),
+            refresh_dies: self.grant.and_then(|grant| grant.dies),
         })
     }
 
@@ -126,7 +127,7 @@ impl Session {
             recheck_at: next_recheck(&self.policy, wall),
         });
         self.user_id.get_or_insert_with(|| user_id.to_owned());
-        self.grant = candidate.renewable && !useless;
+        self.new_grant(candidate, useless);
         if useless {
             ctx.notice(Notice::RenewalUseless);
         }

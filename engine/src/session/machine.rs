@@ -75,6 +75,14 @@ impl Machine {
         session.token.filter(|_| session.state.is_live() || session.failback.is_some()).map(|held| held.expires)
     }
 
+    /// From when (issued, or first seen) to when the token in use lives, as far as anybody knows. `None` without one.
+    #[must_use]
+    pub fn life(&self) -> Option<(Timestamp, Timestamp)> {
+        let session = self.sm.inner();
+        let held = session.token.filter(|_| session.state.is_live() || session.failback.is_some())?;
+        Some((held.first_seen, held.expires))
+    }
+
     /// What it decides by.
     #[must_use]
     pub fn policy(&self) -> &Policy {
@@ -85,6 +93,12 @@ impl Machine {
     #[must_use]
     pub fn is_renewing(&self) -> bool {
         self.sm.inner().attempt.is_some()
+    }
+
+    /// Whether the token in use may be dead, and the broker is being asked.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.sm.inner().doubt.is_some()
     }
 
     /// When [`on`](Self::on) must be called again at the latest, with [`Event::Wake`] if nothing else has happened.

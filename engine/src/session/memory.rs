@@ -11,7 +11,7 @@ use super::adopting::Held;
 use super::doubt::Doubt;
 use super::failback::{Comparison, Failback, Outage};
 use super::proving::Proving;
-use super::renewal::Attempt;
+use super::renewal::{Attempt, Grant};
 use super::{Effect, Event, FallbackOrders, Generation, Notice, Policy, State, Why};
 
 /// What a handler is called with: an event from outside, or the machine's own.
@@ -67,8 +67,8 @@ pub(super) struct Session {
     pub(super) attempts_made: u64,
     pub(super) failures: u32,
     pub(super) retry_at: Monotonic,
-    /// Whether the refresh token at hand may still buy something.
-    pub(super) grant: bool,
+    /// The refresh token at hand, while it may still buy something.
+    pub(super) grant: Option<Grant>,
     pub(super) doubt: Option<Doubt>,
     pub(super) misconfigured: Option<Misconfiguration>,
     pub(super) outage: Option<Outage>,
@@ -113,7 +113,7 @@ impl Session {
             attempts_made: 0,
             failures: 0,
             retry_at: Monotonic::default(),
-            grant: false,
+            grant: None,
             doubt: None,
             misconfigured: None,
             outage: None,
@@ -146,6 +146,9 @@ impl Session {
         }
         if self.halted {
             return (Venue::Blocked(Block::Halted), false);
+        }
+        if self.policy.paper_only {
+            return (Venue::Paper, false);
         }
         match (self.state, self.block(now)) {
             (State::Expired, _) => (Venue::Blocked(Block::Holding), false),

@@ -18,6 +18,8 @@ pub enum Source {
     Renewal,
     /// A human logged in.
     Login,
+    /// A human granted it on the phone, says whoever posted it to the notifier.
+    Approval,
     /// The operator handed it over. Probed even if it was refused before.
     Operator,
     /// The last token in use, taken for dead, is accepted after all.
@@ -31,6 +33,7 @@ impl fmt::Display for Source {
             Self::Store => "written into the store",
             Self::Renewal => "from the renewal",
             Self::Login => "from the login",
+            Self::Approval => "granted on the phone",
             Self::Operator => "from the operator",
             Self::Revived => "thought dead",
         })
@@ -50,6 +53,8 @@ pub struct Candidate {
     pub expires_at: Option<Timestamp>,
     /// Whether a refresh token came with it.
     pub renewable: bool,
+    /// When that refresh token dies, if it says so.
+    pub refresh_dies: Option<Timestamp>,
 }
 
 /// What a probe found.
@@ -193,6 +198,11 @@ pub enum Effect {
     },
     /// A human has to log in: say so, with the link.
     AskLogin,
+    /// The refresh token dies soon: say so, with the link.
+    RefreshTokenDies {
+        /// When.
+        dies: Timestamp,
+    },
     /// Use this token from now on, under this number.
     Adopt {
         /// The token's number.
@@ -442,6 +452,7 @@ impl fmt::Display for Effect {
             Self::Attempt { attempt, way } => write!(f, "attempt {attempt}: get a token by {}", way_in_words(*way)),
             Self::Abandon { attempt } => write!(f, "give up attempt {attempt}"),
             Self::AskLogin => f.write_str("ask the human to log in"),
+            Self::RefreshTokenDies { dies } => write!(f, "say that the refresh token dies at {dies}"),
             Self::Adopt { generation, fingerprint, expires } => {
                 write!(f, "use token {fingerprint} as {generation}, until {expires}")
             }
