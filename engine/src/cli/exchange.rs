@@ -127,7 +127,7 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     if !Calendar::nse().is_trading_day(market.date) {
         tracing::warn!("the market is closed on {}: only what is replayed has prices", market.date);
     }
-    let BrokerName::Kite = arguments.broker;
+    debug_assert_eq!(arguments.broker, BrokerName::Kite, "the option takes no other");
     let address = arguments.listen;
     let started = KiteServer::start(address, settings, Arc::clone(&clock), market.prices).await;
     let server = started.map_err(|reason| CliError::Listen { address, reason })?;

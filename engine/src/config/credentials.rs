@@ -8,6 +8,7 @@ use nirantar_brokers::kite::App;
 
 use super::account::Declared;
 use super::error::{ConfigError, Problem};
+use super::lifecycle::{EXPECTED_REDIRECT, is_redirect};
 use crate::token::store::{StoreError, Stored};
 
 /// Whose account it is, and the app's own key. The secret never prints.
@@ -20,12 +21,23 @@ pub struct Credentials {
     /// The app's secret, which logging in and renewing need. `None` where another process brings the token; an approved
     /// app always has one.
     pub api_secret: Option<Secret>,
+    /// The PIN that FYERS asks for beside a refresh token, from `<PREFIX>_PIN`.
+    pub pin: Option<Secret>,
+}
+
+/// What the environment and the store say of an account.
+pub(super) struct Found {
+    pub(super) credentials: Credentials,
+    /// `<PREFIX>_REDIRECT_URI`.
+    pub(super) redirect_url: Option<String>,
+    /// `<PREFIX>_SANDBOX`.
+    pub(super) sandbox: bool,
 }
 
 impl Credentials {
     /// What stands in an account whose credentials have not been looked for.
     pub(super) const fn blank() -> Self {
-        Self { user_id: String::new(), api_key: String::new(), api_secret: None }
+        Self { user_id: String::new(), api_key: String::new(), api_secret: None, pin: None }
     }
 }
 
@@ -35,6 +47,7 @@ impl fmt::Debug for Credentials {
             .field("user_id", &self.user_id)
             .field("api_key", &nirantar_brokers::Fingerprint::of(&self.api_key))
             .field("api_secret", &self.api_secret)
+            .field("pin", &self.pin)
             .finish()
     }
 }
@@ -57,9 +70,9 @@ pub trait Outside {
 /// Finds an account's credentials.
 ///
 /// # Errors
-/// [`Problem::Store`] for a store that cannot be read, [`Problem::CredentialMissing`] for a key that is nowhere. Both on
-/// the line of the account's header.
-pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> Result<Credentials, ConfigError> {
+/// [`Problem::Store`] for a store that cannot be read, [`Problem::CredentialMissing`] for a key that is nowhere,
+/// [`Problem::VariableInvalid`] for a variable that makes no sense. All on the line of the account's header.
+pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> Result<Found, ConfigError> {
     let account = &declared.account;
     let error =
         |key: Option<String>, problem| ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem };
@@ -80,9 +93,34 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
     if account.app == App::Approved && api_secret.is_none() {
         return Err(missing("API_SECRET"));
     }
-    Ok(Credentials {
-        api_key: api_key.ok_or_else(|| missing("API_KEY"))?,
-        user_id: user_id.ok_or_else(|| missing("USER_ID"))?,
-        api_secret,
+    let redirect_url = variable("REDIRECT_URI");
+    if redirect_url.as_deref().is_some_and(|url| !is_redirect(url)) {
+        let problem = Problem::VariableInvalid { expected: EXPECTED_REDIRECT };
+        return Err(error(Some(name("REDIRECT_URI")), problem));
+    }
+    let sandbox = match variable("SANDBOX").map(|text| yes_or_no(&text)) {
+        None => false,
+        Some(Some(yes)) => yes,
+        // A misspelt yes must not send live orders.
+        Some(None) => return Err(error(Some(name("SANDBOX")), Problem::VariableInvalid { expected: "true or false" })),
+    };
+    Ok(Found {
+        credentials: Credentials {
+            api_key: api_key.ok_or_else(|| missing("API_KEY"))?,
+            user_id: user_id.ok_or_else(|| missing("USER_ID"))?,
+            api_secret,
+            pin: variable("PIN").map(Secret::new),
+        },
+        redirect_url,
+        sandbox,
     })
+}
+
+/// What people write for yes and no in an environment.
+fn yes_or_no(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
 }

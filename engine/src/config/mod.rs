@@ -23,9 +23,11 @@
 
 mod account;
 mod alerts;
+mod broker;
 mod credentials;
 mod duration;
 mod error;
+mod lifecycle;
 mod nearest;
 mod outside;
 mod schedule;
@@ -40,10 +42,12 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-pub use account::{Account, BrokerName};
+pub use account::Account;
 pub use alerts::{AlertSettings, TelegramSettings};
+pub use broker::BrokerName;
 pub use credentials::{Credentials, Outside};
 pub use error::{ConfigError, Problem};
+pub use lifecycle::{OnStop, RefreshGrant};
 pub use outside::Process;
 pub use server::ServerSettings;
 pub use url::{RootKind, RootUrl};
@@ -58,6 +62,10 @@ pub struct Config {
     pub file: PathBuf,
     /// At least one, in the file's order.
     pub accounts: Vec<Account>,
+    /// `[server]`: the login page and the health of `nirantar run`. `None` where the file has no such table.
+    pub server: Option<ServerSettings>,
+    /// `[alerts]`: who is told when a human is needed, beside the log.
+    pub alerts: AlertSettings,
 }
 
 impl Config {
@@ -82,26 +90,33 @@ impl Config {
     /// The first thing that is wrong.
     pub fn read(text: &str, file: &Path, outside: &dyn Outside) -> Result<Self, ConfigError> {
         let source = Source { file, text };
-        let declared = declared(source)?;
+        let document = DeTable::parse(text).map_err(|error| {
+            // One line: the parser's own display prints the offending line too, and that may hold a secret.
+            let message = error.message().lines().collect::<Vec<_>>().join(" ");
+            source.error(error.span().map_or(0, |span| span.start), None, Problem::Syntax(message))
+        })?;
+        let root = Table::new(source, 0, document.get_ref(), &["account", "server", "alerts"])?;
+        let declared = declared(source, &root)?;
+        let (server, alerts) = (server::read(&root, outside)?, alerts::read(&root, outside)?);
         refuse_shared_stores(file, &declared, outside)?;
         let mut accounts = Vec::with_capacity(declared.len());
         for declared in declared {
-            let credentials = credentials::find(file, &declared, outside)?;
-            accounts.push(Account { credentials, ..declared.account });
+            let found = credentials::find(file, &declared, outside)?;
+            let account = declared.account;
+            accounts.push(Account {
+                credentials: found.credentials,
+                redirect_url: account.redirect_url.or(found.redirect_url),
+                paper_only: account.paper_only || found.sandbox,
+                ..account
+            });
         }
-        Ok(Self { file: file.to_owned(), accounts })
+        Ok(Self { file: file.to_owned(), accounts, server, alerts })
     }
 }
 
 /// What the file alone says: accounts of different names.
-fn declared(source: Source<'_>) -> Result<Vec<Declared>, ConfigError> {
+fn declared(source: Source<'_>, root: &Table<'_, '_>) -> Result<Vec<Declared>, ConfigError> {
     const EXPECTED: &str = "[[account]] tables";
-    let document = DeTable::parse(source.text).map_err(|error| {
-        // One line: the parser's own display prints the offending line too, and that may hold a secret.
-        let message = error.message().lines().collect::<Vec<_>>().join(" ");
-        source.error(error.span().map_or(0, |span| span.start), None, Problem::Syntax(message))
-    })?;
-    let root = Table::new(source, 0, document.get_ref(), &["account"])?;
     let mut accounts: Vec<Declared> = Vec::new();
     for item in root.tables("account", EXPECTED)? {
         let DeValue::Table(fields) = item.get_ref() else {

@@ -1,6 +1,8 @@
 //! Every way a configuration can be wrong, each with the file, line and key its error must name; and what a good one
 //! says.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,6 +98,16 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("renew_at = [\"8.45\"]", "renew_at", "found `8.45`"),
         ("renew_at = [\"08:45\", \"08:45:00\"]", "renew_at", "different times"),
         ("renew_days = \"weekdays\"", "renew_days", "mon-fri"),
+        ("venue = \"sandbox\"", "venue", "\"live\", \"paper\""),
+        ("check_every = \"29s\"", "check_every", "at least 30 s"),
+        ("renew_on_holidays = \"yes\"", "renew_on_holidays", "true or false"),
+        ("external_timeout = \"0s\"", "external_timeout", "a duration like"),
+        ("redirect_url = \"http://example.in/callback\"", "redirect_url", "https:// beyond this machine"),
+        ("on_stop = \"sell\"", "on_stop", "\"leave\", \"cancel\""),
+        ("ask_from = \"7:45\"", "ask_from", "like \"07:45\""),
+        // Keys of another broker must not look as if they did something.
+        ("refresh = \"works\"", "refresh", "means nothing at kite: app = "),
+        ("approval = true", "approval", "means nothing at kite: it has no approval"),
         ("external_command = \"./login.sh\"", "external_command", "a program and its arguments"),
         ("external_command = [\"\"]", "external_command", "an empty program"),
         ("external_command = [\"a\", \"b\\u0000\"]", "external_command", "a zero byte"),
@@ -105,6 +117,8 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("colour = \"red\"", "colour", "expected one of name, broker, store"),
         ("api_secret = \"hunter2\"", "api_secret", "in the account's store or in the environment"),
         ("ZERODHA_ACCESS_TOKEN = \"hunter2\"", "ZERODHA_ACCESS_TOKEN", "in the environment"),
+        ("pin = \"hunter2\"", "pin", "in the environment"),
+        ("totp-key = \"hunter2\"", "totp-key", "in the environment"),
     ] {
         let error = read(&with(line)).unwrap_err();
         let shown = error.to_string();
@@ -126,7 +140,7 @@ fn a_bad_file_is_refused_with_its_line_and_key() {
         ("\n[account]\nname = \"main\"\n".to_owned(), "conf/nirantar.toml:2: account: ", "expected [[account]] tables"),
         ("account = [1]\n".to_owned(), "conf/nirantar.toml:1: account: ", "found a value of type integer"),
         ("\n\n[[acount]]\n".to_owned(), "conf/nirantar.toml:3: acount: ", "did you mean `account`?"),
-        ("speed = 1\n".to_owned(), "conf/nirantar.toml:1: speed: ", "expected one of account"),
+        ("speed = 1\n".to_owned(), "conf/nirantar.toml:1: speed: ", "expected one of account, server, alerts"),
         ("[[account]]\nname = \"main\n".to_owned(), "conf/nirantar.toml:2: is not TOML: ", ""),
         (
             "[[account]]\nname = \"a\"\nname = \"b\"\n".to_owned(),
@@ -144,7 +158,7 @@ fn a_bad_file_is_refused_with_its_line_and_key() {
         (
             "[[account]]\nname = \"a\"\nbroker = \"robinhood\"".to_owned(),
             "conf/nirantar.toml:3: broker: ",
-            "expected one of the brokers kite, found `robinhood`",
+            "expected one of the brokers kite, fyers, upstox, found `robinhood`",
         ),
         (with("external_command = []"), "conf/nirantar.toml:1: external_command: ", "an empty list"),
         (
@@ -315,6 +329,29 @@ fn what_the_file_leaves_out_has_a_default() {
     assert_eq!(account.renew_at, []);
     assert!(account.renew_days.contains(Weekday::Fri) && !account.renew_days.contains(Weekday::Sat));
     assert_eq!(account.external_command, None);
+    assert_eq!((account.check_every, account.external_timeout), (None, Duration::from_secs(300)));
+    assert!(!account.renew_on_holidays && !account.approval && !account.paper_only);
+    assert_eq!((account.refresh, account.on_stop), (RefreshGrant::Withdrawn, OnStop::Leave));
+    assert_eq!((account.redirect_url, account.ask_from.to_string()), (None, "07:45:00".to_owned()));
+    let config = read(&with("")).unwrap();
+    assert_eq!((config.server, config.alerts), (None, AlertSettings::default()));
+}
+
+#[test]
+fn each_broker_has_its_own_hosts_and_key_prefix() {
+    for (broker, prefix, rest, feed, login) in [
+        ("kite", "ZERODHA", "https://api.kite.trade", "wss://ws.kite.trade", "https://kite.zerodha.com"),
+        ("fyers", "FYERS", "https://api-t1.fyers.in", "wss://socket.fyers.in", "https://api-t1.fyers.in"),
+        ("upstox", "UPSTOX", "https://api.upstox.com", "wss://api.upstox.com", "https://api.upstox.com"),
+    ] {
+        let account = one(&with("").replace("kite", broker));
+        assert_eq!(account.broker.as_str(), broker);
+        assert_eq!(account.key_prefix, prefix);
+        assert_eq!(
+            [&account.rest_url, &account.feed_url, &account.login_url].map(RootUrl::as_str),
+            [rest, feed, login]
+        );
+    }
 }
 
 #[test]
@@ -335,7 +372,9 @@ fn loopback_needs_both_rest_and_feed_on_this_machine() {
 fn the_example_at_the_root_is_a_good_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nirantar.toml.example");
     let text = std::fs::read_to_string(&path).unwrap();
-    let check = |text: &str| Config::read(text, Path::new("conf/nirantar.toml"), &furnished());
+    let mut outside = furnished();
+    outside.variables.insert("NIRANTAR_TELEGRAM_TOKEN", "123456:hunter2");
+    let check = |text: &str| Config::read(text, Path::new("conf/nirantar.toml"), &outside);
     assert_eq!(check(&text).unwrap().accounts.len(), 1, "as it stands");
 
     // Every key it explains is a known one with a value that is accepted: `#key = value` is a setting left out.
@@ -344,6 +383,12 @@ fn the_example_at_the_root_is_a_good_configuration() {
         .map(|line| format!("{}\n", line.strip_prefix('#').filter(|s| !s.starts_with(' ')).unwrap_or(line)))
         .collect();
     let config = check(&settings).unwrap();
+    assert_eq!(
+        config.server,
+        Some(ServerSettings { public_url: Some("https://trade.example.in".to_owned()), ..ServerSettings::default() })
+    );
+    assert!(config.alerts.telegram.is_some());
+    assert!(config.accounts[2].approval);
     let paper = &config.accounts[1];
     assert_eq!(
         paper.instruments,

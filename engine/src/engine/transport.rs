@@ -91,7 +91,13 @@ impl Transport {
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
-        if let Some(authorization) = authorization.filter(|_| request.authorized) {
+        if let Some(own) = &request.own_authorization {
+            // The words of the error could quote the value.
+            let unfit = |_| Lost::NotSent("the token cannot stand in a header".to_owned());
+            let mut own = HeaderValue::from_str(own.expose()).map_err(unfit)?;
+            own.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, own);
+        } else if let Some(authorization) = authorization.filter(|_| request.authorized) {
             builder = builder.header(AUTHORIZATION, authorization.clone());
         }
         let mut held = Some(held);
