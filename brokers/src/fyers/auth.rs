@@ -66,10 +66,9 @@ impl Auth for Fyers {
         jwt::life(token.expose())
     }
 
-    /// Ends the session of the token whose authorization goes with the request: that must be `token`'s.
-    fn invalidate(&self, _token: &AccessToken) -> Call<()> {
+    fn invalidate(&self, token: &AccessToken) -> Call<()> {
         let request = HttpRequest {
-            authorized: true,
+            own_authorization: Some(self.authorization(token)),
             // What the official Python SDK sends.
             body: Body::Json(Secret::new("null")),
             ..request(Endpoint::Session, Method::Post, "/logout")
