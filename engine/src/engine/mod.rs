@@ -68,7 +68,7 @@ pub struct Engine {
     broker: Arc<dyn Broker>,
     renewer: renewal::Renewer,
     task: tokio::task::JoinHandle<()>,
-    _watcher: WatcherHandle,
+    _watchers: Vec<WatcherHandle>,
 }
 
 /// Why the engine did not take an order or a command. Nothing was sent.

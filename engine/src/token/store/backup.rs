@@ -87,10 +87,10 @@ mod tests {
         let store = FileStore::new(&path, JsonFormat::tokens());
         store.write(&refresh("one")).unwrap();
         fs::create_dir(folder.path().join(".tokens.json.refresh.previous")).unwrap();
-        let written = store.write(&refresh("two-secret")).unwrap();
+        let written = store.write(&refresh("two-hunter2")).unwrap();
         let reason = written.not_backed_up.clone().unwrap();
         assert!(reason.contains(".tokens.json.refresh.previous: cannot be written"), "{reason}");
-        assert!(!format!("{reason} {written:?}").contains("secret"));
-        assert_eq!(store.read().unwrap().refresh_token, Some(Secret::new("two-secret")));
+        assert!(!format!("{reason} {written:?}").contains("hunter2"));
+        assert_eq!(store.read().unwrap().refresh_token, Some(Secret::new("two-hunter2")));
     }
 }

@@ -50,6 +50,10 @@ impl Store for EnvironmentStore {
     fn path(&self) -> &Path {
         Path::new(NAME)
     }
+
+    fn is_read_only(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for EnvironmentStore {

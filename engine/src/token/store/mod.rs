@@ -53,6 +53,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The path as it was configured (possibly a symlink).
     fn path(&self) -> &Path;
+
+    /// Whether it can never be written, wherever it stands.
+    fn is_read_only(&self) -> bool {
+        false
+    }
 }
 
 /// What a store holds of one account. A missing and an empty value are the same: `None`.

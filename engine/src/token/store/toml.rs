@@ -46,17 +46,25 @@ impl TomlFormat {
         }
     }
 
+    /// Whether the text says what it was changed to say.
+    fn took(&self, after: &str, change: &Change) -> bool {
+        self.parse(after).is_ok_and(|stored| {
+            let token = change.access_token.as_ref().is_none_or(|new| stored.access_token.as_ref() == Some(new));
+            let refresh = change.refresh_token.as_ref().is_none_or(|new| stored.refresh_token.as_ref() == Some(new));
+            token && refresh && (change.expires_at.is_none() || stored.expires_at.is_some())
+        })
+    }
+
     /// The edit that adds `key = value` lines where nothing of the table stands yet.
     fn new_table(&self, text: &str, added: &[(&str, String)]) -> (Range<usize>, String) {
         let end = line_end(text);
-        let mut new = String::new();
-        if !text.is_empty() {
-            new.push_str(if text.ends_with('\n') { end } else { "" });
-            if !text.ends_with('\n') {
-                new.push_str(end);
-                new.push_str(end);
-            }
-        }
+        // A blank line in front, and a line end first where the file ends without one.
+        let gap = match text.chars().last() {
+            None => 0,
+            Some('\n') => 1,
+            Some(_) => 2,
+        };
+        let mut new = end.repeat(gap);
         let bare = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
         let name = if !self.table.is_empty() && self.table.chars().all(bare) {
             self.table.clone()
@@ -142,26 +150,17 @@ impl Format for TomlFormat {
         if added.is_empty() {
             return Ok(splice(text, edits));
         }
-        edits.push(match &table {
-            Some(table) => table.adding(text, &added),
-            None => self.new_table(text, &added),
-        });
-        let after = splice(text, edits);
-        // A table that is only implied by others (`[upstox.more]`, `upstox.more.x = 1`) may have no place for a key.
-        let took = self.parse(&after).is_ok_and(|stored| {
-            let token = change.access_token.as_ref().is_none_or(|token| stored.access_token.as_ref() == Some(token));
-            let refresh =
-                change.refresh_token.as_ref().is_none_or(|token| stored.refresh_token.as_ref() == Some(token));
-            token && refresh && (change.expires_at.is_none() || stored.expires_at.is_some())
-        });
-        if took {
-            Ok(after)
-        } else {
-            Err(Flaw::Unfit {
-                key: self.table.clone(),
-                reason: "its table has no place for a key: write it as [table] with `key = value` lines",
-            })
+        // A table that is only implied by others has no place of its own: under `[upstox.more]` it can be made, under
+        // `upstox.more.x = 1` it cannot.
+        let ways = table.iter().map(|table| table.adding(text, &added)).chain([self.new_table(text, &added)]);
+        for way in ways {
+            let after = splice(text, edits.iter().cloned().chain([way]).collect());
+            if self.took(&after, change) {
+                return Ok(after);
+            }
         }
+        let reason = "its table has no place for a key: write it as [table] with `key = value` lines";
+        Err(Flaw::Unfit { key: self.table.clone(), reason })
     }
 
     fn label(&self) -> String {

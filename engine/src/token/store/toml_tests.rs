@@ -213,7 +213,10 @@ proptest! {
         prop_assert_eq!(stored.access_token, change.access_token.clone());
         prop_assert_eq!(stored.refresh_token, change.refresh_token.clone());
         prop_assert_eq!(stored.expires_at, change.expires_at);
-        prop_assert!(after.starts_with(&root) && after.contains(&below));
+        prop_assert!(after.starts_with(&root));
+        for line in below.lines() {
+            prop_assert!(after.contains(line), "{line:?} is gone from {after:?}");
+        }
     }
 
     #[test]
