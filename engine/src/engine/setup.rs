@@ -288,3 +288,59 @@ fn watch_fallback(store: &Arc<dyn Store>, sightings: mpsc::Sender<Sighting>) -> 
 fn run_number(account: &str, nanos: i64) -> u64 {
     Rng::from_seed(nanos.unsigned_abs() ^ (u64::from(Fingerprint::of(account).0) << 32)).next_u64()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What an engine of one account says to these stores when it starts. Its broker is a port nobody listens on.
+    async fn start(folder: &Path, stores: &str) -> Result<Engine, StartError> {
+        let file = folder.join("nirantar.toml");
+        let text = format!(
+            "[[account]]\nname = \"main\"\nbroker = \"kite\"\nuser_id = \"AB1234\"\nstore = {stores}\n\
+             rest_url = \"http://127.0.0.1:9\"\nfeed_url = \"ws://127.0.0.1:9\"\nkey_prefix = \"NIRANTAR_SETUP_TEST\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        Engine::builder(Setup::from(&account)).start().await
+    }
+
+    #[tokio::test]
+    async fn a_malformed_store_stops_the_start_only_where_it_is_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("good.json"), "{\"api_key\": \"key\"}").unwrap();
+        let bad = folder.path().join("bad.json");
+        std::fs::write(&bad, "{").unwrap();
+        let engine = start(folder.path(), "[\"good.json\", \"bad.json\", \"environment\"]").await.unwrap();
+        engine.stop().await;
+
+        // The configuration refuses it too; an embedder's setup may not come from one.
+        std::fs::write(&bad, "{\"api_key\": \"key\"}").unwrap();
+        let file = folder.path().join("nirantar.toml");
+        drop(start(folder.path(), "[\"bad.json\", \"good.json\"]").await.unwrap());
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        std::fs::write(&bad, "{").unwrap();
+        let error = Engine::builder(Setup::from(&account)).start().await.unwrap_err();
+        assert!(matches!(error, StartError::Store(StoreError::Malformed { .. })), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_first_store_that_holds_a_token_gives_the_candidate() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, token: &str| {
+            let text = format!("{{\"api_key\": \"key\", \"access_token\": \"{token}\"}}");
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        for (first, second, expected) in [("one", "two", "one"), ("", "two", "two")] {
+            write("a.json", first);
+            write("b.json", second);
+            let engine = start(folder.path(), "[\"a.json\", \"b.json\"]").await.unwrap();
+            let known = engine.renewer.vault.fingerprints();
+            assert_eq!(known, BTreeSet::from([Fingerprint::of(expected)]));
+            engine.stop().await;
+        }
+    }
+}
