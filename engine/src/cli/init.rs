@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Outside};
-    use crate::token::store::{StoreError, Stored};
+    use crate::token::store::{StoreError, StorePlace, Stored};
 
     /// The world once the reader has done what the comments say.
     struct Done;
@@ -134,7 +134,7 @@ mod tests {
             (name == "NIRANTAR_TELEGRAM_TOKEN").then(|| "123456:hunter2".to_owned())
         }
 
-        fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+        fn stored(&self, _: &StorePlace, _: &str) -> Result<Stored, StoreError> {
             let (user_id, api_key) = (Some("AB1234".to_owned()), Some("key".to_owned()));
             Ok(Stored { user_id, api_key, api_secret: Some(Secret::new("hunter2")), ..Stored::default() })
         }

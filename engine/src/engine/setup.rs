@@ -24,7 +24,7 @@ use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Sup
 use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused};
 use crate::session::{Machine, Policy, Source, TradingDays};
 use crate::token::store::{Store, StoreError};
-use crate::token::{Gate, Snapshot, TokenCell, Watcher};
+use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
 
 /// Messages that may wait for the engine's task.
 const INBOX: usize = 4096;
@@ -44,8 +44,10 @@ pub struct Setup {
     pub feed_url: String,
     /// Whether both are on this machine. Live orders to any other host need a durable journal.
     pub loopback: bool,
-    /// Where the token is kept.
+    /// Where the token is kept: what is renewed is written there, under its lock.
     pub store: Arc<dyn Store>,
+    /// Where else a token may appear, in the order they are looked at when the engine starts. Never written to.
+    pub fallback_stores: Vec<Arc<dyn Store>>,
     /// What the session decides by.
     pub policy: Policy,
     /// Secrets beside the tokens that no text may show: the API secret.
@@ -197,13 +199,21 @@ impl Builder {
         journal.read()?;
 
         let (sightings, seen) = mpsc::channel(64);
-        let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings);
+        let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings.clone());
+        let fallbacks: Vec<WatcherHandle> =
+            setup.fallback_stores.iter().map(|store| watch_fallback(store, sightings.clone())).collect();
+        drop(sightings);
         let first = match watcher.first() {
             Ok(stored) => candidate(&vault, stored, Source::Stored),
             // No file yet: somebody will write it, or a login will.
             Err(StoreError::NotFound { .. }) => None,
             Err(error) => return Err(error.clone().into()),
         };
+        // Precedence holds now; afterwards a change in any store is a candidate.
+        let first = first.or_else(|| {
+            let held = fallbacks.iter().filter_map(|watcher| watcher.first().as_ref().ok());
+            held.filter_map(|stored| candidate(&vault, stored, Source::Stored)).next()
+        });
 
         let desk = Desk::new(DeskPolicy {
             run: run_number(&setup.name, now.wall.as_nanos()),
@@ -280,7 +290,7 @@ impl Builder {
             spent_codes: SpentCodes::default(),
             last_error,
             task,
-            _watcher: watcher,
+            _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };
         let wanted: BTreeSet<InstrumentKey> = setup.instruments.into_iter().collect();
         // The task was just started: it is there to take these.
@@ -295,7 +305,76 @@ impl Builder {
     }
 }
 
+/// Watches a store that is only a fallback: what is wrong with it is said and stops nothing.
+fn watch_fallback(store: &Arc<dyn Store>, sightings: mpsc::Sender<Sighting>) -> WatcherHandle {
+    if store.is_read_only() {
+        tracing::warn!("the fallback store {} is read once and never again", store.path().display());
+    }
+    let watcher = Watcher::spawn(Arc::clone(store), sightings);
+    match watcher.first() {
+        Ok(_) | Err(StoreError::NotFound { .. }) => {}
+        Err(error) => tracing::warn!("a fallback store cannot be used until it is mended: {error}"),
+    }
+    watcher
+}
+
 /// Two runs of an account never share a number, nor do two accounts: its name and the time of the start, spread.
 fn run_number(account: &str, nanos: i64) -> u64 {
     Rng::from_seed(nanos.unsigned_abs() ^ (u64::from(Fingerprint::of(account).0) << 32)).next_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What an engine of one account says to these stores when it starts. Its broker is a port nobody listens on.
+    async fn start(folder: &Path, stores: &str) -> Result<Engine, StartError> {
+        let file = folder.join("nirantar.toml");
+        let text = format!(
+            "[[account]]\nname = \"main\"\nbroker = \"kite\"\nuser_id = \"AB1234\"\nstore = {stores}\n\
+             rest_url = \"http://127.0.0.1:9\"\nfeed_url = \"ws://127.0.0.1:9\"\nkey_prefix = \"NIRANTAR_SETUP_TEST\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        Engine::builder(Setup::from(&account)).start().await
+    }
+
+    #[tokio::test]
+    async fn a_malformed_store_stops_the_start_only_where_it_is_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("good.json"), "{\"api_key\": \"key\"}").unwrap();
+        let bad = folder.path().join("bad.json");
+        std::fs::write(&bad, "{").unwrap();
+        let engine = start(folder.path(), "[\"good.json\", \"bad.json\", \"environment\"]").await.unwrap();
+        engine.stop().await;
+
+        // The configuration refuses it too; an embedder's setup may not come from one.
+        std::fs::write(&bad, "{\"api_key\": \"key\"}").unwrap();
+        let file = folder.path().join("nirantar.toml");
+        drop(start(folder.path(), "[\"bad.json\", \"good.json\"]").await.unwrap());
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        std::fs::write(&bad, "{").unwrap();
+        let error = Engine::builder(Setup::from(&account)).start().await.unwrap_err();
+        assert!(matches!(error, StartError::Store(StoreError::Malformed { .. })), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_first_store_that_holds_a_token_gives_the_candidate() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, token: &str| {
+            let text = format!("{{\"api_key\": \"key\", \"access_token\": \"{token}\"}}");
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        for (first, second, expected) in [("one", "two", "one"), ("", "two", "two")] {
+            write("a.json", first);
+            write("b.json", second);
+            let engine = start(folder.path(), "[\"a.json\", \"b.json\"]").await.unwrap();
+            let known = |token: &str| engine.renewer.vault.live(Fingerprint::of(token)).is_some();
+            assert_eq!((known("one"), known("two")), (expected == "one", expected == "two"));
+            engine.stop().await;
+        }
+    }
 }
