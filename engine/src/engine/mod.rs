@@ -46,7 +46,11 @@ use tokio::sync::{mpsc, oneshot};
 pub use events::{EventMessage, Events};
 pub use health::{Health, TokenHealth};
 pub use login::LoginError;
+#[cfg(feature = "cli")]
+pub(crate) use login::exchange_code;
 pub use renewal::Command;
+#[cfg(feature = "cli")]
+pub(crate) use renewal::{change_for, dies_at};
 pub use setup::{Builder, Setup, StartError};
 #[cfg(feature = "cli")]
 pub(crate) use transport::Transport;
@@ -99,6 +103,12 @@ impl Engine {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name of its broker.
+    #[must_use]
+    pub fn broker(&self) -> &'static str {
+        self.broker.facts().name
     }
 
     /// Token, state, venue and generation at this moment, read together.

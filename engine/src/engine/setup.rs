@@ -86,6 +86,7 @@ pub struct Builder {
     calendar: Calendar,
     fallback: Option<Fallback>,
     feed_policy: FeedPolicy,
+    login_link: Option<String>,
 }
 
 struct Fallback(Box<dyn PriceSource + Send>, PaperSource);
@@ -107,6 +108,7 @@ impl Builder {
             calendar: Calendar::nse(),
             fallback: None,
             feed_policy: FeedPolicy::default(),
+            login_link: None,
         }
     }
 
@@ -159,12 +161,20 @@ impl Builder {
         self
     }
 
+    /// Where a human is sent to log in, instead of to the broker's own page: the address of a login server, which then
+    /// finishes the login by itself.
+    #[must_use]
+    pub fn login_link(mut self, link: Option<String>) -> Self {
+        self.login_link = link;
+        self
+    }
+
     /// Starts the engine. Must be called inside a tokio runtime with time and I/O.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { setup, clock, events, journal, paper, calendar, fallback, feed_policy } = self;
+        let Self { setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
         let _busy = clock.busy();
         let now = clock.now();
@@ -237,6 +247,7 @@ impl Builder {
             sightings: seen,
             socket_events: mpsc::channel(1024),
             last_error: last_error.clone(),
+            login_link,
             state: Doing::default(),
         };
         let span = tracing::info_span!("account", name = %setup.name);

@@ -60,6 +60,8 @@ pub(crate) struct Task {
     pub(crate) sightings: mpsc::Receiver<Sighting>,
     pub(crate) socket_events: (mpsc::Sender<SocketEvent>, mpsc::Receiver<SocketEvent>),
     pub(crate) last_error: LastError,
+    /// Where a human is sent to log in, if not to the broker's own page.
+    pub(crate) login_link: Option<String>,
     pub(crate) state: Doing,
 }
 
@@ -279,7 +281,10 @@ impl Task {
 
     pub(super) fn announce(&mut self, event: Event) {
         let event = match event {
-            Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.broker.login_url(None) },
+            Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.login_link() },
+            Event::RefreshTokenDies { at, dies, link: None } => {
+                Event::RefreshTokenDies { at, dies, link: self.login_link() }
+            }
             other => other,
         };
         match &event {
@@ -309,5 +314,9 @@ impl Task {
             });
         }
         self.events.send(event);
+    }
+
+    fn login_link(&self) -> Option<String> {
+        self.login_link.clone().or_else(|| self.broker.login_url(None))
     }
 }
