@@ -83,6 +83,34 @@ pub enum CliError {
         /// Why.
         reason: StartError,
     },
+    /// The login server does not start.
+    #[error("[server]: {0}")]
+    Server(#[from] crate::server::ServerError),
+    /// It was not said which account.
+    #[error("--account: say which account: expected one of {known}")]
+    WhichAccount {
+        /// Those there are.
+        known: String,
+    },
+    /// An account's broker has no login page.
+    #[error(
+        "account {account}: its broker has no login page: write a new token into the store with `nirantar token set`"
+    )]
+    NoLoginPage {
+        /// Which.
+        account: String,
+    },
+    /// What was pasted is not the address a login came back to.
+    #[error("--paste: expected the whole address that the browser shows after the login, {0}")]
+    NoAddress(&'static str),
+    /// A login could not be finished. Nothing was written.
+    #[error("account {account}: {reason}")]
+    Login {
+        /// Of which account.
+        account: String,
+        /// Why.
+        reason: crate::engine::LoginError,
+    },
     /// A client for the broker cannot be made.
     #[error("account {account}: {reason}")]
     Client {

@@ -1,7 +1,7 @@
 //! The `nirantar` command: what it takes, what it prints, and with which code it ends.
 //!
 //! Promises: what goes wrong is one line on stderr that names file, line and key where there are any, and exit code 2;
-//! no argument ever holds a secret, since everybody on the machine can read a process list; whoever closes the other end
+//! no argument has to hold a secret, since everybody on the machine can read a process list; whoever closes the other end
 //! of stdout ends the output and nothing else.
 
 mod error;
@@ -60,6 +60,7 @@ enum Command {
 enum TokenCommand {
     Status(token::StatusArgs),
     Set(token::SetArgs),
+    Login(token::LoginArgs),
 }
 
 /// Runs the command with the process' own arguments and says how it ended: 0 when all is well, 2 when it could not do
@@ -82,6 +83,7 @@ pub fn main() -> ExitCode {
             Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
             Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
+            Command::Token(TokenCommand::Login(arguments)) => token::login(&arguments).await,
         }
     });
     match ended {

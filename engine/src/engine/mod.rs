@@ -49,8 +49,12 @@ use tokio::sync::{mpsc, oneshot};
 pub use events::{EventMessage, Events};
 pub use health::{Health, TokenHealth};
 pub use login::LoginError;
+#[cfg(feature = "cli")]
+pub(crate) use login::exchange_code;
 pub use reading::ReadError;
 pub use renewal::Command;
+#[cfg(feature = "cli")]
+pub(crate) use renewal::{change_for, dies_at};
 pub use setup::{Builder, OnStop, Setup, StartError};
 #[cfg(feature = "cli")]
 pub(crate) use transport::Transport;
@@ -107,6 +111,12 @@ impl Engine {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The name of its broker.
+    #[must_use]
+    pub fn broker(&self) -> &'static str {
+        self.broker.facts().name
     }
 
     /// Token, state, venue and generation at this moment, read together.

@@ -103,6 +103,7 @@ pub struct Builder {
     calendar: Calendar,
     fallback: Option<Fallback>,
     feed_policy: FeedPolicy,
+    login_link: Option<String>,
 }
 
 struct Fallback(Box<dyn PriceSource + Send>, PaperSource);
@@ -124,6 +125,7 @@ impl Builder {
             calendar: Calendar::nse(),
             fallback: None,
             feed_policy: FeedPolicy::default(),
+            login_link: None,
         }
     }
 
@@ -176,12 +178,20 @@ impl Builder {
         self
     }
 
+    /// Where a human is sent to log in, instead of to the broker's own page: the address of a login server, which then
+    /// finishes the login by itself.
+    #[must_use]
+    pub fn login_link(mut self, link: Option<String>) -> Self {
+        self.login_link = link;
+        self
+    }
+
     /// Starts the engine. Must be called inside a tokio runtime with time and I/O.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy } = self;
+        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
         setup.policy.days = TradingDays::new(calendar.holidays(), calendar.special_days());
         let machine = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
         let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&machine)));
@@ -273,6 +283,7 @@ impl Builder {
             socket_events: mpsc::channel(1024),
             last_error: last_error.clone(),
             ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
+            login_link,
             state: Doing::default(),
         };
         let span = tracing::info_span!("account", name = %setup.name);

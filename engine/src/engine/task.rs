@@ -68,6 +68,8 @@ pub(crate) struct Task {
     pub(crate) last_error: LastError,
     /// Whether a human is asked on the phone when a login is due.
     pub(crate) ask_approval: bool,
+    /// Where a human is sent to log in, if not to the broker's own page.
+    pub(crate) login_link: Option<String>,
     pub(crate) state: Doing,
 }
 
@@ -336,9 +338,9 @@ impl Task {
 
     pub(super) fn announce(&mut self, event: Event) {
         let event = match event {
-            Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.broker.login_url(None) },
+            Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.login_link() },
             Event::RefreshTokenDies { at, dies, link: None } => {
-                Event::RefreshTokenDies { at, dies, link: self.broker.login_url(None) }
+                Event::RefreshTokenDies { at, dies, link: self.login_link() }
             }
             other => other,
         };
@@ -374,5 +376,9 @@ impl Task {
             self.state.keeping.push(self.state.tasks.spawn(keep.in_current_span()));
         }
         self.events.send(event);
+    }
+
+    fn login_link(&self) -> Option<String> {
+        self.login_link.clone().or_else(|| self.broker.login_url(None))
     }
 }

@@ -1,9 +1,11 @@
-//! `nirantar token …`: where every account's token stands, and writing one into a store.
+//! `nirantar token …`: where every account's token stands, logging in, and writing a token into a store.
 
+mod login;
 mod probe;
 mod report;
 mod set;
 
+pub(super) use login::{LoginArgs, login};
 pub(super) use set::{SetArgs, set};
 
 use std::path::PathBuf;
