@@ -10,6 +10,7 @@ use nirantar_brokers::time::{Clock, SystemClock};
 
 use super::signals::{Signals, Word};
 use super::{CliError, log, print};
+use crate::alerts::{self, Alerts};
 use crate::config::Config;
 use crate::engine::{Engine, Events, Setup};
 use crate::session::Operator;
@@ -45,16 +46,30 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     let config = Config::load(&arguments.config)?;
     let mut signals = Signals::watch()?;
     let mut engines: Vec<Engine> = Vec::with_capacity(config.accounts.len());
+    let mut watched = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
-        let started = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).start().await;
-        match started {
-            Ok(engine) => engines.push(engine),
+        let mut builder = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock));
+        // Before the start: a login may be due from the first moment on.
+        let events = builder.events();
+        match builder.start().await {
+            Ok(engine) => {
+                let (name, redaction) = (engine.name().to_owned(), engine.redaction());
+                watched.push(alerts::Account { name, events, redaction });
+                engines.push(engine);
+            }
             Err(reason) => {
                 stop(engines).await;
                 return Err(CliError::Start { account: account.name.clone(), reason });
             }
         }
     }
+    let alerts = match Alerts::start(&config.alerts, watched, Arc::clone(&clock)) {
+        Ok(alerts) => alerts,
+        Err(reason) => {
+            stop(engines).await;
+            return Err(reason.into());
+        }
+    };
     let mut reports = tokio::task::JoinSet::new();
     for engine in &engines {
         reports.spawn(report(engine.name().to_owned(), engine.cached(), engine.events(), Arc::clone(&clock)));
@@ -68,6 +83,7 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     }
     reports.shutdown().await;
     stop(engines).await;
+    alerts.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 

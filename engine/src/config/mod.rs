@@ -58,6 +58,8 @@ pub struct Config {
     pub file: PathBuf,
     /// At least one, in the file's order.
     pub accounts: Vec<Account>,
+    /// Who is told, beside the log, when a human is needed.
+    pub alerts: AlertSettings,
 }
 
 impl Config {
@@ -89,7 +91,7 @@ impl Config {
             let credentials = credentials::find(file, &declared, outside)?;
             accounts.push(Account { credentials, ..declared.account });
         }
-        Ok(Self { file: file.to_owned(), accounts })
+        Ok(Self { file: file.to_owned(), accounts, alerts: AlertSettings::default() })
     }
 }
 

@@ -48,6 +48,7 @@ pub use health::{Health, TokenHealth};
 pub use login::LoginError;
 pub use renewal::Command;
 pub use setup::{Builder, Setup, StartError};
+pub use vault::Redaction;
 #[cfg(feature = "cli")]
 pub(crate) use transport::Transport;
 #[cfg(feature = "cli")]
@@ -117,6 +118,12 @@ impl Engine {
     #[must_use]
     pub fn events(&self) -> Events {
         self.events.subscribe()
+    }
+
+    /// Takes the secrets this engine knows, now and later, out of texts.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        Redaction::new(self.renewer.vault.clone())
     }
 
     /// Every tick, from now on, each labelled with its source.
