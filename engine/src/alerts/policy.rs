@@ -72,7 +72,7 @@ impl Watch {
     fn forget_what_is_over(&mut self, event: &Event) {
         match event {
             Event::Transition(step) if Standing::leaves_fallback(step) => {
-                self.told.clear();
+                self.told.retain(|(kind, _), _| *kind == Kind::FallbackLeft);
             }
             Event::Transition(step) if Standing::enters_fallback(step) => self.forget(&[Kind::FallbackLeft]),
             Event::Token { .. } => self.forget(&[
