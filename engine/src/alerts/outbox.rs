@@ -178,8 +178,7 @@ impl Outbox {
 
     fn begin(&mut self, alert: Alert, tells_of: u64, now: Monotonic) -> Next {
         self.sent.push_back(now);
-        self.current =
-            Some(Current { alert: alert.clone(), tells_of, first_tried: now, failures: 0, not_before: now });
+        self.current = Some(Current { alert: alert.clone(), tells_of, first_tried: now, failures: 0, not_before: now });
         Next::Send(alert)
     }
 

@@ -107,6 +107,12 @@ fn every_kind_says_what_happened_what_is_safe_and_what_to_do() {
             Info,
             ["was renewed", "until Sat 21 Nov 06:00", "Nothing to do"],
         ),
+        (
+            vec![step(State::Expiring, State::Refreshing, Why::RenewalStarted(Renewal::RefreshGrant)), token()],
+            Kind::Renewed,
+            Info,
+            ["was renewed", "in use", "Nothing to do"],
+        ),
         (vec![candidate(Source::Login), token()], Kind::Renewed, Info, ["login worked", "in use", "Nothing to do"]),
         (vec![candidate(Source::Approval), token()], Kind::Renewed, Info, ["approval worked", "in use", "Nothing"]),
         (

@@ -160,7 +160,8 @@ impl Said {
         let parsed: Option<Value> = serde_json::from_slice(body).ok();
         let description = parsed.as_ref().and_then(|value| value.get("description")).and_then(Value::as_str);
         let words = description.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
-        let seconds = parsed.as_ref().and_then(|value| value.pointer("/parameters/retry_after")).and_then(Value::as_u64);
+        let seconds =
+            parsed.as_ref().and_then(|value| value.pointer("/parameters/retry_after")).and_then(Value::as_u64);
         Self { words, retry_after: seconds.map(Duration::from_secs) }
     }
 }

@@ -10,7 +10,7 @@ use nirantar_brokers::{Endpoint, Fingerprint, Venue};
 use super::{Kind, Severity};
 use crate::core::Event;
 use crate::feed::FeedStatus;
-use crate::session::{AttemptEnd, Notice, NotTaken, Source, State, Transition, Why};
+use crate::session::{AttemptEnd, NotTaken, Notice, Source, State, Transition, Why};
 
 /// Candidates whose origin is remembered until they are in use.
 const MOST_CANDIDATES: usize = 16;
@@ -31,6 +31,8 @@ pub(super) struct Finding {
 pub(super) struct Standing {
     venue: Option<Venue>,
     in_fallback: bool,
+    /// A renewal was started after the last token came into use.
+    renewing: bool,
     candidates: VecDeque<(Fingerprint, Source)>,
 }
 
@@ -39,16 +41,26 @@ impl Standing {
     pub(super) fn note(&mut self, event: &Event) {
         match event {
             Event::Venue { venue, .. } => self.venue = Some(*venue),
-            Event::Transition(step) => self.in_fallback = step.to == State::Fallback,
-            Event::Candidate { candidate, .. } => {
-                self.candidates.retain(|(fingerprint, _)| *fingerprint != candidate.fingerprint);
-                if self.candidates.len() == MOST_CANDIDATES {
-                    self.candidates.pop_front();
-                }
-                self.candidates.push_back((candidate.fingerprint, candidate.source));
+            Event::Transition(step) => {
+                self.in_fallback = step.to == State::Fallback;
+                self.renewing |= matches!(step.why, Why::RenewalStarted(_));
+            }
+            Event::Candidate { candidate, .. } => self.remember(candidate.fingerprint, candidate.source),
+            Event::Token { fingerprint, .. } => {
+                self.renewing = false;
+                // Should it come into use once more, it is because it was thought dead meanwhile.
+                self.remember(*fingerprint, Source::Revived);
             }
             _ => {}
         }
+    }
+
+    fn remember(&mut self, token: Fingerprint, source: Source) {
+        self.candidates.retain(|(fingerprint, _)| *fingerprint != token);
+        if self.candidates.len() == MOST_CANDIDATES {
+            self.candidates.pop_front();
+        }
+        self.candidates.push_back((token, source));
     }
 
     pub(super) fn enters_fallback(step: &Transition) -> bool {
@@ -75,9 +87,8 @@ impl Standing {
 
 /// The alert an event is, if it is one.
 pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
-    let alert = |kind, severity, words: String| {
-        Some(Finding { kind, severity, essence: String::new(), words, link: None })
-    };
+    let alert =
+        |kind, severity, words: String| Some(Finding { kind, severity, essence: String::new(), words, link: None });
     match event {
         Event::LoginNeeded { link, .. } => {
             let what = match link {
@@ -89,8 +100,10 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         }
         Event::ApprovalAsked { lapses_at, .. } => {
             let until = lapses_at.map_or_else(String::new, |at| format!(" before {}", clock_time(at)));
-            let words =
-                format!("The broker asks you on the phone for a new token: approve it{until}. {}", standing.meanwhile());
+            let words = format!(
+                "The broker asks you on the phone for a new token: approve it{until}. {}",
+                standing.meanwhile()
+            );
             alert(Kind::ApprovalAsked, Severity::Urgent, words)
         }
         Event::RefreshTokenDies { dies, link, .. } => {
@@ -264,6 +277,8 @@ fn renewed(token: Fingerprint, expires: Timestamp, standing: &Standing) -> Optio
         Some(Source::Store) => "The token written into the store works",
         Some(Source::Operator) => "The token you handed over works",
         Some(Source::Revived) => "The token that was thought dead works after all",
+        // What a renewal brings is not announced as a candidate.
+        None if standing.renewing => "The token was renewed",
         None => "A new token works",
     };
     let then = if standing.in_fallback {

@@ -48,9 +48,9 @@ pub use health::{Health, TokenHealth};
 pub use login::LoginError;
 pub use renewal::Command;
 pub use setup::{Builder, Setup, StartError};
-pub use vault::Redaction;
 #[cfg(feature = "cli")]
 pub(crate) use transport::Transport;
+pub use vault::Redaction;
 #[cfg(feature = "cli")]
 pub(crate) use vault::Vault;
 

@@ -1,5 +1,6 @@
 //! A small HTTP/1.1 server that stands in for Telegram's Bot API and for a webhook, and does what it is told: answers,
 //! refuses, hangs, breaks off. It keeps every request it got.
+#![allow(unreachable_pub, reason = "one file of tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::VecDeque;
@@ -163,7 +164,9 @@ impl SinkServer {
             let (status, body) = match answer {
                 Answer::Good => (200, r#"{"ok":true}"#.to_owned()),
                 Answer::Status(status) => (status, r#"{"ok":false,"description":"no"}"#.to_owned()),
-                Answer::TryAfter(seconds) => (429, format!(r#"{{"ok":false,"parameters":{{"retry_after":{seconds}}}}}"#)),
+                Answer::TryAfter(seconds) => {
+                    (429, format!(r#"{{"ok":false,"parameters":{{"retry_after":{seconds}}}}}"#))
+                }
                 Answer::Quoting => (403, format!("you sent {body} to http://{}{path}", self.address)),
                 Answer::Cut | Answer::Hang => (0, String::new()),
             };
