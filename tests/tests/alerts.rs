@@ -16,9 +16,12 @@ use harness::{Plan, World, writing};
 use nirantar::alerts::{Account, Alert, Alerts, BadSink, Kind, Severity, Watch};
 use nirantar::config::{AlertSettings, TelegramSettings};
 use nirantar::core::Event;
-use nirantar::session::{Notice, Operator};
-use nirantar_brokers::kite::App;
-use nirantar_brokers::{Endpoint, OrderStatus, Secret, Venue};
+use nirantar::engine::{Engine, Setup};
+use nirantar::session::{Notice, Operator, Policy};
+use nirantar::token::store::{EnvFormat, EnvStore};
+use nirantar_brokers::kite::{App, Kite};
+use nirantar_brokers::time::{Clock, OffsetClock, Timestamp};
+use nirantar_brokers::{Broker as _, Endpoint, Mode, OrderStatus, Secret, Venue};
 use nirantar_exchange_mock::kite::{NewLogin, Refresh, Settings};
 use sink_server::{Answer, SinkServer};
 
@@ -51,6 +54,19 @@ impl Told {
             })
             .await;
         self.server.of_kind(kind.as_str()).pop().unwrap()
+    }
+
+    /// Lets market time pass, a second at a time, until requests have brought something about.
+    async fn pass_until(&mut self, what: &str, is_so: impl Fn(&SinkServer) -> bool) {
+        let server = self.server.clone();
+        let pass = async {
+            while !is_so(&server) {
+                self.world.pass(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), pass)
+            .await
+            .unwrap_or_else(|_| panic!("waited in vain for {what}"));
     }
 
     /// Ends the story: each sink got every alert once, and these kinds so often.
@@ -193,6 +209,10 @@ async fn a_suspect_refusal_and_a_dying_refresh_token_are_told_once_each() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_morning_is_silent() {
     let mut told = Told::start(healthy()).await;
+    // Nor was there anything to tell of the start, before anybody listened.
+    let (mut watch, now) = (Watch::new("story"), told.world.clock.now());
+    let of_the_start: Vec<Alert> = told.world.seen.iter().filter_map(|event| watch.on(event, now)).collect();
+    assert!(!told.world.seen.is_empty() && of_the_start.is_empty(), "{of_the_start:?}");
     told.world.wait_for_feed().await;
     told.world.an_order_passes().await;
     told.world.pass(Duration::from_secs(2 * 3_600)).await;
@@ -201,10 +221,47 @@ async fn a_healthy_morning_is_silent() {
     assert_eq!(server.hooks(), Vec::<serde_json::Value>::new());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_a_token_asks_for_a_login_and_says_that_no_live_order_leaves() {
+    let morning = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(OffsetClock::starting_at(morning));
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens there: without a token nobody is asked.
+    let (http, socket) = ("http://127.0.0.1:9".to_owned(), "ws://127.0.0.1:9".to_owned());
+    let broker = Kite::new(App::Individual, "key".to_owned(), Some(Secret::new(API_SECRET)));
+    let setup = Setup {
+        name: "story".to_owned(),
+        policy: Policy { user_id: Some("AB1234".to_owned()), ..Policy::for_broker(broker.facts()) },
+        broker: Arc::new(broker),
+        rest_url: http,
+        feed_url: socket,
+        loopback: true,
+        store: Arc::new(EnvStore::new(folder.path().join(".env"), EnvFormat::new("ZERODHA"))),
+        secrets: vec![Secret::new(API_SECRET)],
+        command: None,
+        instruments: Vec::new(),
+        mode: Mode::Full,
+    };
+    let mut builder = Engine::builder(setup).clock(Arc::clone(&clock));
+    let events = builder.events();
+    let engine = builder.start().await.unwrap();
+    let server = SinkServer::start().await;
+    let account = Account { name: "story".to_owned(), events, redaction: engine.redaction() };
+    let alerts = Alerts::start(&settings(&server), vec![account], clock).unwrap();
+    server.wait_until("the login", |server| server.of_kind("login_due").len() + server.texts().len() >= 2).await;
+    engine.stop().await;
+    alerts.stop().await;
+    let due = server.of_kind("login_due");
+    assert_eq!(due.len(), 1, "{due:?}");
+    assert!(due[0]["words"].as_str().unwrap().contains("no live order leaves"), "{due:?}");
+    assert!(due[0]["link"].as_str().unwrap().contains("/connect/login?"), "{due:?}");
+    assert_eq!(server.texts().len(), server.hooks().len());
+}
+
 // --- sinks in trouble ------------------------------------------------------------------------------------------------
 
 fn an_alert(number: u32) -> Alert {
-    let at = nirantar_brokers::time::Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
+    let at = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
     let words = format!("alert number {number}.");
     Alert { account: "story".to_owned(), kind: Kind::Alarm, severity: Severity::Urgent, at, words, link: None }
 }
@@ -217,9 +274,7 @@ async fn a_sink_that_answers_500_twice_gets_it_once() {
     // Each sink was told no twice; the waits between the tries are market time.
     let server = told.server.clone();
     server.wait_until("two tries", |server| server.requests() >= 2).await;
-    while server.requests() < 6 {
-        told.world.pass(Duration::from_secs(1)).await;
-    }
+    told.pass_until("the third tries", |server| server.requests() >= 6).await;
     told.wait_for(Kind::Alarm, 1).await;
     told.world.pass(Duration::from_secs(600)).await;
     told.end(&[(Kind::Alarm, 1)]).await;
@@ -236,9 +291,7 @@ async fn telegrams_own_wait_is_kept_and_a_refusal_is_not_repeated() {
     // The last answer may still be on its way to us; from there on the wait is two minutes of market time.
     told.world.pass(Duration::from_secs(119)).await;
     assert_eq!(server.requests(), 2, "tried before the wait was over");
-    while server.requests() < 4 {
-        told.world.pass(Duration::from_secs(1)).await;
-    }
+    told.pass_until("the second tries", |server| server.requests() >= 4).await;
     told.wait_for(Kind::Alarm, 1).await;
 
     server.next_answers([Answer::Status(400), Answer::Status(404)]);
@@ -278,9 +331,7 @@ async fn a_storm_is_cut_to_twenty_and_the_rest_is_told_in_one_line() {
     }
     told.wait_for(Kind::Alarm, 20).await;
     // Both have had theirs; another hour makes room.
-    while told.server.of_kind("held_back").is_empty() {
-        told.world.pass(Duration::from_secs(60)).await;
-    }
+    told.pass_until("the line", |server| !server.of_kind("held_back").is_empty()).await;
     let held = told.wait_for(Kind::HeldBack, 1).await;
     assert!(held["words"].as_str().unwrap().starts_with("30 more alerts were held back"), "{held}");
     told.end(&[(Kind::Alarm, 20), (Kind::HeldBack, 1)]).await;
@@ -381,9 +432,7 @@ async fn no_secret_is_in_any_body_or_log_but_the_bots_own_in_its_path() {
         told.alerts.raise(&an_alert(number));
         server.wait_until("both tries", |server| server.requests() >= before + 2).await;
         let tries = if answer == Answer::Quoting { 2 } else { 4 };
-        while server.requests() < before + tries {
-            told.world.pass(Duration::from_secs(1)).await;
-        }
+        told.pass_until("every try", |server| server.requests() >= before + tries).await;
     }
     let printed = format!("{:?}", told.alerts);
     told.end(&[]).await;

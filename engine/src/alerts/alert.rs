@@ -5,8 +5,13 @@ use std::fmt;
 use nirantar_brokers::time::Timestamp;
 use serde_json::{Value, json};
 
-/// The longest line of words; what is beyond it is cut. Telegram takes 4096 characters in all.
-const LONGEST: usize = 1_500;
+/// The longest line of words; what is beyond it is cut. Telegram takes 4096 UTF-16 units in all
+/// (core.telegram.org/bots/api, sendMessage), and these leave room for two a character.
+const LONGEST_WORDS: usize = 1_000;
+/// The longest name of an account.
+const LONGEST_NAME: usize = 100;
+/// A link that is longer is left out: half of it would lead nowhere.
+const LONGEST_LINK: usize = 1_000;
 
 /// One thing a human should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,11 +184,11 @@ impl Alert {
     /// The same with every text passed through `clean`, on one line and of bounded length: words may quote a broker.
     pub(super) fn cleaned(&self, clean: impl Fn(&str) -> String) -> Self {
         // Cut after cleaning: half a secret would not be found.
-        let tidy = |text: &str| one_line(&clean(text), LONGEST);
+        let link = self.link.as_deref().map(|link| one_line(&clean(link), LONGEST_LINK + 1));
         Self {
-            account: tidy(&self.account),
-            words: tidy(&self.words),
-            link: self.link.as_deref().map(tidy),
+            account: one_line(&clean(&self.account), LONGEST_NAME),
+            words: one_line(&clean(&self.words), LONGEST_WORDS),
+            link: link.filter(|link| link.chars().count() <= LONGEST_LINK && link.is_ascii()),
             ..self.clone()
         }
     }
@@ -214,6 +219,18 @@ mod tests {
         assert_eq!(alert.to_string(), human);
         let program = r#"{"account":"main","kind":"login_due","severity":"urgent","at":"2026-11-20T09:14:05+05:30","words":"log in","link":"https://kite.zerodha.com/connect/login?v=3"}"#;
         assert_eq!(alert.to_json().to_string(), program);
+    }
+
+    #[test]
+    fn whatever_the_words_telegram_has_room_for_them() {
+        let at = Timestamp::parse_ist("2026-11-20 09:14:05").unwrap();
+        let (long, link) = ("\u{1f4c8}".repeat(5_000), Some("h".repeat(1_000)));
+        let (kind, severity) = (Kind::Alarm, Severity::Urgent);
+        let alert = Alert { account: long.clone(), kind, severity, at, words: long, link };
+        let fits = alert.cleaned(str::to_owned);
+        assert!(fits.to_string().encode_utf16().count() < 4_096 && fits.link == alert.link);
+        let longer = Alert { link: Some("h".repeat(1_001)), ..alert };
+        assert_eq!(longer.cleaned(str::to_owned).link, None);
     }
 
     #[test]

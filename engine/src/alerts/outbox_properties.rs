@@ -162,11 +162,11 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_rate_is_never_exceeded_and_every_alert_is_delivered_or_counted(
-        steps in prop::collection::vec(any_step(), 0..600),
+        steps in prop::collection::vec(any_step(), 0..400),
     ) {
         let (mut outbox, mut time) = (Outbox::default(), 0_u64);
         let (mut pushed, mut delivered, mut told) = (0_u64, 0_u64, 0_u64);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use nirantar_brokers::{Redactor, Secret};
+use nirantar_brokers::{Form, Redactor, Secret};
 use reqwest::Url;
 use serde_json::{Value, json};
 
@@ -23,6 +23,11 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_BYTES: usize = 4 << 10;
 /// What is repeated of an answer in the log.
 const MOST_WORDS: usize = 200;
+
+/// A part of a webhook's path that is shorter is a word, and no secret.
+const SHORTEST_SEGMENT: usize = 16;
+/// The same of its query, and of its path as a whole.
+const SHORTEST_VALUE: usize = 8;
 
 /// Why alerts cannot be sent anywhere. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,8 +86,10 @@ impl Sink {
 
     fn webhook(secret: &Secret) -> Result<Self, BadSink> {
         const NAME: &str = "webhook";
-        let url = Secret::new(String::from(checked(NAME, secret.expose())?));
-        let secrets = Redactor::new([url.clone(), secret.clone()]);
+        let url = checked(NAME, secret.expose())?;
+        let parts = secret_parts(&url).into_iter();
+        let url = Secret::new(String::from(url));
+        let secrets = Redactor::new(parts.chain([url.clone(), secret.clone()]));
         Ok(Self { name: NAME, client: client()?, url, chat: None, secrets })
     }
 
@@ -191,6 +198,20 @@ fn checked(sink: &'static str, text: &str) -> Result<Url, BadSink> {
     }
 }
 
+/// What of a webhook's URL may be its secret. An answer may quote any of it: `Cannot POST /services/T0/B0/…`.
+fn secret_parts(url: &Url) -> Vec<Secret> {
+    let path = url.path();
+    let segments = path.split('/').filter(|segment| segment.len() >= SHORTEST_SEGMENT);
+    let values = url.query().unwrap_or_default().split('&').filter_map(|field| field.split_once('='));
+    let values = values.map(|(_, value)| value).filter(|value| value.len() >= SHORTEST_VALUE);
+    let whole = Some(path).filter(|path| path.len() >= SHORTEST_VALUE);
+    let raw = url.password().into_iter().chain(whole).chain(url.query()).chain(segments).chain(values);
+    // As it stands in the URL, and as it was meant.
+    let meant =
+        |text: &str| Form::parse(format!("x={}", text.replace('+', "%2B")).as_bytes()).get("x").map(Secret::new);
+    raw.flat_map(|text| [Some(Secret::new(text)), meant(text)]).flatten().collect()
+}
+
 /// The URL is left out of the words: it holds a secret.
 fn words_of(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -206,6 +227,8 @@ fn words_of(error: reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn telegram(url: &str) -> Result<Sink, BadSink> {
@@ -231,6 +254,33 @@ mod tests {
         for nonsense in ["", "api.telegram.org", "data:text/plain,x", "ftp://host/", "https://"] {
             let error = Sink::webhook(&Secret::new(nonsense)).unwrap_err();
             assert_eq!(error, BadSink::NotAUrl { sink: "webhook" }, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_quotes_a_part_of_the_webhooks_url_shows_none_of_it() {
+        let url = "https://me:sentinel-pass@hooks.example.com/services/sentinel%2Bsegment-0123?key=sentinel-key&v=1";
+        let sink = Sink::webhook(&Secret::new(url)).unwrap();
+        for quoted in [
+            "Cannot POST /services/sentinel%2Bsegment-0123",
+            "no channel sentinel+segment-0123 here",
+            "bad query key=sentinel-key&v=1",
+            "key sentinel-key is revoked, user me sentinel-pass",
+        ] {
+            let clean = sink.clean(quoted);
+            assert!(!clean.contains("sentinel"), "{clean}");
+        }
+        let words = "services of version 1 go on";
+        assert_eq!(sink.clean(words), words, "plain words stay");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_read_as_something(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let said = Said::read(&bytes);
+            prop_assert!(said.words.len() <= 3 * bytes.len());
         }
     }
 

@@ -154,7 +154,7 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         }
         Event::Notice { notice, .. } => of_notice(notice),
         Event::Alarm { words, .. } => {
-            let found = alert(Kind::Alarm, Severity::Urgent, format!("{words}."))?;
+            let found = alert(Kind::Alarm, Severity::Urgent, format!("{}.", words.trim_end_matches('.')))?;
             Some(Finding { essence: words.clone(), ..found })
         }
         Event::Transition(_)

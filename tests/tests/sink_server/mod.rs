@@ -26,7 +26,7 @@ pub enum Answer {
     Status(u16),
     /// Telegram's 429, with the seconds to wait.
     TryAfter(u64),
-    /// 403 in words that quote path and body.
+    /// 403 in words that quote path and body, as some servers do.
     Quoting,
     /// The connection is dropped.
     Cut,
@@ -167,7 +167,7 @@ impl SinkServer {
                 Answer::TryAfter(seconds) => {
                     (429, format!(r#"{{"ok":false,"parameters":{{"retry_after":{seconds}}}}}"#))
                 }
-                Answer::Quoting => (403, format!("you sent {body} to http://{}{path}", self.address)),
+                Answer::Quoting => (403, format!("Cannot POST {path}: {body}")),
                 Answer::Cut | Answer::Hang => (0, String::new()),
             };
             let answered = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
