@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use nirantar_brokers::InstrumentKey;
 use nirantar_exchange_mock::prices::ReplayError;
 
+use crate::alerts::BadSink;
 use crate::config::ConfigError;
 use crate::engine::StartError;
 
@@ -18,6 +19,9 @@ pub enum CliError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Alerts cannot be sent.
+    #[error(transparent)]
+    Alerts(#[from] BadSink),
     /// A recording cannot be replayed.
     #[error("--replay: {0}")]
     Replay(#[from] ReplayError),

@@ -58,6 +58,7 @@ pub(crate) use renewal::{change_for, dies_at};
 pub use setup::{Builder, OnStop, Setup, StartError};
 #[cfg(feature = "cli")]
 pub(crate) use transport::Transport;
+pub use vault::Redaction;
 #[cfg(feature = "cli")]
 pub(crate) use vault::Vault;
 
@@ -69,7 +70,7 @@ use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
 use task::Message;
 
 /// How long the cancels at the end may take, by the wall clock.
-const CANCEL_WITHIN: Duration = Duration::from_millis(1_000);
+const CANCEL_WITHIN: Duration = Duration::from_millis(600);
 
 /// A running engine for one account. Dropping it stops it.
 #[derive(Debug)]
@@ -135,6 +136,12 @@ impl Engine {
     #[must_use]
     pub fn events(&self) -> Events {
         self.events.subscribe()
+    }
+
+    /// Takes the secrets this engine knows, now and later, out of texts.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        Redaction::new(self.renewer.vault.clone())
     }
 
     /// Every tick, from now on, each labelled with its source.

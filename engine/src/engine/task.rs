@@ -29,7 +29,7 @@ use crate::session::Source;
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
 
 /// How long the end of an engine waits for a renewal to be stored, by the wall clock.
-const GRACE: Duration = Duration::from_millis(1_500);
+const GRACE: Duration = Duration::from_millis(1_000);
 /// A human who does not answer is asked on the phone again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
