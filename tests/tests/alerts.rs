@@ -229,18 +229,12 @@ async fn a_start_without_a_token_asks_for_a_login_and_says_that_no_live_order_le
     // Nobody listens there: without a token nobody is asked.
     let (http, socket) = ("http://127.0.0.1:9".to_owned(), "ws://127.0.0.1:9".to_owned());
     let broker = Kite::new(App::Individual, "key".to_owned(), Some(Secret::new(API_SECRET)));
+    let store = Arc::new(EnvStore::new(folder.path().join(".env"), EnvFormat::new("ZERODHA")));
     let setup = Setup {
-        name: "story".to_owned(),
         policy: Policy { user_id: Some("AB1234".to_owned()), ..Policy::for_broker(broker.facts()) },
-        broker: Arc::new(broker),
-        rest_url: http,
-        feed_url: socket,
         loopback: true,
-        store: Arc::new(EnvStore::new(folder.path().join(".env"), EnvFormat::new("ZERODHA"))),
         secrets: vec![Secret::new(API_SECRET)],
-        command: None,
-        instruments: Vec::new(),
-        mode: Mode::Full,
+        ..Setup::new("story", Arc::new(broker), http, socket, store)
     };
     let mut builder = Engine::builder(setup).clock(Arc::clone(&clock));
     let events = builder.events();

@@ -64,6 +64,36 @@ pub struct Setup {
     pub mode: Mode,
 }
 
+impl Setup {
+    /// An account of that name at that broker, with the broker's own policy and nothing else said: hosts that are not on
+    /// this machine, no command, no instruments.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        broker: Arc<dyn Broker>,
+        rest_url: impl Into<String>,
+        feed_url: impl Into<String>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            rest_url: rest_url.into(),
+            feed_url: feed_url.into(),
+            loopback: false,
+            store,
+            fallback_stores: Vec::new(),
+            policy: Policy::for_broker(broker.facts()),
+            secrets: Vec::new(),
+            command: None,
+            ask_approval: false,
+            on_stop: OnStop::Leave,
+            instruments: Vec::new(),
+            mode: Mode::Full,
+            broker,
+        }
+    }
+}
+
 /// What becomes of live orders that rest at the broker when the engine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum OnStop {
