@@ -1,7 +1,10 @@
 //! `nirantar exchange`: a broker's wire protocol over the paper exchange, as a server for any client.
 
+mod upstox;
+
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::NaiveTime;
@@ -14,7 +17,6 @@ use nirantar_exchange_mock::kite::{FaultRule, KiteServer, NewLogin, OldSocket, R
 use super::market::{Market, ReplayArg, last_trading_day};
 use super::signals::Signals;
 use super::{CliError, log, print};
-use crate::config::BrokerName;
 
 /// Where the api secret is looked for.
 const SECRET_VARIABLE: &str = "NIRANTAR_EXCHANGE_SECRET";
@@ -33,15 +35,21 @@ const SECRET: &str = "nirantar-secret";
 ///   curl -d clear=all        http://ADDR/nirantar/control    faults end
 ///   curl http://ADDR/nirantar/log                            what was sent, numbered
 ///
+/// Of upstox only the sessions are served, with a login page that asks; there --fault, --replay, --old-socket and
+/// --no-rate-limits are of no use. What goes wrong is thrown as
+///   curl -d fault=orders=401:UDAPI100050@3 http://ADDR/nirantar/control    TARGET=STATUS[:CODE][@COUNT]
+///   curl -d notifier-url=URL -d approve=1  http://ADDR/nirantar/control    the human grants what was asked for
+///
 /// Examples:
 ///   nirantar exchange --broker kite --listen 127.0.0.1:8080
+///   nirantar exchange --broker upstox --listen 127.0.0.1:8081 --refresh works
 ///   nirantar exchange --broker kite --listen 127.0.0.1:8080 --replay "NIFTY.csv=NIFTY 50" --token-dies-at 10:05:00
 #[derive(Clone, Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ExchangeArgs {
-    /// Whose wire protocol to speak: kite
-    #[arg(long, value_name = "NAME", value_parser = super::broker)]
-    broker: BrokerName,
+    /// Whose wire protocol to speak: kite or upstox
+    #[arg(long, value_name = "NAME")]
+    broker: Wire,
     /// Address to listen on, like 127.0.0.1:8080; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: SocketAddr,
@@ -90,9 +98,31 @@ pub(super) struct ExchangeArgs {
     seed: u64,
 }
 
+/// Whose wire protocol to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wire {
+    Kite,
+    Upstox,
+}
+
+impl FromStr for Wire {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "kite" => Ok(Self::Kite),
+            "upstox" => Ok(Self::Upstox),
+            _ => Err("there is no broker of that name: expected kite, upstox"),
+        }
+    }
+}
+
 /// Serves until it is told to end.
 pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliError> {
     let api_secret = api_secret(arguments.api_secret_env.as_deref(), |name| std::env::var(name).ok())?;
+    if arguments.broker == Wire::Upstox {
+        return upstox::serve(arguments, api_secret).await;
+    }
     let real = SystemClock::start();
     let today = real.now().wall.ist_date();
     let day = if arguments.wall_clock { today } else { last_trading_day(today) };
@@ -127,7 +157,6 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     if !Calendar::nse().is_trading_day(market.date) {
         tracing::warn!("the market is closed on {}: only what is replayed has prices", market.date);
     }
-    debug_assert_eq!(arguments.broker, BrokerName::Kite, "the option takes no other");
     let address = arguments.listen;
     let started = KiteServer::start(address, settings, Arc::clone(&clock), market.prices).await;
     let server = started.map_err(|reason| CliError::Listen { address, reason })?;

@@ -1,0 +1,108 @@
+//! `nirantar exchange --broker upstox`: the session side of Upstox' API as a server.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chrono::NaiveTime;
+use nirantar_brokers::Secret;
+use nirantar_brokers::time::{Clock, OffsetClock, SystemClock, Timestamp};
+use nirantar_exchange_mock::kite;
+use nirantar_exchange_mock::upstox::{Grant, NewLogin, Settings, UpstoxServer};
+
+use super::super::market::last_trading_day;
+use super::super::signals::Signals;
+use super::super::{CliError, log, print};
+use super::ExchangeArgs;
+
+/// Serves until it is told to end.
+pub(super) async fn serve(arguments: ExchangeArgs, api_secret: Secret) -> Result<ExitCode, CliError> {
+    let settings = settings(&arguments, api_secret)?;
+    let real = SystemClock::start();
+    let clock: Arc<dyn Clock> = if arguments.wall_clock {
+        Arc::new(real)
+    } else {
+        let ten = NaiveTime::from_hms_opt(10, 0, 0).unwrap_or_default();
+        let day = last_trading_day(real.now().wall.ist_date());
+        Arc::new(OffsetClock::starting_at(Timestamp::from_ist_parts(day, ten)))
+    };
+    log::start(Arc::clone(&clock), log::Default::Info)?;
+    let mut signals = Signals::watch()?;
+    let address = arguments.listen;
+    let started = UpstoxServer::start(address, settings, Arc::clone(&clock)).await;
+    let server = started.map_err(|reason| CliError::Listen { address, reason })?;
+    tracing::info!("the clock shows {} IST", clock.now().wall);
+    print::complain(&format!("listening on {}", server.addr()));
+    signals.wait().await;
+    server.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the options say, where they mean something to a server without a market.
+fn settings(arguments: &ExchangeArgs, api_secret: Secret) -> Result<Settings, CliError> {
+    let given = [
+        ("--replay", !arguments.replay.is_empty()),
+        ("--fault", !arguments.fault.is_empty()),
+        ("--old-socket", arguments.old_socket != kite::OldSocket::default()),
+        ("--no-rate-limits", arguments.no_rate_limits),
+    ];
+    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
+        return Err(CliError::NotOfThisBroker { option, broker: "upstox" });
+    }
+    let standard = Settings::default();
+    Ok(Settings {
+        api_key: arguments.api_key.clone(),
+        api_secret,
+        user_id: arguments.user_id.clone(),
+        redirect_url: arguments.redirect_url.clone(),
+        new_login: match arguments.new_login {
+            kite::NewLogin::Kills => NewLogin::Kills,
+            kite::NewLogin::Keeps => NewLogin::Keeps,
+        },
+        grant: match arguments.refresh {
+            kite::Refresh::Works => Grant::Works,
+            kite::Refresh::Withdrawn => Grant::Withdrawn,
+        },
+        token_dies_at: arguments.token_dies_at.unwrap_or(standard.token_dies_at),
+        seed: arguments.seed,
+        ..standard
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn read(more: &[&str]) -> Result<Settings, CliError> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            arguments: ExchangeArgs,
+        }
+        let line = ["nirantar", "--broker", "upstox", "--listen", "127.0.0.1:0"].iter().chain(more);
+        settings(&Line::try_parse_from(line).unwrap().arguments, Secret::new("s"))
+    }
+
+    #[test]
+    fn options_that_mean_something_are_taken_over() {
+        let read =
+            read(&["--refresh", "works", "--new-login", "keeps", "--token-dies-at", "10:05", "--user-id", "AB1"]);
+        let settings = read.unwrap();
+        assert_eq!((settings.grant, settings.new_login), (Grant::Works, NewLogin::Keeps));
+        assert_eq!((settings.token_dies_at.to_string(), &*settings.user_id), ("10:05:00".to_owned(), "AB1"));
+    }
+
+    #[test]
+    fn an_option_of_a_market_is_refused_and_not_forgotten() {
+        for (option, more) in [
+            ("--replay", &["--replay", "day.csv=TCS"][..]),
+            ("--fault", &["--fault", "503"]),
+            ("--old-socket", &["--old-socket", "mute"]),
+            ("--no-rate-limits", &["--no-rate-limits"]),
+        ] {
+            let error = read(more).unwrap_err().to_string();
+            assert!(error.contains(option) && error.contains("upstox"), "{error}");
+        }
+    }
+}
