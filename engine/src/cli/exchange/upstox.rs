@@ -3,13 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use chrono::NaiveTime;
 use nirantar_brokers::Secret;
-use nirantar_brokers::time::{Clock, OffsetClock, SystemClock, Timestamp};
 use nirantar_exchange_mock::kite;
 use nirantar_exchange_mock::upstox::{Grant, NewLogin, Settings, UpstoxServer};
 
-use super::super::market::last_trading_day;
 use super::super::signals::Signals;
 use super::super::{CliError, log, print};
 use super::ExchangeArgs;
@@ -17,14 +14,7 @@ use super::ExchangeArgs;
 /// Serves until it is told to end.
 pub(super) async fn serve(arguments: ExchangeArgs, api_secret: Secret) -> Result<ExitCode, CliError> {
     let settings = settings(&arguments, api_secret)?;
-    let real = SystemClock::start();
-    let clock: Arc<dyn Clock> = if arguments.wall_clock {
-        Arc::new(real)
-    } else {
-        let ten = NaiveTime::from_hms_opt(10, 0, 0).unwrap_or_default();
-        let day = last_trading_day(real.now().wall.ist_date());
-        Arc::new(OffsetClock::starting_at(Timestamp::from_ist_parts(day, ten)))
-    };
+    let clock = super::sessions_clock(&arguments);
     log::start(Arc::clone(&clock), log::Default::Info)?;
     let mut signals = Signals::watch()?;
     let address = arguments.listen;
@@ -39,15 +29,7 @@ pub(super) async fn serve(arguments: ExchangeArgs, api_secret: Secret) -> Result
 
 /// What the options say, where they mean something to a server without a market.
 fn settings(arguments: &ExchangeArgs, api_secret: Secret) -> Result<Settings, CliError> {
-    let given = [
-        ("--replay", !arguments.replay.is_empty()),
-        ("--fault", !arguments.fault.is_empty()),
-        ("--old-socket", arguments.old_socket != kite::OldSocket::default()),
-        ("--no-rate-limits", arguments.no_rate_limits),
-    ];
-    if let Some((option, _)) = given.into_iter().find(|(_, given)| *given) {
-        return Err(CliError::NotOfThisBroker { option, broker: "upstox" });
-    }
+    super::without_market(arguments)?;
     let standard = Settings::default();
     Ok(Settings {
         api_key: arguments.api_key.clone(),
@@ -70,18 +52,11 @@ fn settings(arguments: &ExchangeArgs, api_secret: Secret) -> Result<Settings, Cl
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
+    use super::super::tests::arguments;
     use super::*;
 
     fn read(more: &[&str]) -> Result<Settings, CliError> {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            arguments: ExchangeArgs,
-        }
-        let line = ["nirantar", "--broker", "upstox", "--listen", "127.0.0.1:0"].iter().chain(more);
-        settings(&Line::try_parse_from(line).unwrap().arguments, Secret::new("s"))
+        settings(&arguments("upstox", more), Secret::new("s"))
     }
 
     #[test]
