@@ -63,6 +63,14 @@ pub enum CliError {
         /// Today's, in India.
         today: NaiveDate,
     },
+    /// An option of another broker's server.
+    #[error("{option}: the server of {broker} has no use for it: leave it out")]
+    NotOfThisBroker {
+        /// Which.
+        option: &'static str,
+        /// Of which broker.
+        broker: &'static str,
+    },
     /// The address cannot be listened on.
     #[error("--listen: cannot listen on {address}: {reason}")]
     Listen {

@@ -153,7 +153,7 @@ mod tests {
     fn a_wrong_argument_is_one_line_that_names_it() {
         for (arguments, expected) in [
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--fualt", "503"][..], "--fualt"),
-            (&["exchange", "--broker", "upstox", "--listen", "1.2.3.4:5"], "expected kite"),
+            (&["exchange", "--broker", "nobody", "--listen", "1.2.3.4:5"], "expected kite"),
             (&["exchange", "--broker", "kite"], "--listen"),
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--fault", "fire"], "is not a fault"),
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--token-dies-at", "25:00"], "25:00"),
