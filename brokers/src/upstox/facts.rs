@@ -27,10 +27,10 @@ const STANDARD: RateLimit = per_seconds(50, 45);
 /// Upstox' facts for an app of that world.
 ///
 /// A token dies at the next 03:30 IST, whenever it was made: the documentation says so and the `exp` of tokens seen in
-/// the field says so to the second. So there is no band in which a token may be dying, and one made after 03:30 lives the
-/// whole day. One is made a minute later all the same: under a clock that is some seconds ahead it would be made, or an
-/// approval asked for, just before the end, and end with it. Between 03:30 and 05:30 orders and funds are closed, but the
-/// probe is not.
+/// the field says so to the second. So there is no band in which a token may be dying, and one made after 03:30 lives
+/// the whole day. One is made a minute later all the same: under a clock that is some seconds ahead it would be made, or
+/// an approval asked for, just before the end, and end with it. Between 03:30 and 05:30 orders and funds are closed, but
+/// the probe is not.
 ///
 /// Whether a second login kills the first token is not known, so it is taken to.
 #[must_use]

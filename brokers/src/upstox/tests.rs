@@ -286,7 +286,7 @@ proptest! {
         status in any::<u16>(),
         body in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..80),
-            r#"\{"status":"(success|error)","data":(\{"[a-z_]{1,12}":.{0,20}|null|true|\[\])\}"#.prop_map(String::into_bytes),
+            r#"\{"status":"(success|error)","data":(\{"[a-z_]{1,9}":.{0,9}|null|true|\[\])\}"#.prop_map(String::into_bytes),
             r#"\{"errors":\[\{"error_?[cC]ode":("UDAPI[0-9]{4,6}"|null|7)\}\]\}"#.prop_map(String::into_bytes),
         ],
     ) {

@@ -128,8 +128,8 @@ pub fn refusal(error: &ApiError) -> Vec<u8> {
 
 /// The first error in a body that is a refusal, `None` in one that is none. Total: any bytes.
 ///
-/// A list without a code that can be read is a refusal without a code. An answer for many orders at once, which may bring
-/// data and errors together, is not for this.
+/// A list without a code that can be read is a refusal without a code. An answer for many orders at once, which may
+/// bring data and errors together, is not for this.
 #[must_use]
 pub fn refused(body: &[u8]) -> Option<ApiError> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
