@@ -64,9 +64,9 @@ fn refuses(disk: &Disk, break_it: impl Fn(&Path), words: &str) {
         assert_eq!(fs::read(store.path()).unwrap(), before, "{}", store.path().display());
         assert_eq!(store.read().unwrap().access_token, Some(AccessToken::new("old")));
     }
-    let left = fs::read_dir(folder).unwrap().filter(|entry| {
-        entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(".nirantar-"))
-    });
+    let left = fs::read_dir(folder)
+        .unwrap()
+        .filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().contains(".nirantar-")));
     assert_eq!(left.count(), 0, "no temporary file stays");
 }
 

@@ -6,7 +6,7 @@ mod harness;
 
 use harness::{Plan, World, writing};
 use nirantar::core::Event;
-use nirantar::session::State;
+use nirantar::session::{Notice, State};
 use nirantar_brokers::{AccessToken, Fingerprint, Venue};
 use nirantar_exchange_mock::kite::{NewLogin, Settings};
 
@@ -24,11 +24,10 @@ fn in_use(world: &World) -> Option<Fingerprint> {
 }
 
 async fn takes(world: &mut World, token: Fingerprint) {
-    while in_use(world) != Some(token) {
-        world
-            .wait_for("the token to be taken", |event| matches!(event, Event::Notice { .. } | Event::Transition(_)))
-            .await;
-    }
+    let adopted = |event: &Event| matches!(event, Event::Token { fingerprint, .. } if *fingerprint == token);
+    world.wait_for("the token to be taken", adopted).await;
+    // An event may come just before what it tells of is published; the step that told it is over now.
+    world.mark().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,6 +40,7 @@ async fn a_token_that_only_the_fallback_holds_is_taken_and_a_later_edit_of_eithe
         let token = session.access_token.fingerprint();
         writing::token(&world.folder.path().join(store), session.access_token.expose());
         takes(&mut world, token).await;
+        assert_eq!(in_use(&world), Some(token), "{store}");
         assert_eq!(world.state(), State::Valid, "{store}");
     }
 }
@@ -53,9 +53,8 @@ async fn a_bad_token_in_a_fallback_never_replaces_a_living_one() {
     let mark = world.mark().await;
     let bad = AccessToken::new("yesterdays-token").fingerprint();
     writing::token(&world.folder.path().join(TOML), "yesterdays-token");
-    let about = |event: &Event| matches!(event, Event::Notice { .. }) && event.to_string().contains(&bad.to_string());
-    world.wait_for("a word on the bad token", about).await;
-    world.wait_for("its refusal", |event| about(event) && event.to_string().contains("not taken")).await;
+    let refused = |event: &Event| matches!(event, Event::Notice { notice: Notice::NotTaken { fingerprint, .. }, .. } if *fingerprint == bad);
+    world.wait_for("its refusal", refused).await;
     assert_eq!(in_use(&world), living);
     world.assert_state_untouched(mark).await;
 }
