@@ -274,7 +274,7 @@ async fn a_redirect_without_a_state_of_ours_is_somebody_elses_login_and_is_not_u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_callback_path_of_the_guides_finishes_a_login() {
-    let world = World::at(OPEN).await;
+    let mut world = World::at(OPEN).await;
     for path in [
         "/api/auth/callback",
         "/api/auth/callback/main",
