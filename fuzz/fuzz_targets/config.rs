@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use libfuzzer_sys::fuzz_target;
 use nirantar::config::{Config, Outside};
-use nirantar::token::store::{StoreError, Stored};
+use nirantar::token::store::{StoreError, StorePlace, Stored};
 
 /// A world without files: every key is in the environment.
 struct Furnished;
@@ -23,7 +23,7 @@ impl Outside for Furnished {
         Some(value.to_owned())
     }
 
-    fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+    fn stored(&self, _: &StorePlace, _: &str) -> Result<Stored, StoreError> {
         Ok(Stored::default())
     }
 

@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Outside};
-    use crate::token::store::{StoreError, Stored};
+    use crate::token::store::{StoreError, StorePlace, Stored};
 
     /// The world once the reader has done what the comments say.
     struct Done;
@@ -134,7 +134,7 @@ mod tests {
             (name == "NIRANTAR_TELEGRAM_TOKEN").then(|| "123456:hunter2".to_owned())
         }
 
-        fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+        fn stored(&self, _: &StorePlace, _: &str) -> Result<Stored, StoreError> {
             let (user_id, api_key) = (Some("AB1234".to_owned()), Some("key".to_owned()));
             Ok(Stored { user_id, api_key, api_secret: Some(Secret::new("hunter2")), ..Stored::default() })
         }
@@ -193,6 +193,7 @@ mod tests {
         assert!(cron.external_command.is_some());
         let upstox = account(Guide::Upstox);
         assert_eq!((upstox.renew_margin.as_secs(), upstox.check_every.map(|every| every.as_secs())), (300, Some(300)));
+        assert_eq!(upstox.stores.len(), 2, "JSON first, Streamlit's secrets as the fallback");
         let kite = account(Guide::KiteConfig);
         assert_eq!((kite.renew_margin.as_secs(), kite.check_every.map(|every| every.as_secs())), (5_400, Some(3_600)));
         assert!(kite.store.ends_with("broker-config.json"));

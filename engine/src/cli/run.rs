@@ -46,6 +46,9 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     let mut signals = Signals::watch()?;
     let mut engines: Vec<Engine> = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
+        for warning in &account.warnings {
+            tracing::warn!(account = %account.name, "{warning}");
+        }
         let started = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).start().await;
         match started {
             Ok(engine) => engines.push(engine),

@@ -17,6 +17,7 @@ use super::table::{At, Table};
 use super::url::{RootKind, RootUrl};
 use crate::engine::Command;
 use crate::session::{FallbackOrders, Resume};
+use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
 pub(super) const KEYS: [&str; 28] = [
@@ -57,8 +58,11 @@ pub struct Account {
     pub name: String,
     /// Its broker.
     pub broker: BrokerName,
-    /// Where its token is kept, resolved against the configuration's folder.
+    /// Where its token is kept and written, resolved against the configuration's folder: the first of `stores`.
     pub store: PathBuf,
+    /// Every place its token may be found in, in the order they are looked at: the first is written to, the others are
+    /// fallbacks. At least one.
+    pub stores: Vec<StorePlace>,
     /// What the names of its keys start with, in the store and in the environment: `ZERODHA`.
     pub key_prefix: String,
     /// What its app may do.
@@ -114,6 +118,8 @@ pub struct Account {
     pub on_stop: OnStop,
     /// Whose account it is, and the app's key.
     pub credentials: Credentials,
+    /// What will not go as the user may think, one sentence each. None holds a secret.
+    pub warnings: Vec<String>,
 }
 
 /// An account as the file declares it, before anything else is looked at.
@@ -140,10 +146,12 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     let feed_url = root(table, "feed_url", RootKind::WebSocket, defaults.feed_url)?;
     let login_url = root(table, "login_url", RootKind::Http, defaults.login_url.unwrap_or(rest_url.as_str()))?;
     let hold = table.parsed("hold", duration::EXPECTED, parse_duration)?;
+    let stores = stores(table, folder)?;
     let account = Account {
         name,
         broker,
-        store: folder.join(not_empty(table, "store", "a path, like \".env\"")?.unwrap_or_else(|| ".env".to_owned())),
+        store: stores.first().map(|place| place.path().to_owned()).unwrap_or_default(),
+        stores,
         key_prefix: key_prefix(table)?.unwrap_or_else(|| defaults.key_prefix.to_owned()),
         app: lifecycle::app(table, broker)?,
         loopback: rest_url.is_loopback() && feed_url.is_loopback(),
@@ -174,6 +182,7 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         paper_only: choice(table, "venue", &[("live", false), ("paper", true)])?.unwrap_or_default(),
         on_stop: choice(table, "on_stop", &[("leave", OnStop::Leave), ("cancel", OnStop::Cancel)])?.unwrap_or_default(),
         credentials: Credentials::blank(),
+        warnings: Vec::new(),
     };
     let renew_margin = renew_margin(table, account.token_ttl)?;
     let user_id = not_empty(table, "user_id", "the broker's id of the account's owner, like \"AB1234\"")?;
@@ -214,6 +223,29 @@ fn key_prefix(table: &Table<'_, '_>) -> Result<Option<String>, ConfigError> {
         let letters = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
         (letters && text.starts_with(|first: char| first.is_ascii_uppercase())).then(|| text.to_owned())
     })
+}
+
+fn stores(table: &Table<'_, '_>, folder: &Path) -> Result<Vec<StorePlace>, ConfigError> {
+    const EXPECTED: &str = "a path, like \".env\", or a list of paths whose first is written to";
+    let Some(names) = table.text_or_texts("store", EXPECTED)? else {
+        return Ok(vec![StorePlace::named(".env", folder)]);
+    };
+    let mut places: Vec<StorePlace> = Vec::with_capacity(names.len());
+    for name in names {
+        if name.value.trim().is_empty() || name.value.contains('\0') {
+            return Err(table.invalid("store", &name, EXPECTED));
+        }
+        let place = StorePlace::named(name.value, folder);
+        if places.contains(&place) {
+            return Err(table.invalid_as("store", name.offset, "each place once", format!("{place} twice")));
+        }
+        places.push(place);
+    }
+    if places.is_empty() {
+        let problem = Problem::Invalid { expected: EXPECTED.to_owned(), found: "an empty list".to_owned() };
+        return Err(table.error_at_value("store", problem));
+    }
+    Ok(places)
 }
 
 fn root(table: &Table<'_, '_>, key: &str, kind: RootKind, default: &str) -> Result<RootUrl, ConfigError> {

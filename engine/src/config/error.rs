@@ -101,7 +101,7 @@ pub enum Problem {
     /// Two accounts would write each other's token.
     #[error(
         "the account `{first}` at line {line} keeps its token in the same store under the same key_prefix: give each its \
-         own `store` or `key_prefix`"
+         own `store` or `key_prefix` (a JSON file holds one account)"
     )]
     StoreShared {
         /// Name of the account that has it.

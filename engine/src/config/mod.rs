@@ -7,12 +7,12 @@
 //! ```
 //! use std::path::{Path, PathBuf};
 //! use nirantar::config::{Config, Outside};
-//! use nirantar::token::store::{StoreError, Stored};
+//! use nirantar::token::store::{StoreError, StorePlace, Stored};
 //!
 //! struct Nothing;
 //! impl Outside for Nothing {
 //!     fn variable(&self, _: &str) -> Option<String> { None }
-//!     fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> { Ok(Stored::default()) }
+//!     fn stored(&self, _: &StorePlace, _: &str) -> Result<Stored, StoreError> { Ok(Stored::default()) }
 //!     fn real_path(&self, store: &Path) -> PathBuf { store.to_owned() }
 //! }
 //!
@@ -34,6 +34,7 @@ mod schedule;
 mod server;
 mod table;
 mod url;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -52,7 +53,9 @@ pub use outside::Process;
 pub use server::ServerSettings;
 pub use url::{RootKind, RootUrl};
 
+use crate::token::store::StorePlace;
 use account::Declared;
+use credentials::Findings;
 use table::{Source, Table};
 
 /// A configuration that may be used as it stands.
@@ -101,12 +104,13 @@ impl Config {
         refuse_shared_stores(file, &declared, outside)?;
         let mut accounts = Vec::with_capacity(declared.len());
         for declared in declared {
-            let found = credentials::find(file, &declared, outside)?;
+            let Findings { credentials, warnings } = credentials::find(file, &declared, outside)?;
             let account = declared.account;
             accounts.push(Account {
-                credentials: found.credentials,
-                redirect_url: account.redirect_url.or(found.redirect_url),
-                paper_only: account.paper_only || found.sandbox,
+                redirect_url: account.redirect_url.or_else(|| credentials.redirect_uri.clone()),
+                paper_only: account.paper_only || credentials.sandbox,
+                credentials,
+                warnings,
                 ..account
             });
         }
@@ -138,19 +142,25 @@ fn declared(source: Source<'_>, root: &Table<'_, '_>) -> Result<Vec<Declared>, C
     Ok(accounts)
 }
 
-/// Two accounts under one prefix of one store would take each other's token for their own.
+/// Two accounts that would take each other's token for their own: under one prefix of one place, or in one JSON file.
 fn refuse_shared_stores(file: &Path, accounts: &[Declared], outside: &dyn Outside) -> Result<(), ConfigError> {
-    let mut seen: Vec<(PathBuf, &Declared)> = Vec::with_capacity(accounts.len());
+    let mut seen: Vec<(PathBuf, &StorePlace, &Declared)> = Vec::with_capacity(accounts.len());
     for declared in accounts {
-        let Account { store, key_prefix, .. } = &declared.account;
-        let real = outside.real_path(store);
-        let shared = seen.iter().find(|(other, first)| *other == real && first.account.key_prefix == *key_prefix);
-        if let Some((_, first)) = shared {
-            let problem = Problem::StoreShared { first: first.account.name.clone(), line: first.line };
-            let key = Some("store".to_owned());
-            return Err(ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem });
+        for place in &declared.account.stores {
+            let real = outside.real_path(place.path());
+            let shared = seen.iter().find(|(other, other_place, first)| {
+                first.line != declared.line
+                    && *other == real
+                    && other_place.kind() == place.kind()
+                    && place.is_shared(&first.account.key_prefix, &declared.account.key_prefix)
+            });
+            if let Some((_, _, first)) = shared {
+                let problem = Problem::StoreShared { first: first.account.name.clone(), line: first.line };
+                let key = Some("store".to_owned());
+                return Err(ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem });
+            }
+            seen.push((real, place, declared));
         }
-        seen.push((real, declared));
     }
     Ok(())
 }

@@ -160,6 +160,14 @@ impl<'a, 'i> Table<'a, 'i> {
         }
     }
 
+    /// The texts under `key`, if it is there: a list of them, or one that stands alone.
+    pub(super) fn text_or_texts(&self, key: &str, expected: &str) -> Result<Option<Vec<At<&'a str>>>, ConfigError> {
+        match self.value(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(_)) => self.texts(key, expected),
+            _ => Ok(self.text(key, expected)?.map(|text| vec![text])),
+        }
+    }
+
     /// The error for a text that is not what was expected. Shows the text: not for what may hold a secret.
     pub(super) fn invalid(&self, key: &str, text: &At<&str>, expected: &str) -> ConfigError {
         let found = format!("`{}`", text.value.chars().take(40).collect::<String>().escape_debug());

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::session::{FallbackOrders, Resume};
-use crate::token::store::{StoreError, Stored};
+use crate::token::store::{StoreError, StoreKind, StorePlace, Stored};
 
 /// Variables and stores that a test names.
 #[derive(Default)]
@@ -23,6 +23,8 @@ struct Fake {
     stored: Stored,
     broken: Option<StoreError>,
     links: BTreeMap<&'static str, &'static str>,
+    /// What a place of its own says, instead of `stored`.
+    by_name: BTreeMap<&'static str, Result<Stored, StoreError>>,
 }
 
 impl Outside for Fake {
@@ -30,7 +32,10 @@ impl Outside for Fake {
         self.variables.get(name).map(|value| (*value).to_owned())
     }
 
-    fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+    fn stored(&self, place: &StorePlace, _: &str) -> Result<Stored, StoreError> {
+        if let Some(answer) = self.by_name.get(place.path().to_str().unwrap_or_default()) {
+            return answer.clone();
+        }
         self.broken.clone().map_or_else(|| Ok(self.stored.clone()), Err)
     }
 
@@ -71,6 +76,10 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
     for (line, key, expected) in [
         ("store = \"\"", "store", "a path"),
         ("store = 7", "store", "found a value of type integer"),
+        ("store = []", "store", "an empty list"),
+        ("store = [\".env\", \"\"]", "store", "a list of paths whose first is written to"),
+        ("store = [\".env\", \".env\"]", "store", ".env twice"),
+        ("store = [\"a.json\", 1]", "store", "found a value of type integer"),
         ("key_prefix = \"zerodha\"", "key_prefix", "A-Z"),
         ("key_prefix = \"\"", "key_prefix", "A-Z"),
         ("key_prefix = \"1X\"", "key_prefix", "starting with a letter"),
@@ -208,6 +217,98 @@ fn two_accounts_on_one_store_key_are_refused_however_the_store_is_spelt() {
     assert!(matches!(error.problem, Problem::StoreShared { .. }), "{error}");
     assert_eq!(read("link", "SECOND"), Ok(2), "another prefix is another key");
     assert_eq!(read("other.env", "ZERODHA"), Ok(2), "another store is another key");
+}
+
+#[test]
+fn a_json_file_holds_one_account_and_the_environment_one_a_prefix() {
+    let read = |store: &str, prefix: &str| {
+        let text = format!(
+            "{}[[account]]\nname = \"b\"\nbroker = \"kite\"\nstore = {store}\nkey_prefix = \"{prefix}\"\n",
+            with("store = [\".env\", \"tokens.json\", \"secrets.toml\", \"environment\"]")
+        );
+        read(&text).map(|config| config.accounts.len())
+    };
+    for store in ["\"tokens.json\"", "[\"other.env\", \"tokens.json\"]"] {
+        assert!(matches!(read(store, "SECOND").unwrap_err().problem, Problem::StoreShared { .. }), "{store}");
+    }
+    for store in ["\"secrets.toml\"", "\"environment\"", "[\"other.env\", \"environment\"]"] {
+        assert!(matches!(read(store, "ZERODHA").unwrap_err().problem, Problem::StoreShared { .. }), "{store}");
+        assert_eq!(read(store, "SECOND"), Ok(2), "{store}");
+    }
+}
+
+#[test]
+fn stores_are_one_or_a_list_and_credentials_come_from_the_first_that_has_them() {
+    let mut outside = Fake::default();
+    let stored = |user_id: Option<&str>, api_key: Option<&str>| {
+        Ok(Stored { user_id: user_id.map(str::to_owned), api_key: api_key.map(str::to_owned), ..Stored::default() })
+    };
+    outside.by_name.insert("conf/data/tokens.json", stored(None, Some("json")));
+    outside.by_name.insert("conf/secrets.toml", stored(Some("TOML"), Some("toml")));
+    let text = with("store = [\"data/tokens.json\", \"secrets.toml\", \"environment\"]");
+    let account = Config::read(&text, Path::new("conf/nirantar.toml"), &outside).unwrap().accounts.remove(0);
+    assert_eq!((account.credentials.api_key.as_str(), account.credentials.user_id.as_str()), ("json", "TOML"));
+    assert_eq!(account.store, Path::new("conf/data/tokens.json"));
+    let kinds: Vec<StoreKind> = account.stores.iter().map(StorePlace::kind).collect();
+    assert_eq!(kinds, [StoreKind::Tokens, StoreKind::Toml, StoreKind::Environment]);
+    assert!(account.warnings[0].contains("must restart nirantar, or use a file"), "{:?}", account.warnings);
+
+    let broken = || Err(StoreError::Unreadable { path: "secrets.toml".into(), reason: "permission denied".to_owned() });
+    outside.by_name.insert("conf/data/tokens.json", stored(Some("AB1234"), Some("json")));
+    outside.by_name.insert("conf/secrets.toml", broken());
+    let account = Config::read(&text, Path::new("conf/nirantar.toml"), &outside).unwrap().accounts.remove(0);
+    assert!(account.warnings[0].contains("secrets.toml: cannot be read: permission denied"), "{:?}", account.warnings);
+    outside.by_name.insert("conf/data/tokens.json", broken());
+    let error = Config::read(&text, Path::new("conf/nirantar.toml"), &outside).unwrap_err();
+    assert!(matches!(error.problem, Problem::Store { .. }), "the first must be good: {error}");
+}
+
+#[test]
+fn the_kite_guides_traps_are_said() {
+    let config = Stored {
+        user_id: Some("AB1234".to_owned()),
+        api_key: Some("key".to_owned()),
+        base_url: Some("https://kite.zerodha.com/".to_owned()),
+        burst_size: Some(20),
+        ..Stored::default()
+    };
+    let mut outside = Fake { stored: config.clone(), ..Fake::default() };
+    let read = |outside: &Fake| {
+        let text = with("store = \"broker-config.json\"");
+        Config::read(&text, Path::new("nirantar.toml"), outside).unwrap().accounts.remove(0)
+    };
+    let account = read(&outside);
+    assert_eq!(account.warnings.len(), 3, "{:?}", account.warnings);
+    for (warning, words) in account.warnings.iter().zip([
+        "impossible until ZERODHA_API_SECRET is set",
+        "requests go to https://api.kite.trade",
+        "burst_size 20 is above the broker's 10 orders a second: 10 is kept to",
+    ]) {
+        assert!(warning.starts_with("broker-config.json: ") && warning.contains(words), "{warning}");
+    }
+    outside.variables.insert("ZERODHA_API_SECRET", "hunter2");
+    outside.stored = Stored { burst_size: Some(10), base_url: Some("https://api.kite.trade".to_owned()), ..config };
+    let account = read(&outside);
+    assert_eq!(account.warnings, Vec::<String>::new());
+    assert_eq!(account.credentials.api_secret, Some(Secret::new("hunter2")));
+    outside.stored.base_url = Some("https://user:hunter2@elsewhere".to_owned());
+    let shown = read(&outside).warnings.join(" ");
+    assert!(shown.contains("base_url is not used") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn paper_is_believed_wherever_it_is_said_and_a_word_nobody_knows_is_refused() {
+    let mut outside = furnished();
+    let read = |outside: &Fake| Config::read(&with(""), Path::new("nirantar.toml"), outside);
+    assert!(!read(&outside).unwrap().accounts[0].credentials.sandbox);
+    outside.variables.insert("ZERODHA_SANDBOX", "true");
+    assert!(read(&outside).unwrap().accounts[0].credentials.sandbox);
+    outside.variables.insert("ZERODHA_SANDBOX", "ture");
+    let shown = read(&outside).unwrap_err().to_string();
+    assert_eq!(shown, "nirantar.toml:1: ZERODHA_SANDBOX: expected true or false, found something else");
+    outside.variables.insert("ZERODHA_SANDBOX", "false");
+    outside.stored.sandbox = true;
+    assert!(read(&outside).unwrap().accounts[0].credentials.sandbox);
 }
 
 #[test]

@@ -11,19 +11,25 @@ use nirantar_brokers::{Broker, Expiry, Fingerprint, Renewal};
 use super::Setup;
 use crate::config::{Account, BrokerName, RefreshGrant};
 use crate::session::{Policy, Schedule};
-use crate::token::store::{EnvFormat, EnvStore};
+use crate::token::store::StorePlace;
 
 impl From<&Account> for Setup {
     /// What an engine for that account is made of.
     fn from(account: &Account) -> Self {
         let broker = broker(account);
         let policy = policy(account, broker.as_ref());
+        let table = StorePlace::table_of(&account.key_prefix);
+        let mut stores = account.stores.iter().map(|place| place.open(&account.key_prefix, &table));
+        // There is a first: the configuration refuses an empty list.
+        let first = stores.next();
+        let store = first.unwrap_or_else(|| StorePlace::file(&account.store).open(&account.key_prefix, &table));
         Self {
             name: account.name.clone(),
             rest_url: account.rest_url.as_str().to_owned(),
             feed_url: account.feed_url.as_str().to_owned(),
             loopback: account.loopback,
-            store: Arc::new(EnvStore::new(&account.store, EnvFormat::new(&account.key_prefix))),
+            store,
+            fallback_stores: stores.collect(),
             policy,
             secrets: account.credentials.api_secret.iter().chain(&account.credentials.pin).cloned().collect(),
             command: account.external_command.clone(),
@@ -108,7 +114,7 @@ mod tests {
             None
         }
 
-        fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+        fn stored(&self, _: &StorePlace, _: &str) -> Result<Stored, StoreError> {
             let (user_id, api_key) = (Some("AB1234".to_owned()), Some("key".to_owned()));
             Ok(Stored { user_id, api_key, api_secret: Some(Secret::new("hunter2")), ..Stored::default() })
         }

@@ -74,7 +74,7 @@ pub struct Engine {
     spent_codes: login::SpentCodes,
     last_error: health::LastError,
     task: tokio::task::JoinHandle<()>,
-    _watcher: WatcherHandle,
+    _watchers: Vec<WatcherHandle>,
 }
 
 /// Why the engine did not take an order or a command. Nothing was sent.

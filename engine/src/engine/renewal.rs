@@ -114,15 +114,20 @@ impl Renewer {
             writer.write(&Change { access_token: Some(token), refresh_token: refresh, expires_at })
         };
         match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(written)) if written.in_place => {
-                tracing::warn!("the store could not be replaced and was written in place");
+            Ok(Ok(written)) => {
+                if written.in_place {
+                    tracing::warn!("the store could not be replaced and was written in place");
+                }
+                if let Some(reason) = written.not_backed_up {
+                    tracing::warn!("the refresh token before is not kept as a backup: {reason}");
+                }
             }
             Ok(Err(error)) => {
                 let event = Event::NotStored { at: self.clock.now().wall, reason: error.to_string() };
                 tracing::error!("{event}");
                 self.events.send(event);
             }
-            Ok(Ok(_)) | Err(_) => {}
+            Err(_) => {}
         }
     }
 

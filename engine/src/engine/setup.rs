@@ -23,7 +23,7 @@ use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Sup
 use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal};
 use crate::session::{Machine, Policy, Source};
 use crate::token::store::{Store, StoreError};
-use crate::token::{Gate, Snapshot, TokenCell, Watcher};
+use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
 
 /// Messages that may wait for the engine's task.
 const INBOX: usize = 4096;
@@ -43,8 +43,10 @@ pub struct Setup {
     pub feed_url: String,
     /// Whether both are on this machine. Live orders to any other host need a durable journal.
     pub loopback: bool,
-    /// Where the token is kept.
+    /// Where the token is kept: what is renewed is written there, under its lock.
     pub store: Arc<dyn Store>,
+    /// Where else a token may appear, in the order they are looked at when the engine starts. Never written to.
+    pub fallback_stores: Vec<Arc<dyn Store>>,
     /// What the session decides by.
     pub policy: Policy,
     /// Secrets beside the tokens that no text may show: the API secret.
@@ -175,13 +177,21 @@ impl Builder {
         journal.read()?;
 
         let (sightings, seen) = mpsc::channel(64);
-        let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings);
+        let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings.clone());
+        let fallbacks: Vec<WatcherHandle> =
+            setup.fallback_stores.iter().map(|store| watch_fallback(store, sightings.clone())).collect();
+        drop(sightings);
         let first = match watcher.first() {
             Ok(stored) => candidate(&vault, stored, Source::Stored),
             // No file yet: somebody will write it, or a login will.
             Err(StoreError::NotFound { .. }) => None,
             Err(error) => return Err(error.clone().into()),
         };
+        // Precedence holds now; afterwards a change in any store is a candidate.
+        let first = first.or_else(|| {
+            let held = fallbacks.iter().filter_map(|watcher| watcher.first().as_ref().ok());
+            held.filter_map(|stored| candidate(&vault, stored, Source::Stored)).next()
+        });
 
         let desk = Desk::new(DeskPolicy {
             run: run_number(&setup.name, now.wall.as_nanos()),
@@ -253,7 +263,7 @@ impl Builder {
             spent_codes: SpentCodes::default(),
             last_error,
             task,
-            _watcher: watcher,
+            _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };
         let wanted: BTreeSet<InstrumentKey> = setup.instruments.into_iter().collect();
         // The task was just started: it is there to take these.
@@ -266,6 +276,19 @@ impl Builder {
         engine.tell(Input::Started).await;
         Ok(engine)
     }
+}
+
+/// Watches a store that is only a fallback: what is wrong with it is said and stops nothing.
+fn watch_fallback(store: &Arc<dyn Store>, sightings: mpsc::Sender<Sighting>) -> WatcherHandle {
+    if store.is_read_only() {
+        tracing::warn!("the fallback store {} is read once and never again", store.path().display());
+    }
+    let watcher = Watcher::spawn(Arc::clone(store), sightings);
+    match watcher.first() {
+        Ok(_) | Err(StoreError::NotFound { .. }) => {}
+        Err(error) => tracing::warn!("a fallback store cannot be used until it is mended: {error}"),
+    }
+    watcher
 }
 
 /// Two runs of an account never share a number, nor do two accounts: its name and the time of the start, spread.

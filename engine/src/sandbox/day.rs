@@ -101,6 +101,7 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
         feed_url: format!("ws://{origin}"),
         loopback: true,
         store: store.clone(),
+        fallback_stores: Vec::new(),
         policy,
         secrets: vec![api_secret],
         command: None,

@@ -118,6 +118,7 @@ impl World {
             feed_url: format!("ws://{origin}"),
             loopback: true,
             store: Arc::new(EnvStore::new(&store, EnvFormat::new("ZERODHA"))),
+            fallback_stores: Vec::new(),
             policy,
             secrets: vec![api_secret],
             command: None,

@@ -7,7 +7,7 @@ use nirantar_brokers::{Cause, Expiry, Failure, Fingerprint, Outcome, Profile, Re
 
 use crate::config::Account;
 use crate::engine::{Setup, Transport, Vault};
-use crate::token::store::{StoreError, Stored};
+use crate::token::store::{Store, StoreError, StorePlace, Stored};
 
 /// How long all of one account may take; the transport's own limit is shorter.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -88,8 +88,8 @@ pub(super) async fn all(accounts: &[Account], now: Timestamp) -> Vec<Standing> {
 
 async fn one(account: &Account, now: Timestamp) -> Standing {
     let setup = Setup::from(account);
-    let store = std::sync::Arc::clone(&setup.store);
-    let read = tokio::task::spawn_blocking(move || store.read()).await;
+    let stores: Vec<_> = std::iter::once(&setup.store).chain(&setup.fallback_stores).cloned().collect();
+    let read = tokio::task::spawn_blocking(move || read_first(&stores)).await;
     let (stored, finding) = match read {
         Ok(Ok(stored)) => {
             let finding = ask(&setup, &stored).await;
@@ -100,6 +100,15 @@ async fn one(account: &Account, now: Timestamp) -> Standing {
         Err(_) => (Stored::default(), Finding::of(State::Missing, "its store could not be read".to_owned())),
     };
     describe(account, &setup, &stored, finding, now)
+}
+
+/// What the first store that holds a token says, as an engine would start with it; else what the first store says.
+fn read_first(stores: &[std::sync::Arc<dyn Store>]) -> Result<Stored, StoreError> {
+    let mut read = stores.iter().map(|store| store.read());
+    let first = read.next().unwrap_or_else(|| Ok(Stored::default()));
+    let none = matches!(&first, Ok(Stored { access_token: None, .. }) | Err(StoreError::NotFound { .. }));
+    let later = if none { read.flatten().find(|stored| stored.access_token.is_some()) } else { None };
+    later.map_or(first, Ok)
 }
 
 /// What looking at the token brought.
@@ -160,7 +169,7 @@ fn describe(account: &Account, setup: &Setup, stored: &Stored, finding: Finding,
     let login_url = broker.login_url(None).filter(|_| needs_login);
     let mut missing = Vec::new();
     if state == State::Missing {
-        missing.push(format!("{}_ACCESS_TOKEN in {}", account.key_prefix, account.store.display()));
+        missing.push(format!("{} in {}", token_name(account), account.store.display()));
     }
     if needs_login && account.credentials.api_secret.is_none() {
         missing.push(format!("{}_API_SECRET, to finish a login here", account.key_prefix));
@@ -211,11 +220,17 @@ fn next(state: State, account: &Account, setup: &Setup, link: Option<&str>, now:
                 None => steps.push_str(&format!("get a new token for {owner} and ")),
             }
             let prefix = &account.key_prefix;
-            steps.push_str(&format!("let the token be written into {store} as {prefix}_ACCESS_TOKEN"));
+            steps.push_str(&format!("let the token be written into {store} as {}", token_name(account)));
             steps.push_str(&format!(" (by hand: nirantar token set --store {store} --key-prefix {prefix})"));
             steps
         }
     }
+}
+
+/// What the access token is called where it is kept.
+fn token_name(account: &Account) -> String {
+    let place = account.stores.first().cloned().unwrap_or_else(|| StorePlace::file(&account.store));
+    place.token_name(&account.key_prefix)
 }
 
 /// From when a login lasts, if one made now would not.

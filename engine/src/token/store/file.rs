@@ -13,7 +13,7 @@ use std::time::Duration;
 use nirantar_brokers::{Fingerprint, Secret};
 use tempfile::NamedTempFile;
 
-use super::{Change, Format, Store, StoreError, Stored, Written};
+use super::{Change, Format, Store, StoreError, Stored, Written, backup};
 use crate::token::lock::{self, Held};
 
 /// A store is a handful of lines; what is larger is some other file.
@@ -53,16 +53,23 @@ impl<F: Format> Store for FileStore<F> {
 
     fn write(&self, change: &Change) -> Result<Written, StoreError> {
         let mut stored = Stored::default();
+        let mut not_backed_up = None;
         let replaced = replace(&self.path, rename, |before| {
             let after = self
                 .format
                 .apply(before, change)
                 .map_err(|flaw| StoreError::flaw(&self.path, Fingerprint::of(before), flaw))?;
             stored = self.parse(&after)?;
+            let previous = self.format.parse(before).ok().and_then(|before| before.refresh_token);
+            if let Some(previous) = previous.filter(|previous| stored.refresh_token.as_ref() != Some(previous)) {
+                // First, so that a crash between the two leaves the token twice and not nowhere.
+                let kept = backup::keep(&self.path, &self.format.label(), previous);
+                not_backed_up = kept.err().map(|error| error.to_string());
+            }
             Ok(after)
         })?;
         let Replaced { in_place, merged, created } = replaced;
-        Ok(Written { in_place, merged, created, stored })
+        Ok(Written { in_place, merged, created, not_backed_up, stored })
     }
 
     fn path(&self) -> &Path {
@@ -130,7 +137,7 @@ fn replace(
     rename: impl Fn(NamedTempFile, &Path) -> io::Result<()>,
     mut edit: impl FnMut(&str) -> Result<String, StoreError>,
 ) -> Result<Replaced, StoreError> {
-    let not_writable = |error: io::Error| StoreError::not_writable(path, error);
+    let not_writable = |error: io::Error| StoreError::not_writable(path, &error);
     let real = follow(path)?.real;
     let folder = folder_of(&real);
     fs::create_dir_all(folder).map_err(not_writable)?;
@@ -168,7 +175,7 @@ fn replace(
         }
         replaced.merged = true;
     }
-    Err(StoreError::not_writable(path, "another program keeps changing it"))
+    Err(StoreError::not_writable(path, &io::Error::other("another program keeps changing it")))
 }
 
 /// A file beside the real one with the new text, on the disk, with the mode and owner of the one it will replace. New
@@ -195,7 +202,7 @@ fn temporary(folder: &Path, real: &Path, after: &str) -> io::Result<NamedTempFil
 
 /// A new name is on the disk only when its folder is. Where a folder cannot be opened (no leave to list it; Windows) the
 /// file system is trusted to keep its order.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder) {
         Ok(folder) => folder.sync_all().map_err(|error| io::Error::other(format!("the disk failed: {error}"))),
         Err(_) => Ok(()),
@@ -238,15 +245,15 @@ fn write_lock(path: &Path, real: &Path) -> Result<Option<Held>, StoreError> {
             },
             other => other,
         };
-        if let Some(held) = tried.map_err(|error| StoreError::not_writable(path, error))? {
+        if let Some(held) = tried.map_err(|error| StoreError::not_writable(path, &error))? {
             return Ok(Some(held));
         }
         std::thread::sleep(LOCK_PAUSE);
     }
-    Err(StoreError::not_writable(path, "another writer holds its lock"))
+    Err(StoreError::not_writable(path, &io::Error::other("another writer holds its lock")))
 }
 
-fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match read_file(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
