@@ -66,10 +66,9 @@ impl Auth for Fyers {
         jwt::life(token.expose())
     }
 
-    /// Ends the session of the token whose authorization goes with the request: that must be `token`'s.
-    fn invalidate(&self, _token: &AccessToken) -> Call<()> {
+    fn invalidate(&self, token: &AccessToken) -> Call<()> {
         let request = HttpRequest {
-            authorized: true,
+            own_authorization: Some(self.authorization(token)),
             // What the official Python SDK sends.
             body: Body::Json(Secret::new("null")),
             ..request(Endpoint::Session, Method::Post, "/logout")
@@ -115,7 +114,7 @@ fn session(path: &str, fields: Result<Secret, Failure>) -> Call<Session> {
     match fields {
         Ok(json) => {
             let request = HttpRequest { body: Body::Json(json), ..request(Endpoint::Session, Method::Post, path) };
-            Call::http(request, |answer| reply::read(Endpoint::Session, answer, Issued::to_session))
+            Call::http(request, |answer| reply::read(Endpoint::Session, answer, Issued::into_session))
         }
         Err(failure) => Call::Ready(Err(failure)),
     }
@@ -135,7 +134,7 @@ struct Issued {
 impl Issued {
     /// The answer names no user: the token's claims do (`fy_id`), unproven as all of them; else the id is empty, and the
     /// probe says whose it is.
-    fn to_session(self) -> Result<Session, &'static str> {
+    fn into_session(self) -> Result<Session, &'static str> {
         if self.access_token.is_empty() {
             return Err("no token");
         }

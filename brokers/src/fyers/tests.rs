@@ -139,7 +139,8 @@ fn a_probe_asks_whose_token_it_is() {
 fn a_logout_goes_under_the_token_it_ends() {
     let call = fyers().invalidate(&AccessToken::new("t"));
     assert_eq!((sent(&call).method, sent(&call).path.as_str()), (Method::Post, "/api/v3/logout"));
-    assert!(sent(&call).authorized);
+    let own = sent(&call).own_authorization.as_ref().map(Secret::expose);
+    assert_eq!((own, sent(&call).authorized), (Some("ABCDE12345-100:t"), false), "whichever token is the living one");
     assert_eq!(fyers().authorization(&AccessToken::new("t")).expose(), "ABCDE12345-100:t");
     let body = json!({"s": "ok", "code": 200, "message": "you are successfully logged out"});
     assert_eq!(said(call, 200, &body), Ok(()));

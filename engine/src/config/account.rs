@@ -11,11 +11,11 @@ use super::broker::BrokerName;
 use super::credentials::Credentials;
 use super::duration::{self, parse_duration};
 use super::error::{ConfigError, Problem};
-use super::lifecycle::{self, OnStop, RefreshGrant};
+use super::lifecycle::{self, RefreshGrant};
 use super::schedule::{self, parse_days, parse_time};
 use super::table::{At, Table};
 use super::url::{RootKind, RootUrl};
-use crate::engine::Command;
+use crate::engine::{Command, OnStop};
 use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 

@@ -24,16 +24,6 @@ pub enum RefreshGrant {
     Withdrawn,
 }
 
-/// What becomes of resting live orders when `nirantar run` ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum OnStop {
-    /// They stay at the broker. The default: nobody but the trader knows whether they are wanted.
-    #[default]
-    Leave,
-    /// They are cancelled, as far as that can be done before the process must end.
-    Cancel,
-}
-
 /// Shorter would ask more often than anything can change.
 const SHORTEST_CHECK: Duration = Duration::from_secs(30);
 /// What a login script may take.

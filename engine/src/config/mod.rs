@@ -43,12 +43,13 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+pub use crate::engine::OnStop;
 pub use account::Account;
 pub use alerts::{AlertSettings, TelegramSettings};
 pub use broker::BrokerName;
 pub use credentials::{Credentials, Outside};
 pub use error::{ConfigError, Problem};
-pub use lifecycle::{OnStop, RefreshGrant};
+pub use lifecycle::RefreshGrant;
 pub use outside::Process;
 pub use server::ServerSettings;
 pub use url::{RootKind, RootUrl};

@@ -33,6 +33,8 @@ impl From<&Account> for Setup {
             policy,
             secrets: account.credentials.api_secret.iter().chain(&account.credentials.pin).cloned().collect(),
             command: account.external_command.clone(),
+            ask_approval: account.approval,
+            on_stop: account.on_stop,
             instruments: account.instruments.clone(),
             mode: account.mode,
             broker,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
-use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Secret};
+use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Renewal, Secret};
 use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, PriceSource, universe};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::Engine;
+use super::broker_time::{BrokerClock, TimeReports};
 use super::events::{EventSender, Events};
 use super::health::LastError;
 use super::login::SpentCodes;
@@ -20,8 +21,8 @@ use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
 use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
-use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal};
-use crate::session::{Machine, Policy, Source};
+use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused};
+use crate::session::{Machine, Policy, Source, TradingDays};
 use crate::token::store::{Store, StoreError};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
 
@@ -53,10 +54,24 @@ pub struct Setup {
     pub secrets: Vec<Secret>,
     /// A command that writes a new token into the store.
     pub command: Option<Command>,
+    /// Whether a human is asked on the phone when a login is due, where the broker can do that.
+    pub ask_approval: bool,
+    /// What becomes of orders that rest at the broker when the engine stops.
+    pub on_stop: OnStop,
     /// What to subscribe to from the start.
     pub instruments: Vec<InstrumentKey>,
     /// In which mode.
     pub mode: Mode,
+}
+
+/// What becomes of live orders that rest at the broker when the engine stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OnStop {
+    /// They stay. The default.
+    #[default]
+    Leave,
+    /// They are cancelled, as far as that is done within a second.
+    Cancel,
 }
 
 /// Why an engine cannot start.
@@ -166,14 +181,21 @@ impl Builder {
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { setup, clock, events, journal, paper, calendar, fallback, feed_policy } = self;
-        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
+        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy } = self;
+        setup.policy.days = TradingDays::new(calendar.holidays(), calendar.special_days());
+        let machine = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
+        let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&machine)));
+        let broker_clock = BrokerClock::new(machine);
+        let clock: Arc<dyn Clock> = Arc::new(broker_clock.clone());
         let _busy = clock.busy();
         let now = clock.now();
         let facts = setup.broker.facts().clone();
+        let trading = setup.broker.trading();
         let feed_address: FeedAddress = setup.feed_url.parse()?;
         let vault = Vault::new(Arc::clone(&setup.broker), setup.secrets);
-        let transport = Transport::new(&setup.rest_url, vault.clone()).map_err(StartError::Transport)?;
+        let transport = Transport::new(&setup.rest_url, vault.clone())
+            .map_err(StartError::Transport)?
+            .reporting(TimeReports::new(broker_clock, events.clone()));
         journal.read()?;
 
         let (sightings, seen) = mpsc::channel(64);
@@ -198,12 +220,16 @@ impl Builder {
             limits: facts.limits.orders.to_vec(),
             propagation: facts.propagation,
             look_again: Duration::from_secs(1),
-            live_orders: setup.loopback || journal.is_durable(),
+            refuse_live: match &trading {
+                None => Some(Refused::SessionOnly),
+                Some(_) if setup.loopback || journal.is_durable() => None,
+                Some(_) => Some(Refused::LiveOrdersNotYet),
+            },
         });
         let seed = setup.policy.seed;
         let policy = setup.policy.clone();
         let supervisor = Supervisor::new(feed_policy, facts.limits.feed.heartbeat, seed);
-        let core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone());
+        let core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone(), trading.is_some());
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());
             PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, calendar))
@@ -212,7 +238,6 @@ impl Builder {
         let cell = Arc::new(TokenCell::new(Snapshot::starting()));
         let gate = Gate::new(Arc::clone(&cell));
         let hub = Hub::new(TICKS, Arc::clone(&clock));
-        let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&clock)));
         let renewer = Renewer {
             broker: Arc::clone(&setup.broker),
             transport: transport.clone(),
@@ -230,7 +255,7 @@ impl Builder {
             core,
             clock: Arc::clone(&clock),
             broker: Arc::clone(&setup.broker),
-            trading: setup.broker.trading(),
+            trading,
             transport,
             vault,
             cell: Arc::clone(&cell),
@@ -247,6 +272,7 @@ impl Builder {
             sightings: seen,
             socket_events: mpsc::channel(1024),
             last_error: last_error.clone(),
+            ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
             state: Doing::default(),
         };
         let span = tracing::info_span!("account", name = %setup.name);
@@ -260,6 +286,7 @@ impl Builder {
             clock,
             broker: setup.broker,
             renewer,
+            on_stop: setup.on_stop,
             spent_codes: SpentCodes::default(),
             last_error,
             task,

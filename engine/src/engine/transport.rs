@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
 use nirantar_brokers::{Body, Call, HttpRequest, HttpResponse, Lost, Method, Outcome};
 
+use super::broker_time::TimeReports;
 use super::vault::Vault;
 
 /// How long a call may take, by the wall clock whatever clock the engine runs on: the timeout of Kite's own clients.
@@ -23,6 +24,7 @@ pub(crate) struct Transport {
     client: reqwest::Client,
     root: String,
     vault: Vault,
+    time: Option<TimeReports>,
 }
 
 impl Transport {
@@ -40,7 +42,12 @@ impl Transport {
             .user_agent(concat!("nirantar/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| format!("no HTTP client can be made: {error}"))?;
-        Ok(Self { client, root: root.trim_end_matches('/').to_owned(), vault })
+        Ok(Self { client, root: root.trim_end_matches('/').to_owned(), vault, time: None })
+    }
+
+    /// The same, and reports what the broker's clock says.
+    pub(crate) fn reporting(self, time: TimeReports) -> Self {
+        Self { time: Some(time), ..self }
     }
 
     /// Performs a call under that authorization. The words of a failure are free of known secrets.
@@ -107,6 +114,9 @@ impl Transport {
         let mut response = builder.send().await.map_err(lost)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+        if let (Some(time), Some(date)) = (&self.time, header(DATE)) {
+            time.date(&date);
+        }
         let mut answer = HttpResponse {
             status: response.status().as_u16(),
             content_type,

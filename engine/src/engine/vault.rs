@@ -99,15 +99,6 @@ impl Vault {
         self.lock().tokens.get(&fingerprint).map(|kept| Arc::clone(&kept.live))
     }
 
-    pub(crate) fn refresh_token(&self, fingerprint: Fingerprint) -> Option<Secret> {
-        self.lock().tokens.get(&fingerprint).and_then(|kept| kept.refresh.clone())
-    }
-
-    /// Every token there is, so that none of them is news.
-    pub(crate) fn fingerprints(&self) -> std::collections::BTreeSet<Fingerprint> {
-        self.lock().tokens.keys().copied().collect()
-    }
-
     pub(crate) fn redactor(&self) -> Redactor {
         self.lock().redactor.clone()
     }

@@ -5,7 +5,7 @@
 //! `wake` (time).
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
-use nirantar_brokers::{Block, Endpoint, Venue};
+use nirantar_brokers::{Block, Endpoint, Fingerprint, Venue};
 
 use super::adopting::Held;
 use super::doubt::Doubt;
@@ -61,6 +61,8 @@ pub(super) struct Session {
     pub(super) generation: Generation,
     /// That token; dead when the state is not live and there is no failback.
     pub(super) token: Option<Held>,
+    /// Tokens that were in use before it, the newest last.
+    pub(super) replaced: Vec<Fingerprint>,
     pub(super) proving: Proving,
     /// The one automatic renewal in flight, in whatever state.
     pub(super) attempt: Option<Attempt>,
@@ -108,6 +110,7 @@ impl Session {
             halted: false,
             generation: Generation::default(),
             token: None,
+            replaced: Vec::new(),
             proving: Proving::default(),
             attempt: None,
             attempts_made: 0,

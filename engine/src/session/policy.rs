@@ -262,6 +262,12 @@ impl Policy {
         room.clamp(LEAST_ATTEMPT.min(self.attempt_timeout), self.attempt_timeout)
     }
 
+    /// How long whoever was refused waits for a new token: an attempt and the probe of what it brings.
+    pub(crate) fn attempt_patience(&self) -> Duration {
+        let longest = self.automatic.iter().map(|way| self.attempt_deadline(*way)).max().unwrap_or_default();
+        longest + (self.probe_timeout + self.probe_spacing) * 2
+    }
+
     /// The longest it can take to be Valid again, once there is a good token, the broker answers within the timeouts,
     /// the feed delivers and the operator confirms where asked (rule 8).
     ///

@@ -301,6 +301,8 @@ pub enum NotTaken {
     },
     /// It was refused before.
     RefusedBefore,
+    /// It was in use before, and a newer one has replaced it.
+    Replaced,
     /// The broker accepts it, but the expiry that came with it, or the broker's own rule, says that it is dead.
     Expired,
 }
@@ -404,6 +406,7 @@ impl fmt::Display for Notice {
                     NotTaken::Stranger { user_id, expected } => {
                         write!(f, "it belongs to {user_id}, this account is {expected}")
                     }
+                    NotTaken::Replaced => f.write_str("it is an old one that the token in use has replaced"),
                     NotTaken::RefusedBefore => f.write_str("the broker refused it before"),
                     NotTaken::Expired => {
                         f.write_str("its time is over, by the expiry stored with it or the broker's rule")

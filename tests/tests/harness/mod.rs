@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nirantar::core::Event;
-use nirantar::engine::{Engine, EventMessage, Setup};
+use nirantar::engine::{Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
 use nirantar::orders::{MemoryJournal, Tracked};
 use nirantar::session::{Notice, Policy, State};
@@ -122,6 +122,8 @@ impl World {
             policy,
             secrets: vec![api_secret],
             command: None,
+            ask_approval: false,
+            on_stop: OnStop::Leave,
             instruments: vec![instrument()],
             mode: Mode::Full,
         };
