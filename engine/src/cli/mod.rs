@@ -60,6 +60,8 @@ enum Command {
 enum TokenCommand {
     Status(token::StatusArgs),
     Set(token::SetArgs),
+    Refresh(token::RefreshArgs),
+    Watch(token::WatchArgs),
 }
 
 /// Runs the command with the process' own arguments and says how it ended: 0 when all is well, 2 when it could not do
@@ -81,6 +83,8 @@ pub fn main() -> ExitCode {
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
+            Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,
+            Command::Token(TokenCommand::Watch(arguments)) => token::watch(&arguments).await,
             Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
         }
     });

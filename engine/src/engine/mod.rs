@@ -30,6 +30,8 @@ mod events;
 mod feeding;
 mod health;
 mod login;
+#[cfg(feature = "cli")]
+mod once;
 mod paper;
 mod reading;
 mod renewal;
@@ -49,6 +51,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use events::{EventMessage, Events};
 pub use health::{Health, TokenHealth};
 pub use login::LoginError;
+#[cfg(feature = "cli")]
+pub(crate) use once::{Renewed, renew_once};
 pub use reading::ReadError;
 pub use renewal::Command;
 pub use setup::{Builder, OnStop, Setup, StartError};
