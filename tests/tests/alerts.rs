@@ -21,7 +21,7 @@ use nirantar::session::{Notice, Operator, Policy};
 use nirantar::token::store::{EnvFormat, EnvStore};
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Clock, OffsetClock, Timestamp};
-use nirantar_brokers::{Broker as _, Endpoint, Mode, OrderStatus, Secret, Venue};
+use nirantar_brokers::{Broker as _, Endpoint, OrderStatus, Secret, Venue};
 use nirantar_exchange_mock::kite::{NewLogin, Refresh, Settings};
 use sink_server::{Answer, SinkServer};
 

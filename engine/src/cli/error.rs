@@ -140,6 +140,14 @@ pub enum CliError {
     /// There is no token on standard input.
     #[error("standard input: expected one line with the token, {0}")]
     NoToken(&'static str),
+    /// There is no such account.
+    #[error("--account: there is no account `{name}`: expected one of {known}")]
+    NoAccount {
+        /// What was asked for.
+        name: String,
+        /// All there are.
+        known: String,
+    },
     /// `init` does not know for which guide, and there is nobody to ask.
     #[error("--guide: expected one of {known}")]
     NoGuide {

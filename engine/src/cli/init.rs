@@ -193,6 +193,7 @@ mod tests {
         assert!(cron.external_command.is_some());
         let upstox = account(Guide::Upstox);
         assert_eq!((upstox.renew_margin.as_secs(), upstox.check_every.map(|every| every.as_secs())), (300, Some(300)));
+        assert_eq!(upstox.stores.len(), 2, "JSON first, Streamlit's secrets as the fallback");
         let kite = account(Guide::KiteConfig);
         assert_eq!((kite.renew_margin.as_secs(), kite.check_every.map(|every| every.as_secs())), (5_400, Some(3_600)));
         assert!(kite.store.ends_with("broker-config.json"));

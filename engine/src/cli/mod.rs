@@ -61,6 +61,8 @@ enum TokenCommand {
     Status(token::StatusArgs),
     Set(token::SetArgs),
     Login(token::LoginArgs),
+    Refresh(token::RefreshArgs),
+    Watch(token::WatchArgs),
 }
 
 /// Runs the command with the process' own arguments and says how it ended: 0 when all is well, 2 when it could not do
@@ -82,6 +84,8 @@ pub fn main() -> ExitCode {
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
+            Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,
+            Command::Token(TokenCommand::Watch(arguments)) => token::watch(&arguments).await,
             Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
             Command::Token(TokenCommand::Login(arguments)) => token::login(&arguments).await,
         }

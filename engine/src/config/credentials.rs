@@ -50,7 +50,8 @@ impl fmt::Debug for Credentials {
             .field("user_id", &self.user_id)
             .field("api_key", &nirantar_brokers::Fingerprint::of(&self.api_key))
             .field("api_secret", &self.api_secret)
-            .field("pin", &self.pin)
+            // A fingerprint of four digits gives them away.
+            .field("pin", &self.pin.as_ref().map(|_| "***"))
             .field("redirect_uri", &self.redirect_uri)
             .field("sandbox", &self.sandbox)
             .finish()

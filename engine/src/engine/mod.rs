@@ -30,6 +30,8 @@ mod events;
 mod feeding;
 mod health;
 mod login;
+#[cfg(feature = "cli")]
+mod once;
 mod paper;
 mod reading;
 mod renewal;
@@ -51,6 +53,7 @@ pub use health::{Health, TokenHealth};
 pub use login::LoginError;
 #[cfg(feature = "cli")]
 pub(crate) use login::exchange_code;
+pub(crate) use once::{Renewed, renew_once};
 pub use reading::ReadError;
 pub use renewal::Command;
 #[cfg(feature = "cli")]
