@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{NaiveTime, WeekdaySet};
 use nirantar_brokers::kite::App;
-use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError};
+use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError, Secret};
 
 use super::broker::BrokerName;
 use super::credentials::Credentials;
@@ -20,12 +20,13 @@ use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 28] = [
+pub(super) const KEYS: [&str; 29] = [
     "name",
     "broker",
     "store",
     "key_prefix",
     "user_id",
+    "api_secret",
     "app",
     "rest_url",
     "feed_url",
@@ -129,6 +130,8 @@ pub(super) struct Declared {
     pub(super) account: Account,
     /// The account's own user id, if the file says it.
     pub(super) user_id: Option<String>,
+    /// The app's own secret, for those whose store has no place for it (the Kite guide's `broker-config.json`).
+    pub(super) api_secret: Option<Secret>,
     /// Line of its header.
     pub(super) line: usize,
 }
@@ -186,7 +189,8 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     };
     let renew_margin = renew_margin(table, account.token_ttl)?;
     let user_id = not_empty(table, "user_id", "the broker's id of the account's owner, like \"AB1234\"")?;
-    Ok(Declared { account: Account { renew_margin, ..account }, user_id, line: table.line() })
+    let api_secret = not_empty(table, "api_secret", "the app's secret")?.map(Secret::new);
+    Ok(Declared { account: Account { renew_margin, ..account }, user_id, api_secret, line: table.line() })
 }
 
 fn required<T>(
