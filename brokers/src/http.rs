@@ -137,6 +137,9 @@ pub struct HttpRequest {
     /// Whether the `Authorization` header must be added by whoever sends it. An order's is added at the gate, from the
     /// same snapshot that let it pass.
     pub authorized: bool,
+    /// An `Authorization` header of this request's own, in place of the living token's: a logout speaks for the token it
+    /// ends. Whoever sends it marks the header as sensitive.
+    pub own_authorization: Option<Secret>,
 }
 
 impl HttpRequest {
@@ -151,6 +154,7 @@ impl HttpRequest {
             headers: Vec::new(),
             body: Body::Empty,
             authorized: false,
+            own_authorization: None,
         }
     }
 }

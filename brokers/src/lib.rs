@@ -6,13 +6,14 @@
 //! * **the broker traits**: [`Auth`], [`Orders`], [`MarketData`], [`Feed`]. A broker is a codec: a method returns a
 //!   [`Call`], which is either an answer already or an [`HttpRequest`] to send together with the way to read its reply.
 //!   Whoever owns the sockets (the tokio driver, the simulator, a test) sends the bytes.
-//! * **one folder per broker**: [`kite`]. All that is peculiar to a broker stays in its folder; the rest of the engine
-//!   reads the [`BrokerFacts`] it declares.
+//! * **one folder per broker**: [`kite`], and the sessions of [`fyers`] and [`upstox`]. All that is peculiar to a broker
+//!   stays in its folder; the rest of the engine reads the [`BrokerFacts`] it declares.
 #![forbid(unsafe_code)]
 
 mod broker;
 mod client_order_id;
 mod facts;
+pub mod fyers;
 mod http;
 mod instrument;
 pub mod jwt;
@@ -26,6 +27,7 @@ mod secret;
 mod tick;
 pub mod time;
 mod token;
+pub mod upstox;
 mod venue;
 
 pub use broker::{Auth, Broker, Call, Decode, Feed, FeedEvent, MarketData, Orders, Trading, WireMessage};

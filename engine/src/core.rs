@@ -43,6 +43,7 @@ pub struct Core {
     session: Machine,
     desk: Desk,
     feed: Supervisor,
+    trades: bool,
     calendar: Calendar,
     /// The day's instruments that are wanted or were traded.
     catalog: BTreeMap<InstrumentKey, BrokerToken>,
@@ -64,7 +65,10 @@ pub struct Core {
 impl Core {
     /// A core that waits for [`Input::Started`].
     #[must_use]
-    pub fn new(session: Machine, mut desk: Desk, feed: Supervisor, calendar: Calendar) -> Self {
+    ///
+    /// `trades`: whether the broker's orders and feed are spoken. Without them there is nothing to compare and no feed to
+    /// wait for, and no order goes to the broker.
+    pub fn new(session: Machine, mut desk: Desk, feed: Supervisor, calendar: Calendar, trades: bool) -> Self {
         desk.updates_arrive(false, Now::default()); // until the feed says that it is live
         let (venue, reduce_only) = session.route(Now::default());
         let route = Route { venue, reduce_only, generation: Generation::default() };
@@ -73,6 +77,7 @@ impl Core {
             session,
             desk,
             feed,
+            trades,
             calendar,
             catalog: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -204,12 +209,11 @@ impl Core {
             Input::Probed { probe, verdict } => self.probed(probe, verdict, now, out),
             Input::Attempted { attempt, end } => self.tell_session(&Told::Attempted { attempt, end }, now, out),
             Input::Reply { send, outcome } => {
-                let mut actions = Vec::new();
-                let facts = self.desk.reply(send, outcome, now, &mut actions);
-                self.perform(actions, now, out);
-                if let Some(facts) = facts {
+                // The session first: an order to be sent again waits for what it decides.
+                if let Some(facts) = self.desk.facts(send, &outcome) {
                     self.answered(facts, now, out);
                 }
+                self.at_desk(now, out, |desk, now, out| desk.reply(send, outcome, now, out));
             }
             Input::GateShut { send } => self.at_desk(now, out, |desk, now, out| desk.gate_shut(send, now, out)),
             Input::Read { read, generation, state } => {
@@ -282,6 +286,9 @@ impl Core {
             Effect::Attempt { attempt, way } => out.push(Output::Attempt { attempt, way }),
             Effect::Abandon { attempt } => out.push(Output::Abandon { attempt }),
             Effect::AskLogin => out.push(Output::Tell(Event::LoginNeeded { at, link: None })),
+            Effect::RefreshTokenDies { dies } => {
+                out.push(Output::Tell(Event::RefreshTokenDies { at, dies, link: None }));
+            }
             Effect::Adopt { generation, fingerprint, expires } => {
                 self.token = Some(fingerprint);
                 self.last_token = Some(fingerprint);
@@ -294,6 +301,10 @@ impl Core {
                 self.publish(now, out);
             }
             Effect::Route { .. } => self.publish(now, out),
+            Effect::Reconcile { number } if !self.trades => {
+                self.tell_session(&Told::Reconciled { number, complete: true }, now, out);
+            }
+            Effect::OpenFeed { .. } | Effect::CloseFeed if !self.trades => {}
             Effect::Reconcile { number } => self.at_desk(now, out, |desk, _, out| desk.compare(number, out)),
             Effect::OpenFeed { generation } => self.tell_feed(feed::Input::Open { generation }, now, out),
             Effect::CloseFeed => self.tell_feed(feed::Input::Close { why: CloseReason::TokenDead }, now, out),
@@ -483,7 +494,7 @@ impl Core {
     fn fetch_instruments(&mut self, now: Now, out: &mut Vec<Output>) {
         // The day's dump is there from half past eight on (kite.md 2.11); before, it is still yesterday's.
         let today = (now.wall - DUMP_READY).ist_date();
-        if self.token.is_some() && self.fetched_on != Some(today) && !self.wanted.is_empty() {
+        if self.trades && self.token.is_some() && self.fetched_on != Some(today) && !self.wanted.is_empty() {
             self.fetched_on = Some(today);
             let exchanges = self.wanted.keys().map(|instrument| instrument.exchange).collect();
             out.push(Output::FetchInstruments(exchanges));
@@ -514,7 +525,8 @@ impl Core {
         let open = self.calendar.phase(Exchange::Nse, now.wall) == Phase::Continuous;
         if self.market_open != Some(open) {
             self.market_open = Some(open);
-            self.tell_session(&Told::Market { open }, now, out);
+            // The session waits for the feed while the market is open; where none is spoken there is none to wait for.
+            self.tell_session(&Told::Market { open: open && self.trades }, now, out);
             self.tell_feed(feed::Input::Market { expected: open }, now, out);
         }
     }

@@ -8,6 +8,7 @@
 //! [`sandbox`] with the simulator it runs on. Without either the library is what an embedder needs.
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

@@ -179,6 +179,17 @@ impl Calendar {
         self.holidays.get(&date).map(String::as_str)
     }
 
+    /// Every known holiday.
+    pub fn holidays(&self) -> impl Iterator<Item = NaiveDate> + '_ {
+        self.holidays.keys().copied()
+    }
+
+    /// Every day with a special session in shares.
+    pub fn special_days(&self) -> impl Iterator<Item = NaiveDate> + '_ {
+        let shares = |(_, segment): &&(NaiveDate, MarketSegment)| *segment == MarketSegment::of(Exchange::Nse);
+        self.specials.keys().filter(shares).map(|(date, _)| *date)
+    }
+
     /// First and last instant of continuous trading on that day, the last one excluded; `None` when there is none.
     #[must_use]
     pub fn continuous_on(&self, exchange: Exchange, date: NaiveDate) -> Option<(Timestamp, Timestamp)> {

@@ -5,6 +5,9 @@
 //! * [`prices`] drives it: a replay of real ticks, or a seeded walk.
 //! * [`calendar`] says when what may trade, from dated tables; [`universe`] has instruments with their real tokens.
 //! * [`kite`] (feature `server`) speaks Kite's wire over it, with faults on demand.
+//! * [`fyers`] (feature `server`) speaks FYERS' wire, as far as sessions go, with faults on demand.
+//! * [`upstox`] (feature `server`) speaks the session side of Upstox' API.
+//! * [`rest`] (feature `server`) is what the servers without a feed are made of.
 //!
 //! The driver is a short loop: move to the next deadline, feed what is due, hand on what happened.
 //!
@@ -52,11 +55,17 @@ mod account;
 pub mod calendar;
 mod exchange;
 #[cfg(feature = "server")]
+pub mod fyers;
+#[cfg(feature = "server")]
 pub mod kite;
 mod matching;
 mod paper;
 pub mod prices;
+#[cfg(feature = "server")]
+pub mod rest;
 pub mod universe;
+#[cfg(feature = "server")]
+pub mod upstox;
 
 pub use calendar::{Calendar, Phase};
 pub use exchange::{Config, MarginRates, MarketState, MockExchange, Rejection, RejectionKind, Update};

@@ -19,7 +19,7 @@ use nirantar::session::Policy;
 use nirantar::token::store::{EnvFormat, EnvStore};
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, SteppedClock, Timestamp};
-use nirantar_brokers::{Broker as _, Exchange, InstrumentKey, Mode, Secret, Venue};
+use nirantar_brokers::{Broker as _, Exchange, InstrumentKey, Secret, Venue};
 use nirantar_exchange_mock::Calendar;
 use nirantar_exchange_mock::kite::{KiteServer, Settings};
 use nirantar_exchange_mock::prices::Walk;
@@ -229,18 +229,14 @@ fn setup(name: &str, broker: SocketAddr, store: PathBuf) -> Setup {
     let kite = Kite::new(App::Individual, "nirantar", Some(Secret::new(API_SECRET)));
     let kite = kite.with_login_root(format!("http://{broker}"));
     let policy = Policy { user_id: Some(OWNER.to_owned()), ..Policy::for_broker(kite.facts()) };
+    let store = Arc::new(EnvStore::new(store, EnvFormat::new("ZERODHA")));
+    let (rest, feed) = (format!("http://{broker}"), format!("ws://{broker}"));
     Setup {
-        name: name.to_owned(),
-        broker: Arc::new(kite),
-        rest_url: format!("http://{broker}"),
-        feed_url: format!("ws://{broker}"),
         loopback: true,
-        store: Arc::new(EnvStore::new(store, EnvFormat::new("ZERODHA"))),
         policy,
         secrets: vec![Secret::new(API_SECRET)],
-        command: None,
         instruments: vec![InstrumentKey::new(Exchange::Nse, "RELIANCE")],
-        mode: Mode::Full,
+        ..Setup::new(name, Arc::new(kite), rest, feed, store)
     }
 }
 

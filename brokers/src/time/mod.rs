@@ -79,6 +79,19 @@ impl Timestamp {
         DateTime::from_timestamp_nanos(self.0).with_timezone(&offset).naive_local()
     }
 
+    /// As an HTTP `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT`, cut off to whole seconds.
+    #[must_use]
+    pub fn to_http_date(self) -> String {
+        DateTime::from_timestamp_nanos(self.0).format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
+    /// Reads an HTTP `Date` header. Total.
+    #[must_use]
+    pub fn parse_http_date(header: &str) -> Option<Self> {
+        let seconds = DateTime::parse_from_rfc2822(header).ok()?.timestamp();
+        (1..=9_000_000_000).contains(&seconds).then(|| Self::from_unix_seconds(seconds))
+    }
+
     /// The date in India.
     #[must_use]
     pub fn ist_date(self) -> NaiveDate {
@@ -184,6 +197,16 @@ impl Add<Duration> for Now {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_header_reads_as_it_is_written_and_anything_else_is_none() {
+        let at = Timestamp::from_unix_seconds(784_111_777);
+        assert_eq!(at.to_http_date(), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(Timestamp::parse_http_date(&at.to_http_date()), Some(at));
+        for bad in ["", "now", "Sun, 99 Nov 1994 08:49:37 GMT", "1994-11-06", "Sun, 06 Nov 9994 08:49:37 GMT"] {
+            assert_eq!(Timestamp::parse_http_date(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_kite_timestamp_is_read_and_printed_as_ist() {

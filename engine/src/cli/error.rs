@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use nirantar_brokers::InstrumentKey;
 use nirantar_exchange_mock::prices::ReplayError;
 
+use crate::alerts::BadSink;
 use crate::config::ConfigError;
 use crate::engine::StartError;
 
@@ -18,6 +19,9 @@ pub enum CliError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Alerts cannot be sent.
+    #[error(transparent)]
+    Alerts(#[from] BadSink),
     /// A recording cannot be replayed.
     #[error("--replay: {0}")]
     Replay(#[from] ReplayError),
@@ -58,6 +62,14 @@ pub enum CliError {
         replay: NaiveDate,
         /// Today's, in India.
         today: NaiveDate,
+    },
+    /// An option of another broker's server.
+    #[error("{option}: the server of {broker} has no use for it: leave it out")]
+    NotOfThisBroker {
+        /// Which.
+        option: &'static str,
+        /// Of which broker.
+        broker: &'static str,
     },
     /// The address cannot be listened on.
     #[error("--listen: cannot listen on {address}: {reason}")]
@@ -128,6 +140,34 @@ pub enum CliError {
     /// There is no token on standard input.
     #[error("standard input: expected one line with the token, {0}")]
     NoToken(&'static str),
+    /// There is no such account.
+    #[error("--account: there is no account `{name}`: expected one of {known}")]
+    NoAccount {
+        /// What was asked for.
+        name: String,
+        /// All there are.
+        known: String,
+    },
+    /// `init` does not know for which guide, and there is nobody to ask.
+    #[error("--guide: expected one of {known}")]
+    NoGuide {
+        /// All there are.
+        known: String,
+    },
+    /// `init` would overwrite something.
+    #[error("{}: is there already, and stays as it is: give --force to replace it, or --file to write another", file.display())]
+    FileThere {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{}: cannot be written: {reason}", file.display())]
+    NotWritten {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        reason: io::Error,
+    },
     /// The system refuses something a program can expect.
     #[error("the system does not let it {0}: {1}")]
     System(&'static str, io::Error),

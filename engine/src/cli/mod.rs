@@ -6,6 +6,7 @@
 
 mod error;
 mod exchange;
+mod init;
 mod log;
 mod market;
 mod print;
@@ -49,6 +50,7 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
+    Init(init::InitArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -59,6 +61,8 @@ enum TokenCommand {
     Status(token::StatusArgs),
     Set(token::SetArgs),
     Login(token::LoginArgs),
+    Refresh(token::RefreshArgs),
+    Watch(token::WatchArgs),
 }
 
 /// Runs the command with the process' own arguments and says how it ended: 0 when all is well, 2 when it could not do
@@ -78,7 +82,10 @@ pub fn main() -> ExitCode {
             Command::Sandbox(arguments) => sandbox::sandbox(arguments).await,
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
+            Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
+            Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,
+            Command::Token(TokenCommand::Watch(arguments)) => token::watch(&arguments).await,
             Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
             Command::Token(TokenCommand::Login(arguments)) => token::login(&arguments).await,
         }
@@ -117,11 +124,14 @@ fn one_line(rendered: &str) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// Reads the name of a broker.
+/// Brokers whose whole wire is served here.
+const SERVED: [BrokerName; 1] = [BrokerName::Kite];
+
+/// Reads the name of a broker that can be served.
 fn broker(text: &str) -> Result<BrokerName, String> {
-    let known = BrokerName::ALL.map(BrokerName::as_str).join(", ");
-    let found = BrokerName::ALL.into_iter().find(|broker| broker.as_str() == text);
-    found.ok_or_else(|| format!("there is no broker of that name: expected {known}"))
+    let known = SERVED.map(BrokerName::as_str).join(", ");
+    let found = SERVED.into_iter().find(|broker| broker.as_str() == text);
+    found.ok_or_else(|| format!("there is no exchange of that broker here: expected {known}"))
 }
 
 #[cfg(test)]
@@ -147,7 +157,7 @@ mod tests {
     fn a_wrong_argument_is_one_line_that_names_it() {
         for (arguments, expected) in [
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--fualt", "503"][..], "--fualt"),
-            (&["exchange", "--broker", "upstox", "--listen", "1.2.3.4:5"], "expected kite"),
+            (&["exchange", "--broker", "nobody", "--listen", "1.2.3.4:5"], "expected kite"),
             (&["exchange", "--broker", "kite"], "--listen"),
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--fault", "fire"], "is not a fault"),
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--token-dies-at", "25:00"], "25:00"),

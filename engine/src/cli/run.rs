@@ -10,12 +10,15 @@ use nirantar_brokers::time::{Clock, SystemClock};
 
 use super::signals::{Signals, Word};
 use super::{CliError, log, print};
+use crate::alerts::{self, Alerts};
 use crate::config::Config;
 use crate::engine::{Engine, Events, Setup};
 use crate::server::Server;
 use crate::session::Operator;
 use crate::token::{Cached, Snapshot};
 
+/// How long the end may take, by the wall clock.
+const END_WITHIN: Duration = Duration::from_millis(1_800);
 /// How late a line may be at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -49,17 +52,34 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     let config = Config::load(&arguments.config)?;
     let mut signals = Signals::watch()?;
     let mut engines: Vec<Arc<Engine>> = Vec::with_capacity(config.accounts.len());
+    let mut watched = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
+        for warning in &account.warnings {
+            tracing::warn!(account = %account.name, "{warning}");
+        }
         let link = config.server.as_ref().and_then(|server| server.login_link(&account.name));
-        let builder = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).login_link(link);
+        let mut builder = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).login_link(link);
+        // Before the start: a login may be due from the first moment on.
+        let events = builder.events();
         match builder.start().await {
-            Ok(engine) => engines.push(Arc::new(engine)),
+            Ok(engine) => {
+                let (name, redaction) = (engine.name().to_owned(), engine.redaction());
+                watched.push(alerts::Account { name, events, redaction });
+                engines.push(Arc::new(engine));
+            }
             Err(reason) => {
                 stop(engines).await;
                 return Err(CliError::Start { account: account.name.clone(), reason });
             }
         }
     }
+    let alerts = match Alerts::start(&config.alerts, watched, Arc::clone(&clock)) {
+        Ok(alerts) => alerts,
+        Err(reason) => {
+            stop(engines).await;
+            return Err(reason.into());
+        }
+    };
     let mut reports = tokio::task::JoinSet::new();
     for engine in &engines {
         reports.spawn(report(engine.name().to_owned(), engine.cached(), engine.events(), Arc::clone(&clock)));
@@ -85,22 +105,29 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
             let _ = engine.operator(Operator::Resume).await;
         }
     }
-    // First, so that no login begins that nobody would finish, and nobody else holds the engines.
-    if let Some(server) = server {
-        server.stop().await;
+    let ending = async {
+        // First, so that no login begins that nobody would finish, and nobody else holds the engines.
+        if let Some(server) = server {
+            server.stop().await;
+        }
+        reports.shutdown().await;
+        stop(engines).await;
+        alerts.stop().await;
+    };
+    // Whoever sends SIGTERM sends SIGKILL soon after.
+    if tokio::time::timeout(END_WITHIN, ending).await.is_err() {
+        tracing::warn!("not everything was ended in time; what had to be stored was stored");
     }
-    reports.shutdown().await;
-    stop(engines).await;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn stop(engines: Vec<Arc<Engine>>) {
-    for engine in engines {
-        // The last handle: the server's are gone. Otherwise dropping it ends it at once.
-        if let Some(engine) = Arc::into_inner(engine) {
-            engine.stop().await;
-        }
+    let mut ending = tokio::task::JoinSet::new();
+    // Each is the last handle: the server's are gone. Otherwise dropping it ends it at once.
+    for engine in engines.into_iter().filter_map(Arc::into_inner) {
+        ending.spawn(engine.stop());
     }
+    ending.join_all().await;
 }
 
 /// Prints where an account stands, now and whenever it changes.

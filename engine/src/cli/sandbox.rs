@@ -76,7 +76,7 @@ const BROKEN_PROMISE: u8 = 1;
 
 /// Plays the day and says what it came to.
 pub(super) async fn sandbox(arguments: SandboxArgs) -> Result<ExitCode, CliError> {
-    let BrokerName::Kite = arguments.broker;
+    debug_assert_eq!(arguments.broker, BrokerName::Kite, "the option takes no other");
     log::start(Arc::new(SystemClock::start()), log::Default::Silent)?;
     let mut signals = Signals::watch()?;
     let replays = arguments

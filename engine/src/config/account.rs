@@ -7,17 +7,20 @@ use chrono::{NaiveTime, WeekdaySet};
 use nirantar_brokers::kite::App;
 use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError};
 
+use super::broker::BrokerName;
 use super::credentials::Credentials;
 use super::duration::{self, parse_duration};
 use super::error::{ConfigError, Problem};
+use super::lifecycle::{self, RefreshGrant};
 use super::schedule::{self, parse_days, parse_time};
 use super::table::{At, Table};
 use super::url::{RootKind, RootUrl};
-use crate::engine::Command;
+use crate::engine::{Command, OnStop};
 use crate::session::{FallbackOrders, Resume};
+use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 19] = [
+pub(super) const KEYS: [&str; 28] = [
     "name",
     "broker",
     "store",
@@ -37,48 +40,16 @@ pub(super) const KEYS: [&str; 19] = [
     "renew_at",
     "renew_days",
     "external_command",
+    "external_timeout",
+    "venue",
+    "check_every",
+    "renew_on_holidays",
+    "refresh",
+    "redirect_url",
+    "approval",
+    "on_stop",
+    "ask_from",
 ];
-
-/// A broker by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum BrokerName {
-    /// Zerodha's Kite Connect: `kite`.
-    Kite,
-}
-
-impl BrokerName {
-    /// Every broker that can be configured.
-    pub const ALL: [Self; 1] = [Self::Kite];
-
-    /// The name in configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kite => "kite",
-        }
-    }
-
-    /// REST root, feed root, login root and key prefix where the file gives none.
-    const fn defaults(self) -> Defaults {
-        match self {
-            // kite.md, section 0.
-            Self::Kite => Defaults {
-                rest_url: "https://api.kite.trade",
-                feed_url: "wss://ws.kite.trade",
-                login_url: "https://kite.zerodha.com",
-                key_prefix: "ZERODHA",
-            },
-        }
-    }
-}
-
-struct Defaults {
-    rest_url: &'static str,
-    feed_url: &'static str,
-    login_url: &'static str,
-    key_prefix: &'static str,
-}
 
 /// One account, checked.
 #[derive(Clone, Debug)]
@@ -87,8 +58,11 @@ pub struct Account {
     pub name: String,
     /// Its broker.
     pub broker: BrokerName,
-    /// Where its token is kept, resolved against the configuration's folder.
+    /// Where its token is kept and written, resolved against the configuration's folder: the first of `stores`.
     pub store: PathBuf,
+    /// Every place its token may be found in, in the order they are looked at: the first is written to, the others are
+    /// fallbacks. At least one.
+    pub stores: Vec<StorePlace>,
     /// What the names of its keys start with, in the store and in the environment: `ZERODHA`.
     pub key_prefix: String,
     /// What its app may do.
@@ -121,10 +95,31 @@ pub struct Account {
     pub renew_at: Vec<NaiveTime>,
     /// On which days. Monday to Friday by default.
     pub renew_days: WeekdaySet,
+    /// Whether a day without trading has its scheduled renewal too. False by default.
+    pub renew_on_holidays: bool,
+    /// How often to look whether something is due. `None`: only when it is known to be. At least 30 s.
+    pub check_every: Option<Duration>,
     /// A command that brings a new token.
     pub external_command: Option<Command>,
+    /// How long that command may take before it is ended. 5 min by default.
+    pub external_timeout: Duration,
+    /// Whether a refresh token still buys a new access token (FYERS, Upstox; Kite says it by its app).
+    pub refresh: RefreshGrant,
+    /// Where the broker sends the browser after a login, exactly as it is registered with the broker: the file's, else
+    /// `<PREFIX>_REDIRECT_URI`. FYERS and Upstox need it to log in.
+    pub redirect_url: Option<String>,
+    /// Ask for an approval on the phone by ourselves when a login is due (Upstox). False by default.
+    pub approval: bool,
+    /// From what time of day, IST, a human may be asked to log in. 07:45 by default.
+    pub ask_from: NaiveTime,
+    /// Whether every order goes to paper: `venue = "paper"`, or `<PREFIX>_SANDBOX` set to true. It chooses no URL.
+    pub paper_only: bool,
+    /// What becomes of resting live orders when `nirantar run` ends.
+    pub on_stop: OnStop,
     /// Whose account it is, and the app's key.
     pub credentials: Credentials,
+    /// What will not go as the user may think, one sentence each. None holds a secret.
+    pub warnings: Vec<String>,
 }
 
 /// An account as the file declares it, before anything else is looked at.
@@ -149,17 +144,20 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     let defaults = broker.defaults();
     let rest_url = root(table, "rest_url", RootKind::Http, defaults.rest_url)?;
     let feed_url = root(table, "feed_url", RootKind::WebSocket, defaults.feed_url)?;
+    let login_url = root(table, "login_url", RootKind::Http, defaults.login_url.unwrap_or(rest_url.as_str()))?;
     let hold = table.parsed("hold", duration::EXPECTED, parse_duration)?;
+    let stores = stores(table, folder)?;
     let account = Account {
         name,
         broker,
-        store: folder.join(not_empty(table, "store", "a path, like \".env\"")?.unwrap_or_else(|| ".env".to_owned())),
+        store: stores.first().map(|place| place.path().to_owned()).unwrap_or_default(),
+        stores,
         key_prefix: key_prefix(table)?.unwrap_or_else(|| defaults.key_prefix.to_owned()),
-        app: choice(table, "app", &[("individual", App::Individual), ("approved", App::Approved)])?.unwrap_or_default(),
+        app: lifecycle::app(table, broker)?,
         loopback: rest_url.is_loopback() && feed_url.is_loopback(),
         rest_url,
         feed_url,
-        login_url: root(table, "login_url", RootKind::Http, defaults.login_url)?,
+        login_url,
         instruments: instruments(table)?,
         mode: choice(table, "mode", &[Mode::Ltp, Mode::Quote, Mode::Full].map(|mode| (mode.as_str(), mode)))?
             .unwrap_or(Mode::Full),
@@ -173,8 +171,18 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         renew_margin: Duration::ZERO,
         renew_at: renew_at(table)?,
         renew_days: table.parsed("renew_days", schedule::EXPECTED_DAYS, parse_days)?.unwrap_or_else(schedule::weekdays),
+        renew_on_holidays: table.boolean("renew_on_holidays")?.unwrap_or_default(),
+        check_every: lifecycle::check_every(table)?,
         external_command: external_command(table, folder)?,
+        external_timeout: lifecycle::external_timeout(table)?,
+        refresh: lifecycle::refresh(table, broker)?,
+        redirect_url: lifecycle::redirect_url(table)?,
+        approval: lifecycle::approval(table, broker)?,
+        ask_from: lifecycle::ask_from(table)?,
+        paper_only: choice(table, "venue", &[("live", false), ("paper", true)])?.unwrap_or_default(),
+        on_stop: choice(table, "on_stop", &[("leave", OnStop::Leave), ("cancel", OnStop::Cancel)])?.unwrap_or_default(),
         credentials: Credentials::blank(),
+        warnings: Vec::new(),
     };
     let renew_margin = renew_margin(table, account.token_ttl)?;
     let user_id = not_empty(table, "user_id", "the broker's id of the account's owner, like \"AB1234\"")?;
@@ -190,7 +198,11 @@ fn required<T>(
     table.parsed(key, expected, read)?.ok_or_else(|| table.error(key, Problem::Missing(format!("{key} = {expected}"))))
 }
 
-fn choice<T: Copy>(table: &Table<'_, '_>, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, ConfigError> {
+pub(super) fn choice<T: Copy>(
+    table: &Table<'_, '_>,
+    key: &str,
+    choices: &[(&str, T)],
+) -> Result<Option<T>, ConfigError> {
     let names: Vec<String> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
     table.parsed(key, &format!("one of {}", names.join(", ")), |text| {
         choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
@@ -211,6 +223,29 @@ fn key_prefix(table: &Table<'_, '_>) -> Result<Option<String>, ConfigError> {
         let letters = text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
         (letters && text.starts_with(|first: char| first.is_ascii_uppercase())).then(|| text.to_owned())
     })
+}
+
+fn stores(table: &Table<'_, '_>, folder: &Path) -> Result<Vec<StorePlace>, ConfigError> {
+    const EXPECTED: &str = "a path, like \".env\", or a list of paths whose first is written to";
+    let Some(names) = table.text_or_texts("store", EXPECTED)? else {
+        return Ok(vec![StorePlace::named(".env", folder)]);
+    };
+    let mut places: Vec<StorePlace> = Vec::with_capacity(names.len());
+    for name in names {
+        if name.value.trim().is_empty() || name.value.contains('\0') {
+            return Err(table.invalid("store", &name, EXPECTED));
+        }
+        let place = StorePlace::named(name.value, folder);
+        if places.contains(&place) {
+            return Err(table.invalid_as("store", name.offset, "each place once", format!("{place} twice")));
+        }
+        places.push(place);
+    }
+    if places.is_empty() {
+        let problem = Problem::Invalid { expected: EXPECTED.to_owned(), found: "an empty list".to_owned() };
+        return Err(table.error_at_value("store", problem));
+    }
+    Ok(places)
 }
 
 fn root(table: &Table<'_, '_>, key: &str, kind: RootKind, default: &str) -> Result<RootUrl, ConfigError> {

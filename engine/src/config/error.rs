@@ -59,6 +59,34 @@ pub enum Problem {
         /// What stands there. Only its kind where it might hold a secret.
         found: String,
     },
+    /// The key means nothing at this broker.
+    #[error("means nothing at {broker}: {instead}")]
+    NotAtBroker {
+        /// The account's broker.
+        broker: &'static str,
+        /// What says it there, or why nothing does.
+        instead: &'static str,
+    },
+    /// Another machine could reach the server, and nobody said that it may.
+    #[error(
+        "{listen} can be reached by other machines: listen on 127.0.0.1, or say beyond_loopback = true and set NIRANTAR_SERVER_SECRET"
+    )]
+    BeyondLoopback {
+        /// Where it would listen.
+        listen: std::net::SocketAddr,
+    },
+    /// An environment variable must be there. Secrets stand in no file of ours.
+    #[error("this environment variable is not set: {why}")]
+    VariableMissing {
+        /// What needs it.
+        why: &'static str,
+    },
+    /// An environment variable is not what it must be. Its value is never shown.
+    #[error("this environment variable does not hold {expected}")]
+    VariableInvalid {
+        /// What must stand there.
+        expected: &'static str,
+    },
     /// No `[[account]]` at all.
     #[error("no account: expected at least one [[account]] table")]
     NoAccounts,
@@ -73,7 +101,7 @@ pub enum Problem {
     /// Two accounts would write each other's token.
     #[error(
         "the account `{first}` at line {line} keeps its token in the same store under the same key_prefix: give each its \
-         own `store` or `key_prefix`"
+         own `store` or `key_prefix` (a JSON file holds one account)"
     )]
     StoreShared {
         /// Name of the account that has it.

@@ -7,12 +7,12 @@
 //! ```
 //! use std::path::{Path, PathBuf};
 //! use nirantar::config::{Config, Outside};
-//! use nirantar::token::store::{StoreError, Stored};
+//! use nirantar::token::store::{StoreError, StorePlace, Stored};
 //!
 //! struct Nothing;
 //! impl Outside for Nothing {
 //!     fn variable(&self, _: &str) -> Option<String> { None }
-//!     fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> { Ok(Stored::default()) }
+//!     fn stored(&self, _: &StorePlace, _: &str) -> Result<Stored, StoreError> { Ok(Stored::default()) }
 //!     fn real_path(&self, store: &Path) -> PathBuf { store.to_owned() }
 //! }
 //!
@@ -23,15 +23,18 @@
 
 mod account;
 mod alerts;
+mod broker;
 mod credentials;
 mod duration;
 mod error;
+mod lifecycle;
 mod nearest;
 mod outside;
 mod schedule;
 mod server;
 mod table;
 mod url;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -40,15 +43,20 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-pub use account::{Account, BrokerName};
+pub use crate::engine::OnStop;
+pub use account::Account;
 pub use alerts::{AlertSettings, TelegramSettings};
+pub use broker::BrokerName;
 pub use credentials::{Credentials, Outside};
 pub use error::{ConfigError, Problem};
+pub use lifecycle::RefreshGrant;
 pub use outside::Process;
 pub use server::ServerSettings;
 pub use url::{RootKind, RootUrl};
 
+use crate::token::store::StorePlace;
 use account::Declared;
+use credentials::Findings;
 use table::{Source, Table};
 
 /// A configuration that may be used as it stands.
@@ -58,8 +66,10 @@ pub struct Config {
     pub file: PathBuf,
     /// At least one, in the file's order.
     pub accounts: Vec<Account>,
-    /// The login and approval server, if one is to run.
+    /// `[server]`: the login page and the health of `nirantar run`. `None` where the file has no such table.
     pub server: Option<ServerSettings>,
+    /// `[alerts]`: who is told when a human is needed, beside the log.
+    pub alerts: AlertSettings,
 }
 
 impl Config {
@@ -84,26 +94,34 @@ impl Config {
     /// The first thing that is wrong.
     pub fn read(text: &str, file: &Path, outside: &dyn Outside) -> Result<Self, ConfigError> {
         let source = Source { file, text };
-        let declared = declared(source)?;
+        let document = DeTable::parse(text).map_err(|error| {
+            // One line: the parser's own display prints the offending line too, and that may hold a secret.
+            let message = error.message().lines().collect::<Vec<_>>().join(" ");
+            source.error(error.span().map_or(0, |span| span.start), None, Problem::Syntax(message))
+        })?;
+        let root = Table::new(source, 0, document.get_ref(), &["account", "server", "alerts"])?;
+        let declared = declared(source, &root)?;
+        let (server, alerts) = (server::read(&root, outside)?, alerts::read(&root, outside)?);
         refuse_shared_stores(file, &declared, outside)?;
         let mut accounts = Vec::with_capacity(declared.len());
         for declared in declared {
-            let credentials = credentials::find(file, &declared, outside)?;
-            accounts.push(Account { credentials, ..declared.account });
+            let Findings { credentials, warnings } = credentials::find(file, &declared, outside)?;
+            let account = declared.account;
+            accounts.push(Account {
+                redirect_url: account.redirect_url.or_else(|| credentials.redirect_uri.clone()),
+                paper_only: account.paper_only || credentials.sandbox,
+                credentials,
+                warnings,
+                ..account
+            });
         }
-        Ok(Self { file: file.to_owned(), accounts, server: None })
+        Ok(Self { file: file.to_owned(), accounts, server, alerts })
     }
 }
 
 /// What the file alone says: accounts of different names.
-fn declared(source: Source<'_>) -> Result<Vec<Declared>, ConfigError> {
+fn declared(source: Source<'_>, root: &Table<'_, '_>) -> Result<Vec<Declared>, ConfigError> {
     const EXPECTED: &str = "[[account]] tables";
-    let document = DeTable::parse(source.text).map_err(|error| {
-        // One line: the parser's own display prints the offending line too, and that may hold a secret.
-        let message = error.message().lines().collect::<Vec<_>>().join(" ");
-        source.error(error.span().map_or(0, |span| span.start), None, Problem::Syntax(message))
-    })?;
-    let root = Table::new(source, 0, document.get_ref(), &["account"])?;
     let mut accounts: Vec<Declared> = Vec::new();
     for item in root.tables("account", EXPECTED)? {
         let DeValue::Table(fields) = item.get_ref() else {
@@ -125,19 +143,25 @@ fn declared(source: Source<'_>) -> Result<Vec<Declared>, ConfigError> {
     Ok(accounts)
 }
 
-/// Two accounts under one prefix of one store would take each other's token for their own.
+/// Two accounts that would take each other's token for their own: under one prefix of one place, or in one JSON file.
 fn refuse_shared_stores(file: &Path, accounts: &[Declared], outside: &dyn Outside) -> Result<(), ConfigError> {
-    let mut seen: Vec<(PathBuf, &Declared)> = Vec::with_capacity(accounts.len());
+    let mut seen: Vec<(PathBuf, &StorePlace, &Declared)> = Vec::with_capacity(accounts.len());
     for declared in accounts {
-        let Account { store, key_prefix, .. } = &declared.account;
-        let real = outside.real_path(store);
-        let shared = seen.iter().find(|(other, first)| *other == real && first.account.key_prefix == *key_prefix);
-        if let Some((_, first)) = shared {
-            let problem = Problem::StoreShared { first: first.account.name.clone(), line: first.line };
-            let key = Some("store".to_owned());
-            return Err(ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem });
+        for place in &declared.account.stores {
+            let real = outside.real_path(place.path());
+            let shared = seen.iter().find(|(other, other_place, first)| {
+                first.line != declared.line
+                    && *other == real
+                    && other_place.kind() == place.kind()
+                    && place.is_shared(&first.account.key_prefix, &declared.account.key_prefix)
+            });
+            if let Some((_, _, first)) = shared {
+                let problem = Problem::StoreShared { first: first.account.name.clone(), line: first.line };
+                let key = Some("store".to_owned());
+                return Err(ConfigError { file: file.to_owned(), line: Some(declared.line), key, problem });
+            }
+            seen.push((real, place, declared));
         }
-        seen.push((real, declared));
     }
     Ok(())
 }

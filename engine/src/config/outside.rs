@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::credentials::Outside;
-use crate::token::store::{EnvFormat, EnvStore, Store as _, StoreError, Stored};
+use crate::token::store::{StoreError, StorePlace, Stored};
 
 /// This process' environment, and stores on disk.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,8 +14,8 @@ impl Outside for Process {
         std::env::var(name).ok()
     }
 
-    fn stored(&self, store: &Path, key_prefix: &str) -> Result<Stored, StoreError> {
-        match EnvStore::new(store, EnvFormat::new(key_prefix)).read() {
+    fn stored(&self, place: &StorePlace, key_prefix: &str) -> Result<Stored, StoreError> {
+        match place.open(key_prefix, &StorePlace::table_of(key_prefix)).read() {
             Err(StoreError::NotFound { .. }) => Ok(Stored::default()),
             answer => answer,
         }

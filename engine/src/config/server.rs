@@ -5,6 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use nirantar_brokers::Secret;
 
+use super::credentials::Outside;
+use super::error::{ConfigError, Problem};
+use super::table::Table;
+use super::url::{RootKind, RootUrl};
+
 /// The login and approval server of `nirantar run`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -65,6 +70,47 @@ impl fmt::Debug for ServerSettings {
             .field("notifier", &self.notifier)
             .finish()
     }
+}
+
+/// What a secret of the server must be. Long enough that nobody tries them all, and safe in a header and in a path.
+const EXPECTED_SECRET: &str = "at least 16 characters of A-Z, a-z, 0-9, - and _";
+
+/// Reads `[server]`. `None` where there is none.
+pub(super) fn read(root: &Table<'_, '_>, outside: &dyn Outside) -> Result<Option<ServerSettings>, ConfigError> {
+    const KEYS: [&str; 3] = ["listen", "public_url", "beyond_loopback"];
+    const SECRETS: &str =
+        "secrets stand in the environment, never here: NIRANTAR_SERVER_SECRET and NIRANTAR_NOTIFIER_PATH";
+    let Some(table) = root.table("server", &KEYS, SECRETS)? else { return Ok(None) };
+    let usual = ServerSettings::default();
+    let listen = table.parsed("listen", "an address and a port, like \"127.0.0.1:5000\"", |text| text.parse().ok())?;
+    let listen: SocketAddr = listen.unwrap_or(usual.listen);
+    let beyond_loopback = table.boolean("beyond_loopback")?.unwrap_or_default();
+    if !beyond_loopback && !listen.ip().is_loopback() {
+        return Err(table.error_at_value("listen", Problem::BeyondLoopback { listen }));
+    }
+    let secret = secret(&table, "NIRANTAR_SERVER_SECRET", outside)?;
+    if beyond_loopback && secret.is_none() {
+        let why = "beyond_loopback = true lets other machines ask, and they must show this secret";
+        return Err(table.error("NIRANTAR_SERVER_SECRET", Problem::VariableMissing { why }));
+    }
+    let public_url = table.text("public_url", EXPECTED_PUBLIC)?.map(|text| {
+        let url = RootUrl::parse(text.value, RootKind::Http).map(|url| url.as_str().to_owned());
+        url.ok_or_else(|| table.invalid_as("public_url", text.offset, EXPECTED_PUBLIC, "something else"))
+    });
+    let notifier = self::secret(&table, "NIRANTAR_NOTIFIER_PATH", outside)?;
+    Ok(Some(ServerSettings { listen, public_url: public_url.transpose()?, beyond_loopback, secret, notifier }))
+}
+
+const EXPECTED_PUBLIC: &str = "an https:// URL of scheme, host and port only, like \"https://trade.example.in\" (http:// \
+                               for a loopback host only)";
+
+fn secret(table: &Table<'_, '_>, name: &str, outside: &dyn Outside) -> Result<Option<Secret>, ConfigError> {
+    let Some(text) = outside.variable(name).filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    let safe = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if !safe || text.len() < 16 {
+        return Err(table.error(name, Problem::VariableInvalid { expected: EXPECTED_SECRET }));
+    }
+    Ok(Some(Secret::new(text)))
 }
 
 #[cfg(test)]

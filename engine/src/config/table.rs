@@ -59,12 +59,24 @@ impl<'a, 'i> Table<'a, 'i> {
         fields: &'a DeTable<'i>,
         known: &[&str],
     ) -> Result<Self, ConfigError> {
+        const SECRETS: &str = "credentials stand in the account's store or in the environment, never here";
+        Self::of_section(source, offset, fields, known, SECRETS)
+    }
+
+    /// The same; `secrets` says where a secret that somebody wrote here belongs.
+    fn of_section(
+        source: Source<'a>,
+        offset: usize,
+        fields: &'a DeTable<'i>,
+        known: &[&str],
+        secrets: &str,
+    ) -> Result<Self, ConfigError> {
         // In the order of the file, so that the error is the first a reader meets.
         let stranger =
             fields.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).min_by_key(|key| key.span().start);
         match stranger {
             Some(key) => {
-                let hint = hint_for(key.get_ref(), known);
+                let hint = hint_for(key.get_ref(), known, secrets);
                 Err(source.error(key.span().start, Some(key.get_ref()), Problem::UnknownKey { hint }))
             }
             None => Ok(Self { source, offset, fields }),
@@ -96,6 +108,31 @@ impl<'a, 'i> Table<'a, 'i> {
         }
     }
 
+    /// The table under `key`, if it is there, with the keys it may have.
+    pub(super) fn table(&self, key: &str, known: &[&str], secrets: &str) -> Result<Option<Table<'a, 'i>>, ConfigError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Table(fields) => {
+                Self::of_section(self.source, value.span().start, fields, known, secrets).map(Some)
+            }
+            other => Err(self.wrong_type(key, value.span().start, other, &format!("a [{key}] table"))),
+        }
+    }
+
+    /// Yes or no under `key`, if it is there.
+    pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>, ConfigError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        match value.get_ref() {
+            DeValue::Boolean(yes) => Ok(Some(*yes)),
+            other => Err(self.wrong_type(key, value.span().start, other, "true or false, without quotes")),
+        }
+    }
+
+    /// Whether `key` is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
     /// The text under `key`, if it is there. `expected` is for the error.
     pub(super) fn text(&self, key: &str, expected: &str) -> Result<Option<At<&'a str>>, ConfigError> {
         self.value(key).map(|value| self.as_text(key, value, expected)).transpose()
@@ -120,6 +157,14 @@ impl<'a, 'i> Table<'a, 'i> {
                 items.iter().map(|item| self.as_text(key, item, expected)).collect::<Result<_, _>>().map(Some)
             }
             other => Err(self.wrong_type(key, value.span().start, other, expected)),
+        }
+    }
+
+    /// The texts under `key`, if it is there: a list of them, or one that stands alone.
+    pub(super) fn text_or_texts(&self, key: &str, expected: &str) -> Result<Option<Vec<At<&'a str>>>, ConfigError> {
+        match self.value(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(_)) => self.texts(key, expected),
+            _ => Ok(self.text(key, expected)?.map(|text| vec![text])),
         }
     }
 
@@ -154,10 +199,24 @@ impl<'a, 'i> Table<'a, 'i> {
 
 /// What to do about an unknown key. A credential in the wrong file gets words of its own: it is the likeliest mistake,
 /// and this file is the one people commit.
-fn hint_for(key: &str, known: &[&str]) -> String {
-    let lower = key.to_ascii_lowercase();
-    if ["api_key", "api_secret", "access_token", "refresh_token", "request_token"].iter().any(|c| lower.ends_with(c)) {
-        return "credentials stand in the account's store or in the environment, never here".to_owned();
+fn hint_for(key: &str, known: &[&str], secrets: &str) -> String {
+    /// How the names of secrets end.
+    const ENDS: [&str; 11] = [
+        "api_key",
+        "secret",
+        "token",
+        "pin",
+        "password",
+        "totp",
+        "totp_key",
+        "webhook",
+        "webhook_url",
+        "notifier",
+        "notifier_path",
+    ];
+    let lower = key.to_ascii_lowercase().replace('-', "_");
+    if ENDS.iter().any(|end| lower.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('_'))) {
+        return secrets.to_owned();
     }
     match nearest(key, known) {
         Some(near) => format!("did you mean `{near}`?"),

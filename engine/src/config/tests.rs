@@ -1,6 +1,8 @@
 //! Every way a configuration can be wrong, each with the file, line and key its error must name; and what a good one
 //! says.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +14,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::session::{FallbackOrders, Resume};
-use crate::token::store::{StoreError, Stored};
+use crate::token::store::{StoreError, StoreKind, StorePlace, Stored};
 
 /// Variables and stores that a test names.
 #[derive(Default)]
@@ -21,6 +23,8 @@ struct Fake {
     stored: Stored,
     broken: Option<StoreError>,
     links: BTreeMap<&'static str, &'static str>,
+    /// What a place of its own says, instead of `stored`.
+    by_name: BTreeMap<&'static str, Result<Stored, StoreError>>,
 }
 
 impl Outside for Fake {
@@ -28,7 +32,10 @@ impl Outside for Fake {
         self.variables.get(name).map(|value| (*value).to_owned())
     }
 
-    fn stored(&self, _: &Path, _: &str) -> Result<Stored, StoreError> {
+    fn stored(&self, place: &StorePlace, _: &str) -> Result<Stored, StoreError> {
+        if let Some(answer) = self.by_name.get(place.path().to_str().unwrap_or_default()) {
+            return answer.clone();
+        }
         self.broken.clone().map_or_else(|| Ok(self.stored.clone()), Err)
     }
 
@@ -69,6 +76,10 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
     for (line, key, expected) in [
         ("store = \"\"", "store", "a path"),
         ("store = 7", "store", "found a value of type integer"),
+        ("store = []", "store", "an empty list"),
+        ("store = [\".env\", \"\"]", "store", "a list of paths whose first is written to"),
+        ("store = [\".env\", \".env\"]", "store", ".env twice"),
+        ("store = [\"a.json\", 1]", "store", "found a value of type integer"),
         ("key_prefix = \"zerodha\"", "key_prefix", "A-Z"),
         ("key_prefix = \"\"", "key_prefix", "A-Z"),
         ("key_prefix = \"1X\"", "key_prefix", "starting with a letter"),
@@ -96,6 +107,16 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("renew_at = [\"8.45\"]", "renew_at", "found `8.45`"),
         ("renew_at = [\"08:45\", \"08:45:00\"]", "renew_at", "different times"),
         ("renew_days = \"weekdays\"", "renew_days", "mon-fri"),
+        ("venue = \"sandbox\"", "venue", "\"live\", \"paper\""),
+        ("check_every = \"29s\"", "check_every", "at least 30 s"),
+        ("renew_on_holidays = \"yes\"", "renew_on_holidays", "true or false"),
+        ("external_timeout = \"0s\"", "external_timeout", "a duration like"),
+        ("redirect_url = \"http://example.in/callback\"", "redirect_url", "https:// beyond this machine"),
+        ("on_stop = \"sell\"", "on_stop", "\"leave\", \"cancel\""),
+        ("ask_from = \"7:45\"", "ask_from", "like \"07:45\""),
+        // Keys of another broker must not look as if they did something.
+        ("refresh = \"works\"", "refresh", "means nothing at kite: app = "),
+        ("approval = true", "approval", "means nothing at kite: it has no approval"),
         ("external_command = \"./login.sh\"", "external_command", "a program and its arguments"),
         ("external_command = [\"\"]", "external_command", "an empty program"),
         ("external_command = [\"a\", \"b\\u0000\"]", "external_command", "a zero byte"),
@@ -105,6 +126,8 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("colour = \"red\"", "colour", "expected one of name, broker, store"),
         ("api_secret = \"hunter2\"", "api_secret", "in the account's store or in the environment"),
         ("ZERODHA_ACCESS_TOKEN = \"hunter2\"", "ZERODHA_ACCESS_TOKEN", "in the environment"),
+        ("pin = \"hunter2\"", "pin", "in the environment"),
+        ("totp-key = \"hunter2\"", "totp-key", "in the environment"),
     ] {
         let error = read(&with(line)).unwrap_err();
         let shown = error.to_string();
@@ -126,7 +149,7 @@ fn a_bad_file_is_refused_with_its_line_and_key() {
         ("\n[account]\nname = \"main\"\n".to_owned(), "conf/nirantar.toml:2: account: ", "expected [[account]] tables"),
         ("account = [1]\n".to_owned(), "conf/nirantar.toml:1: account: ", "found a value of type integer"),
         ("\n\n[[acount]]\n".to_owned(), "conf/nirantar.toml:3: acount: ", "did you mean `account`?"),
-        ("speed = 1\n".to_owned(), "conf/nirantar.toml:1: speed: ", "expected one of account"),
+        ("speed = 1\n".to_owned(), "conf/nirantar.toml:1: speed: ", "expected one of account, server, alerts"),
         ("[[account]]\nname = \"main\n".to_owned(), "conf/nirantar.toml:2: is not TOML: ", ""),
         (
             "[[account]]\nname = \"a\"\nname = \"b\"\n".to_owned(),
@@ -144,7 +167,7 @@ fn a_bad_file_is_refused_with_its_line_and_key() {
         (
             "[[account]]\nname = \"a\"\nbroker = \"robinhood\"".to_owned(),
             "conf/nirantar.toml:3: broker: ",
-            "expected one of the brokers kite, found `robinhood`",
+            "expected one of the brokers kite, fyers, upstox, found `robinhood`",
         ),
         (with("external_command = []"), "conf/nirantar.toml:1: external_command: ", "an empty list"),
         (
@@ -194,6 +217,98 @@ fn two_accounts_on_one_store_key_are_refused_however_the_store_is_spelt() {
     assert!(matches!(error.problem, Problem::StoreShared { .. }), "{error}");
     assert_eq!(read("link", "SECOND"), Ok(2), "another prefix is another key");
     assert_eq!(read("other.env", "ZERODHA"), Ok(2), "another store is another key");
+}
+
+#[test]
+fn a_json_file_holds_one_account_and_the_environment_one_a_prefix() {
+    let read = |store: &str, prefix: &str| {
+        let text = format!(
+            "{}[[account]]\nname = \"b\"\nbroker = \"kite\"\nstore = {store}\nkey_prefix = \"{prefix}\"\n",
+            with("store = [\".env\", \"tokens.json\", \"secrets.toml\", \"environment\"]")
+        );
+        read(&text).map(|config| config.accounts.len())
+    };
+    for store in ["\"tokens.json\"", "[\"other.env\", \"tokens.json\"]"] {
+        assert!(matches!(read(store, "SECOND").unwrap_err().problem, Problem::StoreShared { .. }), "{store}");
+    }
+    for store in ["\"secrets.toml\"", "\"environment\"", "[\"other.env\", \"environment\"]"] {
+        assert!(matches!(read(store, "ZERODHA").unwrap_err().problem, Problem::StoreShared { .. }), "{store}");
+        assert_eq!(read(store, "SECOND"), Ok(2), "{store}");
+    }
+}
+
+#[test]
+fn stores_are_one_or_a_list_and_credentials_come_from_the_first_that_has_them() {
+    let mut outside = Fake::default();
+    let stored = |user_id: Option<&str>, api_key: Option<&str>| {
+        Ok(Stored { user_id: user_id.map(str::to_owned), api_key: api_key.map(str::to_owned), ..Stored::default() })
+    };
+    outside.by_name.insert("conf/data/tokens.json", stored(None, Some("json")));
+    outside.by_name.insert("conf/secrets.toml", stored(Some("TOML"), Some("toml")));
+    let text = with("store = [\"data/tokens.json\", \"secrets.toml\", \"environment\"]");
+    let account = Config::read(&text, Path::new("conf/nirantar.toml"), &outside).unwrap().accounts.remove(0);
+    assert_eq!((account.credentials.api_key.as_str(), account.credentials.user_id.as_str()), ("json", "TOML"));
+    assert_eq!(account.store, Path::new("conf/data/tokens.json"));
+    let kinds: Vec<StoreKind> = account.stores.iter().map(StorePlace::kind).collect();
+    assert_eq!(kinds, [StoreKind::Tokens, StoreKind::Toml, StoreKind::Environment]);
+    assert!(account.warnings[0].contains("must restart nirantar, or use a file"), "{:?}", account.warnings);
+
+    let broken = || Err(StoreError::Unreadable { path: "secrets.toml".into(), reason: "permission denied".to_owned() });
+    outside.by_name.insert("conf/data/tokens.json", stored(Some("AB1234"), Some("json")));
+    outside.by_name.insert("conf/secrets.toml", broken());
+    let account = Config::read(&text, Path::new("conf/nirantar.toml"), &outside).unwrap().accounts.remove(0);
+    assert!(account.warnings[0].contains("secrets.toml: cannot be read: permission denied"), "{:?}", account.warnings);
+    outside.by_name.insert("conf/data/tokens.json", broken());
+    let error = Config::read(&text, Path::new("conf/nirantar.toml"), &outside).unwrap_err();
+    assert!(matches!(error.problem, Problem::Store { .. }), "the first must be good: {error}");
+}
+
+#[test]
+fn the_kite_guides_traps_are_said() {
+    let config = Stored {
+        user_id: Some("AB1234".to_owned()),
+        api_key: Some("key".to_owned()),
+        base_url: Some("https://kite.zerodha.com/".to_owned()),
+        burst_size: Some(20),
+        ..Stored::default()
+    };
+    let mut outside = Fake { stored: config.clone(), ..Fake::default() };
+    let read = |outside: &Fake| {
+        let text = with("store = \"broker-config.json\"");
+        Config::read(&text, Path::new("nirantar.toml"), outside).unwrap().accounts.remove(0)
+    };
+    let account = read(&outside);
+    assert_eq!(account.warnings.len(), 3, "{:?}", account.warnings);
+    for (warning, words) in account.warnings.iter().zip([
+        "impossible until ZERODHA_API_SECRET is set",
+        "requests go to https://api.kite.trade",
+        "burst_size 20 is above the broker's 10 orders a second: 10 is kept to",
+    ]) {
+        assert!(warning.starts_with("broker-config.json: ") && warning.contains(words), "{warning}");
+    }
+    outside.variables.insert("ZERODHA_API_SECRET", "hunter2");
+    outside.stored = Stored { burst_size: Some(10), base_url: Some("https://api.kite.trade".to_owned()), ..config };
+    let account = read(&outside);
+    assert_eq!(account.warnings, Vec::<String>::new());
+    assert_eq!(account.credentials.api_secret, Some(Secret::new("hunter2")));
+    outside.stored.base_url = Some("https://user:hunter2@elsewhere".to_owned());
+    let shown = read(&outside).warnings.join(" ");
+    assert!(shown.contains("base_url is not used") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn paper_is_believed_wherever_it_is_said_and_a_word_nobody_knows_is_refused() {
+    let mut outside = furnished();
+    let read = |outside: &Fake| Config::read(&with(""), Path::new("nirantar.toml"), outside);
+    assert!(!read(&outside).unwrap().accounts[0].credentials.sandbox);
+    outside.variables.insert("ZERODHA_SANDBOX", "true");
+    assert!(read(&outside).unwrap().accounts[0].credentials.sandbox);
+    outside.variables.insert("ZERODHA_SANDBOX", "ture");
+    let shown = read(&outside).unwrap_err().to_string();
+    assert_eq!(shown, "nirantar.toml:1: ZERODHA_SANDBOX: this environment variable does not hold true or false");
+    outside.variables.insert("ZERODHA_SANDBOX", "false");
+    outside.stored.sandbox = true;
+    assert!(read(&outside).unwrap().accounts[0].credentials.sandbox);
 }
 
 #[test]
@@ -315,6 +430,29 @@ fn what_the_file_leaves_out_has_a_default() {
     assert_eq!(account.renew_at, []);
     assert!(account.renew_days.contains(Weekday::Fri) && !account.renew_days.contains(Weekday::Sat));
     assert_eq!(account.external_command, None);
+    assert_eq!((account.check_every, account.external_timeout), (None, Duration::from_secs(300)));
+    assert!(!account.renew_on_holidays && !account.approval && !account.paper_only);
+    assert_eq!((account.refresh, account.on_stop), (RefreshGrant::Withdrawn, OnStop::Leave));
+    assert_eq!((account.redirect_url, account.ask_from.to_string()), (None, "07:45:00".to_owned()));
+    let config = read(&with("")).unwrap();
+    assert_eq!((config.server, config.alerts), (None, AlertSettings::default()));
+}
+
+#[test]
+fn each_broker_has_its_own_hosts_and_key_prefix() {
+    for (broker, prefix, rest, feed, login) in [
+        ("kite", "ZERODHA", "https://api.kite.trade", "wss://ws.kite.trade", "https://kite.zerodha.com"),
+        ("fyers", "FYERS", "https://api-t1.fyers.in", "wss://socket.fyers.in", "https://api-t1.fyers.in"),
+        ("upstox", "UPSTOX", "https://api.upstox.com", "wss://api.upstox.com", "https://api.upstox.com"),
+    ] {
+        let account = one(&with("").replace("kite", broker));
+        assert_eq!(account.broker.as_str(), broker);
+        assert_eq!(account.key_prefix, prefix);
+        assert_eq!(
+            [&account.rest_url, &account.feed_url, &account.login_url].map(RootUrl::as_str),
+            [rest, feed, login]
+        );
+    }
 }
 
 #[test]
@@ -335,7 +473,9 @@ fn loopback_needs_both_rest_and_feed_on_this_machine() {
 fn the_example_at_the_root_is_a_good_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../nirantar.toml.example");
     let text = std::fs::read_to_string(&path).unwrap();
-    let check = |text: &str| Config::read(text, Path::new("conf/nirantar.toml"), &furnished());
+    let mut outside = furnished();
+    outside.variables.insert("NIRANTAR_TELEGRAM_TOKEN", "123456:hunter2");
+    let check = |text: &str| Config::read(text, Path::new("conf/nirantar.toml"), &outside);
     assert_eq!(check(&text).unwrap().accounts.len(), 1, "as it stands");
 
     // Every key it explains is a known one with a value that is accepted: `#key = value` is a setting left out.
@@ -344,6 +484,12 @@ fn the_example_at_the_root_is_a_good_configuration() {
         .map(|line| format!("{}\n", line.strip_prefix('#').filter(|s| !s.starts_with(' ')).unwrap_or(line)))
         .collect();
     let config = check(&settings).unwrap();
+    assert_eq!(
+        config.server,
+        Some(ServerSettings { public_url: Some("https://trade.example.in".to_owned()), ..ServerSettings::default() })
+    );
+    assert!(config.alerts.telegram.is_some());
+    assert!(config.accounts[2].approval);
     let paper = &config.accounts[1];
     assert_eq!(
         paper.instruments,

@@ -105,7 +105,7 @@ impl fmt::Debug for RootUrl {
 
 /// By name or by address, never by asking a resolver: what it answers may change between the check and the use.
 /// `localhost` must be loopback by RFC 6761 6.3.
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -25,11 +25,15 @@
 
 mod account;
 mod asking;
+mod broker_time;
 mod events;
 mod feeding;
 mod health;
 mod login;
+#[cfg(feature = "cli")]
+mod once;
 mod paper;
+mod reading;
 mod renewal;
 mod setup;
 mod task;
@@ -38,9 +42,10 @@ mod vault;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nirantar_brokers::time::Clock;
-use nirantar_brokers::{Broker, ClientOrderId, InstrumentKey, Mode, OrderChange, OrderRequest};
+use nirantar_brokers::{Book, Broker, ClientOrderId, InstrumentKey, Mode, OrderChange, OrderRequest};
 use tokio::sync::{mpsc, oneshot};
 
 pub use events::{EventMessage, Events};
@@ -48,21 +53,27 @@ pub use health::{Health, TokenHealth};
 pub use login::LoginError;
 #[cfg(feature = "cli")]
 pub(crate) use login::exchange_code;
+pub(crate) use once::{Renewed, renew_once};
+pub use reading::ReadError;
 pub use renewal::Command;
 #[cfg(feature = "cli")]
 pub(crate) use renewal::{change_for, dies_at};
-pub use setup::{Builder, Setup, StartError};
+pub use setup::{Builder, OnStop, Setup, StartError};
 #[cfg(feature = "cli")]
 pub(crate) use transport::Transport;
+pub use vault::Redaction;
 #[cfg(feature = "cli")]
 pub(crate) use vault::Vault;
 
 use crate::core::{Core, Input};
 use crate::feed::{Hub, Ticks};
-use crate::orders::Refused;
+use crate::orders::{Refused, Tracked};
 use crate::session::Operator;
 use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
 use task::Message;
+
+/// How long the cancels at the end may take, by the wall clock.
+const CANCEL_WITHIN: Duration = Duration::from_millis(600);
 
 /// A running engine for one account. Dropping it stops it.
 #[derive(Debug)]
@@ -75,10 +86,11 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     broker: Arc<dyn Broker>,
     renewer: renewal::Renewer,
+    on_stop: OnStop,
     spent_codes: login::SpentCodes,
     last_error: health::LastError,
     task: tokio::task::JoinHandle<()>,
-    _watcher: WatcherHandle,
+    _watchers: Vec<WatcherHandle>,
 }
 
 /// Why the engine did not take an order or a command. Nothing was sent.
@@ -127,6 +139,12 @@ impl Engine {
     #[must_use]
     pub fn events(&self) -> Events {
         self.events.subscribe()
+    }
+
+    /// Takes the secrets this engine knows, now and later, out of texts.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        Redaction::new(self.renewer.vault.clone())
     }
 
     /// Every tick, from now on, each labelled with its source.
@@ -202,11 +220,35 @@ impl Engine {
         answer.await.map_err(|_| NotTaken::Stopped)
     }
 
-    /// Stops: nothing more is sent. Orders that work at the broker stay there.
+    /// Stops: nothing more is sent, and a renewal under way is stored if it ends within a moment. Orders that rest at the
+    /// broker stay there, or are cancelled where the account says so.
     pub async fn stop(mut self) {
+        if self.on_stop == OnStop::Cancel {
+            self.cancel_resting().await;
+        }
         if self.send(Message::Stop).await.is_some() {
             // It has nothing to say any more, whether it ended well or not.
             let _ = (&mut self.task).await;
+        }
+    }
+
+    /// Asks to cancel every live order that works, and waits a moment for the answers.
+    async fn cancel_resting(&self) {
+        let mut events = self.events();
+        let resting = |core: &Core| -> Vec<ClientOrderId> {
+            let working = |order: &&Tracked| order.book == Book::Live && !order.status.is_final();
+            core.desk().orders().filter(working).map(|order| order.id.clone()).collect()
+        };
+        for id in self.look(resting).await.unwrap_or_default() {
+            if let Err(why) = self.cancel(&id).await {
+                tracing::warn!("order {id} could not be cancelled: {why}");
+            }
+        }
+        let cancelled = async {
+            while self.look(resting).await.is_ok_and(|left| !left.is_empty()) && events.next().await.is_some() {}
+        };
+        if tokio::time::timeout(CANCEL_WITHIN, cancelled).await.is_err() {
+            tracing::warn!("not every live order was cancelled in time: look at the broker's own app");
         }
     }
 

@@ -3,12 +3,13 @@
 //! Rule 2: a lock file beside the store is held from before the store is read again until the new token is written.
 //! Whoever finds a newer token there takes it instead of renewing.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock, Timestamp};
-use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Secret, Session};
+use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Session};
 
 use super::events::EventSender;
 use super::transport::Transport;
@@ -45,31 +46,37 @@ pub(crate) struct Renewer {
 }
 
 impl Renewer {
-    /// One attempt to renew the token `dying`. Takes as long as it takes: whoever started it cuts it off.
-    pub(crate) async fn attempt(self, way: Renewal, dying: Option<Fingerprint>, busy: Busy) -> AttemptEnd {
+    /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off.
+    ///
+    /// `spent` are the tokens that are no news: dead, refused, or replaced.
+    pub(crate) async fn attempt(self, way: Renewal, spent: BTreeSet<Fingerprint>, busy: Busy) -> AttemptEnd {
         match way {
-            Renewal::RefreshGrant => match dying.and_then(|token| self.vault.refresh_token(token)) {
-                Some(refresh) => self.by_grant(refresh, busy).await,
-                None => AttemptEnd::FailedForGood,
-            },
+            Renewal::RefreshGrant => self.by_grant(&spent, busy).await,
             Renewal::External => self.by_command(busy).await,
             // These two wait for a human and are never attempted.
             Renewal::Login | Renewal::Approval => AttemptEnd::FailedForGood,
         }
     }
 
-    async fn by_grant(&self, refresh: Secret, mut busy: Busy) -> AttemptEnd {
+    async fn by_grant(&self, spent: &BTreeSet<Fingerprint>, mut busy: Busy) -> AttemptEnd {
         loop {
-            let (store, seen) = (Arc::clone(&self.store), self.vault.fingerprints());
+            let (store, spent) = (Arc::clone(&self.store), spent.clone());
             let decided = tokio::task::spawn_blocking(move || {
                 let lock = FileLock::of(store.path());
-                single_flight(&lock, || store.read(), &seen)
+                let mut refresh = None;
+                let read = || store.read().inspect(|stored| refresh = stored.refresh_token.clone());
+                let flight = single_flight(&lock, read, &spent);
+                flight.map(|flight| (flight, refresh))
             })
             .await;
-            let held = match decided {
-                Ok(Ok(Flight::Renew(held))) => held,
-                Ok(Ok(Flight::Take(stored))) => return self.taken(&stored),
-                Ok(Ok(Flight::Busy)) => {
+            let (held, refresh) = match decided {
+                Ok(Ok((Flight::Renew(held), Some(refresh)))) => (held, refresh),
+                Ok(Ok((Flight::Renew(_), None))) => {
+                    tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
+                    return AttemptEnd::FailedForGood;
+                }
+                Ok(Ok((Flight::Take(stored), _))) => return self.taken(&stored),
+                Ok(Ok((Flight::Busy, _))) => {
                     drop(busy);
                     busy = self.clock.sleep(LOCK_RETRY).await;
                     continue;
@@ -108,15 +115,20 @@ impl Renewer {
         let session = session.clone();
         let write = move || writer.write(&change_for(&session, dies, store.as_ref()));
         match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(written)) if written.in_place => {
-                tracing::warn!("the store could not be replaced and was written in place");
+            Ok(Ok(written)) => {
+                if written.in_place {
+                    tracing::warn!("the store could not be replaced and was written in place");
+                }
+                if let Some(reason) = written.not_backed_up {
+                    tracing::warn!("the refresh token before is not kept as a backup: {reason}");
+                }
             }
             Ok(Err(error)) => {
                 let event = Event::NotStored { at: self.clock.now().wall, reason: error.to_string() };
                 tracing::error!("{event}");
                 self.events.send(event);
             }
-            Ok(Ok(_)) | Err(_) => {}
+            Err(_) => {}
         }
     }
 
@@ -198,6 +210,7 @@ pub(crate) fn candidate(vault: &Vault, stored: &Stored, source: Source) -> Optio
         issued_at: life.issued_at,
         expires_at: stored.expires_at.into_iter().chain(life.expires_at).min(),
         renewable: stored.refresh_token.is_some(),
+        refresh_dies: stored.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }
 
@@ -210,5 +223,6 @@ pub(crate) fn offered(vault: &Vault, session: &Session, source: Source) -> Optio
         issued_at: session.login_time.or(life.issued_at),
         expires_at: session.expires_at.into_iter().chain(life.expires_at).min(),
         renewable: session.refresh_token.is_some(),
+        refresh_dies: session.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
-use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Secret};
+use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Renewal, Secret};
 use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, PriceSource, universe};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::Engine;
+use super::broker_time::{BrokerClock, TimeReports};
 use super::events::{EventSender, Events};
 use super::health::LastError;
 use super::login::SpentCodes;
@@ -20,10 +21,10 @@ use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
 use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
-use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal};
-use crate::session::{Machine, Policy, Source};
+use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused};
+use crate::session::{Machine, Policy, Source, TradingDays};
 use crate::token::store::{Store, StoreError};
-use crate::token::{Gate, Snapshot, TokenCell, Watcher};
+use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
 
 /// Messages that may wait for the engine's task.
 const INBOX: usize = 4096;
@@ -43,18 +44,64 @@ pub struct Setup {
     pub feed_url: String,
     /// Whether both are on this machine. Live orders to any other host need a durable journal.
     pub loopback: bool,
-    /// Where the token is kept.
+    /// Where the token is kept: what is renewed is written there, under its lock.
     pub store: Arc<dyn Store>,
+    /// Where else a token may appear, in the order they are looked at when the engine starts. Never written to.
+    pub fallback_stores: Vec<Arc<dyn Store>>,
     /// What the session decides by.
     pub policy: Policy,
     /// Secrets beside the tokens that no text may show: the API secret.
     pub secrets: Vec<Secret>,
     /// A command that writes a new token into the store.
     pub command: Option<Command>,
+    /// Whether a human is asked on the phone when a login is due, where the broker can do that.
+    pub ask_approval: bool,
+    /// What becomes of orders that rest at the broker when the engine stops.
+    pub on_stop: OnStop,
     /// What to subscribe to from the start.
     pub instruments: Vec<InstrumentKey>,
     /// In which mode.
     pub mode: Mode,
+}
+
+impl Setup {
+    /// An account of that name at that broker, with the broker's own policy and nothing else said: hosts that are not on
+    /// this machine, no command, no instruments.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        broker: Arc<dyn Broker>,
+        rest_url: impl Into<String>,
+        feed_url: impl Into<String>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            rest_url: rest_url.into(),
+            feed_url: feed_url.into(),
+            loopback: false,
+            store,
+            fallback_stores: Vec::new(),
+            policy: Policy::for_broker(broker.facts()),
+            secrets: Vec::new(),
+            command: None,
+            ask_approval: false,
+            on_stop: OnStop::Leave,
+            instruments: Vec::new(),
+            mode: Mode::Full,
+            broker,
+        }
+    }
+}
+
+/// What becomes of live orders that rest at the broker when the engine stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum OnStop {
+    /// They stay. The default.
+    #[default]
+    Leave,
+    /// They are cancelled, as far as that is done within a second.
+    Cancel,
 }
 
 /// Why an engine cannot start.
@@ -174,36 +221,55 @@ impl Builder {
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
-        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
+        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
+        setup.policy.days = TradingDays::new(calendar.holidays(), calendar.special_days());
+        let machine = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
+        let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&machine)));
+        let broker_clock = BrokerClock::new(machine);
+        let clock: Arc<dyn Clock> = Arc::new(broker_clock.clone());
         let _busy = clock.busy();
         let now = clock.now();
         let facts = setup.broker.facts().clone();
+        let trading = setup.broker.trading();
         let feed_address: FeedAddress = setup.feed_url.parse()?;
         let vault = Vault::new(Arc::clone(&setup.broker), setup.secrets);
-        let transport = Transport::new(&setup.rest_url, vault.clone()).map_err(StartError::Transport)?;
+        let transport = Transport::new(&setup.rest_url, vault.clone())
+            .map_err(StartError::Transport)?
+            .reporting(TimeReports::new(broker_clock, events.clone()));
         journal.read()?;
 
         let (sightings, seen) = mpsc::channel(64);
-        let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings);
+        let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings.clone());
+        let fallbacks: Vec<WatcherHandle> =
+            setup.fallback_stores.iter().map(|store| watch_fallback(store, sightings.clone())).collect();
+        drop(sightings);
         let first = match watcher.first() {
             Ok(stored) => candidate(&vault, stored, Source::Stored),
             // No file yet: somebody will write it, or a login will.
             Err(StoreError::NotFound { .. }) => None,
             Err(error) => return Err(error.clone().into()),
         };
+        // Precedence holds now; afterwards a change in any store is a candidate.
+        let first = first.or_else(|| {
+            let held = fallbacks.iter().filter_map(|watcher| watcher.first().as_ref().ok());
+            held.filter_map(|stored| candidate(&vault, stored, Source::Stored)).next()
+        });
 
         let desk = Desk::new(DeskPolicy {
             run: run_number(&setup.name, now.wall.as_nanos()),
             limits: facts.limits.orders.to_vec(),
             propagation: facts.propagation,
             look_again: Duration::from_secs(1),
-            live_orders: setup.loopback || journal.is_durable(),
+            refuse_live: match &trading {
+                None => Some(Refused::SessionOnly),
+                Some(_) if setup.loopback || journal.is_durable() => None,
+                Some(_) => Some(Refused::LiveOrdersNotYet),
+            },
         });
         let seed = setup.policy.seed;
         let policy = setup.policy.clone();
         let supervisor = Supervisor::new(feed_policy, facts.limits.feed.heartbeat, seed);
-        let core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone());
+        let core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone(), trading.is_some());
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());
             PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, calendar))
@@ -212,7 +278,6 @@ impl Builder {
         let cell = Arc::new(TokenCell::new(Snapshot::starting()));
         let gate = Gate::new(Arc::clone(&cell));
         let hub = Hub::new(TICKS, Arc::clone(&clock));
-        let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&clock)));
         let renewer = Renewer {
             broker: Arc::clone(&setup.broker),
             transport: transport.clone(),
@@ -230,7 +295,7 @@ impl Builder {
             core,
             clock: Arc::clone(&clock),
             broker: Arc::clone(&setup.broker),
-            trading: setup.broker.trading(),
+            trading,
             transport,
             vault,
             cell: Arc::clone(&cell),
@@ -247,6 +312,7 @@ impl Builder {
             sightings: seen,
             socket_events: mpsc::channel(1024),
             last_error: last_error.clone(),
+            ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
             login_link,
             state: Doing::default(),
         };
@@ -261,10 +327,11 @@ impl Builder {
             clock,
             broker: setup.broker,
             renewer,
+            on_stop: setup.on_stop,
             spent_codes: SpentCodes::default(),
             last_error,
             task,
-            _watcher: watcher,
+            _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };
         let wanted: BTreeSet<InstrumentKey> = setup.instruments.into_iter().collect();
         // The task was just started: it is there to take these.
@@ -279,7 +346,76 @@ impl Builder {
     }
 }
 
+/// Watches a store that is only a fallback: what is wrong with it is said and stops nothing.
+fn watch_fallback(store: &Arc<dyn Store>, sightings: mpsc::Sender<Sighting>) -> WatcherHandle {
+    if store.is_read_only() {
+        tracing::warn!("the fallback store {} is read once and never again", store.path().display());
+    }
+    let watcher = Watcher::spawn(Arc::clone(store), sightings);
+    match watcher.first() {
+        Ok(_) | Err(StoreError::NotFound { .. }) => {}
+        Err(error) => tracing::warn!("a fallback store cannot be used until it is mended: {error}"),
+    }
+    watcher
+}
+
 /// Two runs of an account never share a number, nor do two accounts: its name and the time of the start, spread.
 fn run_number(account: &str, nanos: i64) -> u64 {
     Rng::from_seed(nanos.unsigned_abs() ^ (u64::from(Fingerprint::of(account).0) << 32)).next_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What an engine of one account says to these stores when it starts. Its broker is a port nobody listens on.
+    async fn start(folder: &Path, stores: &str) -> Result<Engine, StartError> {
+        let file = folder.join("nirantar.toml");
+        let text = format!(
+            "[[account]]\nname = \"main\"\nbroker = \"kite\"\nuser_id = \"AB1234\"\nstore = {stores}\n\
+             rest_url = \"http://127.0.0.1:9\"\nfeed_url = \"ws://127.0.0.1:9\"\nkey_prefix = \"NIRANTAR_SETUP_TEST\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        Engine::builder(Setup::from(&account)).start().await
+    }
+
+    #[tokio::test]
+    async fn a_malformed_store_stops_the_start_only_where_it_is_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("good.json"), "{\"api_key\": \"key\"}").unwrap();
+        let bad = folder.path().join("bad.json");
+        std::fs::write(&bad, "{").unwrap();
+        let engine = start(folder.path(), "[\"good.json\", \"bad.json\", \"environment\"]").await.unwrap();
+        engine.stop().await;
+
+        // The configuration refuses it too; an embedder's setup may not come from one.
+        std::fs::write(&bad, "{\"api_key\": \"key\"}").unwrap();
+        let file = folder.path().join("nirantar.toml");
+        drop(start(folder.path(), "[\"bad.json\", \"good.json\"]").await.unwrap());
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        std::fs::write(&bad, "{").unwrap();
+        let error = Engine::builder(Setup::from(&account)).start().await.unwrap_err();
+        assert!(matches!(error, StartError::Store(StoreError::Malformed { .. })), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_first_store_that_holds_a_token_gives_the_candidate() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, token: &str| {
+            let text = format!("{{\"api_key\": \"key\", \"access_token\": \"{token}\"}}");
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        for (first, second, expected) in [("one", "two", "one"), ("", "two", "two")] {
+            write("a.json", first);
+            write("b.json", second);
+            let engine = start(folder.path(), "[\"a.json\", \"b.json\"]").await.unwrap();
+            let known = |token: &str| engine.renewer.vault.live(Fingerprint::of(token)).is_some();
+            assert_eq!((known("one"), known("two")), (expected == "one", expected == "two"));
+            engine.stop().await;
+        }
+    }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock, Monotonic, Now};
 use nirantar_brokers::{Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest, Trading};
@@ -26,6 +27,11 @@ use crate::feed::{FeedAddress, Hub, PaperSource, SocketEvent, SocketHandle, Sock
 use crate::orders::{Journal, Refused, Route};
 use crate::session::Source;
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
+
+/// How long the end of an engine waits for a renewal to be stored, by the wall clock.
+const GRACE: Duration = Duration::from_millis(1_000);
+/// A human who does not answer is asked on the phone again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What the engine's handle, its sub-tasks and its watchers tell it.
 pub(crate) enum Message {
@@ -60,6 +66,8 @@ pub(crate) struct Task {
     pub(crate) sightings: mpsc::Receiver<Sighting>,
     pub(crate) socket_events: (mpsc::Sender<SocketEvent>, mpsc::Receiver<SocketEvent>),
     pub(crate) last_error: LastError,
+    /// Whether a human is asked on the phone when a login is due.
+    pub(crate) ask_approval: bool,
     /// Where a human is sent to log in, if not to the broker's own page.
     pub(crate) login_link: Option<String>,
     pub(crate) state: Doing,
@@ -70,6 +78,10 @@ pub(crate) struct Task {
 pub(crate) struct Doing {
     pub(super) tasks: JoinSet<()>,
     attempts: BTreeMap<u64, AbortHandle>,
+    /// Tokens on their way into the store.
+    keeping: Vec<AbortHandle>,
+    /// When a human was last asked on the phone.
+    approval_asked: Option<Monotonic>,
     pub(super) sockets: BTreeMap<SocketId, SocketHandle>,
     /// Orders whose record could not be written: they must not leave.
     unwritten: BTreeSet<ClientOrderId>,
@@ -100,7 +112,7 @@ impl Task {
                 busy = wake => Happened::Time(busy),
             };
             busy = match happened {
-                Happened::Message(None | Some(Message::Stop)) | Happened::Socket(None) => return,
+                Happened::Message(None | Some(Message::Stop)) | Happened::Socket(None) => return self.finish().await,
                 Happened::Message(Some(message)) => self.message(message),
                 Happened::Sighting(sighting) => self.sighting(sighting),
                 Happened::Socket(Some(event)) => self.socket(event),
@@ -110,6 +122,24 @@ impl Task {
                 }
             };
             while self.state.tasks.try_join_next().is_some() {}
+        }
+    }
+
+    /// Nothing new starts; but a renewal whose reply is on its way, or a token on its way into the store, would be lost
+    /// with us.
+    async fn finish(mut self) {
+        self.state.sockets.clear();
+        let attempts = std::mem::take(&mut self.state.attempts).into_values();
+        let waited_for: Vec<AbortHandle> = attempts.chain(std::mem::take(&mut self.state.keeping)).collect();
+        let finished = async {
+            while waited_for.iter().any(|task| !task.is_finished()) {
+                if self.state.tasks.join_next().await.is_none() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(GRACE, finished).await.is_err() {
+            tracing::warn!("a renewal was cut off by the end of the engine");
         }
     }
 
@@ -226,9 +256,9 @@ impl Task {
             Output::Probe { probe, fingerprint } => self.probe(probe, fingerprint),
             Output::Attempt { attempt, way } => {
                 let (renewer, busy) = (self.renewer.clone(), self.clock.busy());
-                let dying = self.core.last_token();
+                let spent = self.core.session().spent_tokens();
                 let handle = self.later(async move {
-                    let end = renewer.attempt(way, dying, busy).await;
+                    let end = renewer.attempt(way, spent, busy).await;
                     Input::Attempted { attempt, end }
                 });
                 self.state.attempts.retain(|_, handle| !handle.is_finished());
@@ -279,6 +309,33 @@ impl Task {
         self.state.tasks.spawn(task.in_current_span())
     }
 
+    /// Where the account wants it and the broker can, the human is asked on the phone, and not too often.
+    fn ask_on_the_phone(&mut self) {
+        let now = self.clock.now().mono;
+        let asked = self.state.approval_asked.is_some_and(|at| now < at + ASK_AGAIN);
+        if !self.ask_approval || asked {
+            return;
+        }
+        self.state.approval_asked = Some(now);
+        let (renewer, busy) = (self.renewer.clone(), self.clock.busy());
+        let ask = async move {
+            let asked = renewer.transport.call(renewer.broker.ask_approval(), None).await;
+            let at = renewer.clock.now().wall;
+            let event = match asked {
+                Ok(approval) => Event::ApprovalAsked { at, lapses_at: approval.lapses_at },
+                Err(failure) => {
+                    let words =
+                        format!("the broker did not ask you on the phone for a new token: {failure}; log in instead");
+                    Event::Alarm { at, words }
+                }
+            };
+            tracing::warn!("{event}");
+            renewer.events.send(event);
+            drop(busy);
+        };
+        self.state.tasks.spawn(ask.in_current_span());
+    }
+
     pub(super) fn announce(&mut self, event: Event) {
         let event = match event {
             Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.login_link() },
@@ -287,6 +344,9 @@ impl Task {
             }
             other => other,
         };
+        if let Event::LoginNeeded { .. } = event {
+            self.ask_on_the_phone();
+        }
         match &event {
             Event::Order { .. } => tracing::debug!("{event}"),
             Event::LoginNeeded { .. }
@@ -308,10 +368,12 @@ impl Task {
         {
             let renewer = self.renewer.clone();
             let busy = self.clock.busy();
-            self.state.tasks.spawn(async move {
+            self.state.keeping.retain(|task| !task.is_finished());
+            let keep = async move {
                 renewer.keep(&session).await;
                 drop(busy);
-            });
+            };
+            self.state.keeping.push(self.state.tasks.spawn(keep.in_current_span()));
         }
         self.events.send(event);
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
 use nirantar_brokers::{Body, Call, HttpRequest, HttpResponse, Lost, Method, Outcome};
 
+use super::broker_time::TimeReports;
 use super::vault::Vault;
 
 /// How long a call may take, by the wall clock whatever clock the engine runs on: the timeout of Kite's own clients.
@@ -23,6 +24,7 @@ pub(crate) struct Transport {
     client: reqwest::Client,
     root: String,
     vault: Vault,
+    time: Option<TimeReports>,
 }
 
 impl Transport {
@@ -40,7 +42,12 @@ impl Transport {
             .user_agent(concat!("nirantar/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| format!("no HTTP client can be made: {error}"))?;
-        Ok(Self { client, root: root.trim_end_matches('/').to_owned(), vault })
+        Ok(Self { client, root: root.trim_end_matches('/').to_owned(), vault, time: None })
+    }
+
+    /// The same, and reports what the broker's clock says.
+    pub(crate) fn reporting(self, time: TimeReports) -> Self {
+        Self { time: Some(time), ..self }
     }
 
     /// Performs a call under that authorization. The words of a failure are free of known secrets.
@@ -84,7 +91,13 @@ impl Transport {
         for (name, value) in &request.headers {
             builder = builder.header(*name, value);
         }
-        if let Some(authorization) = authorization.filter(|_| request.authorized) {
+        if let Some(own) = &request.own_authorization {
+            // The words of the error could quote the value.
+            let unfit = |_| Lost::NotSent("the token cannot stand in a header".to_owned());
+            let mut own = HeaderValue::from_str(own.expose()).map_err(unfit)?;
+            own.set_sensitive(true);
+            builder = builder.header(AUTHORIZATION, own);
+        } else if let Some(authorization) = authorization.filter(|_| request.authorized) {
             builder = builder.header(AUTHORIZATION, authorization.clone());
         }
         let mut held = Some(held);
@@ -101,6 +114,9 @@ impl Transport {
         let mut response = builder.send().await.map_err(lost)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+        if let (Some(time), Some(date)) = (&self.time, header(DATE)) {
+            time.date(&date);
+        }
         let mut answer = HttpResponse {
             status: response.status().as_u16(),
             content_type,
@@ -159,4 +175,36 @@ fn lost(error: reqwest::Error) -> Lost {
         source = cause.source();
     }
     if never_left { Lost::NotSent(words) } else { Lost::NoReply(words) }
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use std::sync::Arc;
+
+    use nirantar_brokers::time::SystemClock;
+    use nirantar_brokers::upstox::{App, Upstox};
+    use nirantar_brokers::{AccessToken, Auth as _, Cause, Secret};
+    use nirantar_exchange_mock::upstox::{NewLogin, Settings, UpstoxServer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_logout_ends_the_token_it_speaks_for_and_not_the_living_one() {
+        let settings = Settings { new_login: NewLogin::Keeps, ..Settings::default() };
+        let broker = Upstox::new(App::Current, "nirantar", Some(Secret::new("nirantar-secret")), "http://127.0.0.1/");
+        let clock = Arc::new(SystemClock::start());
+        let server = UpstoxServer::start("127.0.0.1:0".parse().unwrap(), settings, clock).await.unwrap();
+        let (old, living) = (server.control().login().access_token, server.control().login().access_token);
+        let vault = Vault::new(Arc::new(broker.clone()), Vec::new());
+        let transport = Transport::new(&format!("http://{}", server.addr()), vault).unwrap();
+        let header = |token: &AccessToken| HeaderValue::from_str(broker.authorization(token).expose()).unwrap();
+
+        transport.call(broker.invalidate(&old), Some(&header(&living))).await.unwrap();
+        assert!(transport.call(broker.probe(), Some(&header(&living))).await.is_ok());
+        assert!(transport.call(broker.probe(), Some(&header(&old))).await.is_err());
+
+        let unfit = transport.call(broker.invalidate(&AccessToken::new("two\nlines")), None).await.unwrap_err();
+        assert_eq!(unfit.cause, Cause::NotSent);
+        assert!(!unfit.message.contains("lines"), "{unfit}");
+    }
 }

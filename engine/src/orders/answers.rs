@@ -4,26 +4,20 @@ use std::time::Duration;
 
 use nirantar_brokers::time::Now;
 use nirantar_brokers::{
-    Book, BrokerOrderId, Cause, ClientOrderId, Intent, OrderRequest, OrderRow, OrderStatus, Outcome,
+    Book, BrokerOrderId, Cause, ClientOrderId, Intent, OrderRequest, OrderRow, OrderStatus, Outcome, Refusal,
 };
 
-use super::sending::{Held, OnItsWay};
+use super::sending::{Held, OnItsWay, deadline};
 use super::{Action, CommandKind, Desk, Facts, Record, Refused, SendId, Tracked, What};
+use crate::session::Generation;
 
 impl Desk {
-    /// A message got its answer. Returns what the session machine should hear, for a live one.
-    pub fn reply(
-        &mut self,
-        send: SendId,
-        outcome: Outcome<BrokerOrderId>,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) -> Option<Facts> {
-        let OnItsWay { id, generation, kind } = self.on_their_way.remove(&send)?;
-        let live = self.orders.get(&id)?.book == Book::Live;
-        let failure = outcome.as_ref().err().cloned();
+    /// A message got its answer. The session machine has heard of it already (see [`facts`](Self::facts)), so that what
+    /// is to be sent again waits for what it decides.
+    pub fn reply(&mut self, send: SendId, outcome: Outcome<BrokerOrderId>, now: Now, out: &mut Vec<Action>) {
+        let Some(OnItsWay { id, generation, kind }) = self.on_their_way.remove(&send) else { return };
         if kind == CommandKind::Place {
-            self.placed(&id, outcome, now, out);
+            self.placed(&id, generation, outcome, now, out);
         } else {
             let words = match outcome {
                 Ok(_) => "request received".to_owned(),
@@ -35,10 +29,25 @@ impl Desk {
             };
             self.answer(&id, words, now, out);
         }
-        live.then_some(Facts { generation, failure })
     }
 
-    fn placed(&mut self, id: &ClientOrderId, outcome: Outcome<BrokerOrderId>, now: Now, out: &mut Vec<Action>) {
+    /// What the session should hear of an answer, if it is a live broker's.
+    #[must_use]
+    pub fn facts(&self, send: SendId, outcome: &Outcome<BrokerOrderId>) -> Option<Facts> {
+        let OnItsWay { id, generation, .. } = self.on_their_way.get(&send)?;
+        let live = self.orders.get(id)?.book == Book::Live;
+        live.then(|| Facts { generation: *generation, failure: outcome.as_ref().err().cloned() })
+    }
+
+    fn placed(
+        &mut self,
+        id: &ClientOrderId,
+        generation: Generation,
+        outcome: Outcome<BrokerOrderId>,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let newest = self.route.generation;
         let Some(order) = self.orders.get_mut(id) else { return };
         order.in_flight = None;
         let book = order.book;
@@ -60,6 +69,16 @@ impl Desk {
                         order.sent_at = None;
                         self.held.push(Held { id: id.clone(), not_before });
                         self.record(id, What::NotSent, now, out);
+                        return;
+                    }
+                    // Refused before acting, and by the token still in use: once more under the next one.
+                    Cause::Refused(Refusal::Conclusive)
+                        if !early && !order.refused_once && generation == newest && now.mono <= deadline(order) =>
+                    {
+                        order.sent_at = None;
+                        order.refused_once = true;
+                        self.held.push(Held { id: id.clone(), not_before: now.mono });
+                        self.record(id, What::RefusedForToken { generation }, now, out);
                         return;
                     }
                     Cause::Rejected => OrderStatus::Rejected,

@@ -231,8 +231,8 @@ impl Desk {
             (Venue::Live | Venue::Blocked(Block::Starting | Block::Holding | Block::Reconciling), _) => Book::Live,
             (Venue::Blocked(block), _) => return Err(Refused::Blocked(block)),
         };
-        if book == Book::Live && !self.policy.live_orders {
-            return Err(Refused::LiveOrdersNotYet);
+        if let Some(why) = self.policy.refuse_live.clone().filter(|_| book == Book::Live) {
+            return Err(why);
         }
         if book == Book::Live && self.route.reduce_only && request.intent == Intent::Open {
             return Err(Refused::ReduceOnly);

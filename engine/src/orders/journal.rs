@@ -39,8 +39,13 @@ pub enum What {
         /// To do what.
         command: CommandKind,
     },
-    /// The gate was shut: no byte left.
+    /// The gate was shut, or the broker was asked too often: it was not acted on, and may leave again.
     NotSent,
+    /// The broker refused it for the token's sake, without acting on it. It may leave once more, under a new token.
+    RefusedForToken {
+        /// The token it was refused under.
+        generation: Generation,
+    },
     /// Something is known of it.
     State {
         /// Its status.

@@ -9,7 +9,8 @@
 //! | answer | the order is | what happens |
 //! |---|---|---|
 //! | accepted | Accepted | updates follow |
-//! | refused, misconfigured, not sent | Refused | the session machine hears of it |
+//! | refused, surely, under the token in use | still to be sent | sent once more under a new token, inside `valid_for` |
+//! | refused otherwise or again, misconfigured, not sent | Refused | the session machine hears of it |
 //! | throttled | still to be sent | sent again after the wait, as a new journalled send, inside `valid_for` |
 //! | rejected | Rejected | final |
 //! | anything else | Unknown | looked for by its tag in the broker's book |

@@ -215,7 +215,7 @@ mod tests {
             limits: Vec::new(),
             propagation: Duration::from_secs(10),
             look_again: Duration::from_secs(1),
-            live_orders: true,
+            refuse_live: None,
         });
         let (mut out, now) = (Vec::new(), Now::default());
         desk.updates_arrive(false, now);

@@ -36,6 +36,8 @@ pub struct Tracked {
     pub(super) in_flight: Option<u64>,
     /// When the place message left.
     pub(super) sent_at: Option<Now>,
+    /// It was refused for the token's sake once, and may not be sent a third time.
+    pub(super) refused_once: bool,
     /// Complete reads of the broker's book that did not show it, since it became unknown.
     pub(super) absences: u32,
 }
@@ -56,6 +58,7 @@ impl Tracked {
             message: None,
             in_flight: None,
             sent_at: None,
+            refused_once: false,
             absences: 0,
         }
     }

@@ -20,8 +20,9 @@ pub struct DeskPolicy {
     pub propagation: Duration,
     /// Wait between two looks for an unknown order, and after a throttled message where the broker names none.
     pub look_again: Duration,
-    /// Whether orders may go to the live book at all. Without a durable journal only a broker on loopback gets any.
-    pub live_orders: bool,
+    /// Why no order may go to the live book at all, if none may: without a durable journal only a broker on loopback gets
+    /// any.
+    pub refuse_live: Option<Refused>,
 }
 
 /// Where orders go, and under which token.
@@ -104,6 +105,9 @@ pub enum Refused {
         "live orders need a durable journal, which this version does not have yet: only a broker on loopback takes them"
     )]
     LiveOrdersNotYet,
+    /// Only this broker's sessions are kept.
+    #[error("this version keeps the sessions of this broker only, and speaks neither its orders nor its feed")]
+    SessionOnly,
     /// It would reduce what the other book holds: say so with its intent.
     #[error("the {0} book holds a position that this order would reduce: give it the intent Reduce({0})")]
     ExposureOnOtherVenue(Book),

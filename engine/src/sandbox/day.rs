@@ -31,7 +31,7 @@ use super::recorder::{record_events, record_ticks};
 use super::report::{Evidence, Report};
 use super::{Line, Market, Options, SandboxError, Show, Teller, Who, strategy};
 use crate::core::Event;
-use crate::engine::{Engine, EventMessage, Setup};
+use crate::engine::{Engine, EventMessage, OnStop, Setup};
 use crate::feed::PaperSource;
 use crate::orders::{Journal as _, MemoryJournal};
 use crate::session::Policy;
@@ -101,9 +101,12 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
         feed_url: format!("ws://{origin}"),
         loopback: true,
         store: store.clone(),
+        fallback_stores: Vec::new(),
         policy,
         secrets: vec![api_secret],
         command: None,
+        ask_approval: false,
+        on_stop: OnStop::Leave,
         instruments: market.instruments.iter().map(|(instrument, _)| instrument.key.clone()).collect(),
         mode: Mode::Full,
     };

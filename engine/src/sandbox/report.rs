@@ -328,7 +328,11 @@ fn journalled(evidence: &Evidence, book: Book) -> BTreeMap<String, OrderStatus> 
             What::State { status, .. } => {
                 orders.insert(id, *status);
             }
-            What::External(_) | What::Sending { .. } | What::NotSent | What::Answer(_) => {}
+            What::External(_)
+            | What::Sending { .. }
+            | What::NotSent
+            | What::RefusedForToken { .. }
+            | What::Answer(_) => {}
         }
     }
     orders

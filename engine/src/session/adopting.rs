@@ -7,6 +7,9 @@ use super::doubt::DoubtCause;
 use super::memory::{Ctx, Misconfiguration, Session};
 use super::{AttemptEnd, Candidate, Effect, Generation, NotTaken, Notice, Policy, Source};
 
+/// Tokens of the past that are remembered; the oldest is forgotten.
+const MOST_REPLACED: usize = 16;
+
 /// A token in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Held {
@@ -45,9 +48,11 @@ impl Session {
         if candidate.source == Source::Operator {
             self.proving.pardon(fingerprint);
         }
-        if self.proving.was_refused(fingerprint) {
-            let (source, why) = (candidate.source, NotTaken::RefusedBefore);
-            ctx.notice(Notice::NotTaken { fingerprint, source, why });
+        // Whoever writes an old token back (a script that read the store too early) must not start a game of ping-pong.
+        let outdated = alive && candidate.source != Source::Operator && self.replaced.contains(&fingerprint);
+        if outdated || self.proving.was_refused(fingerprint) {
+            let why = if outdated { NotTaken::Replaced } else { NotTaken::RefusedBefore };
+            ctx.notice(Notice::NotTaken { fingerprint, source: candidate.source, why });
             return;
         }
         self.proving.add(candidate);
@@ -66,6 +71,11 @@ impl Session {
         // An expiry can be corrected where it is stored, and the token offered again; the others never become good.
         if why != NotTaken::Expired {
             self.proving.remember_refused(fingerprint);
+        }
+        // A dead token in the store may have a living refresh token beside it: that of a machine that was off.
+        let own = matches!(why, NotTaken::Refused | NotTaken::Expired);
+        if own && self.grant.is_none() && self.token.is_none() {
+            self.new_grant(candidate, false);
         }
         self.candidate_failed(ctx.now.mono);
         ctx.notice(Notice::NotTaken { fingerprint, source, why });
@@ -87,7 +97,8 @@ impl Session {
             source: Source::Revived,
             issued_at: Some(held.first_seen),
             expires_at: Some(held.expires),
-            renewable: self.grant,
+            renewable: self.grant.is_some(),
+            refresh_dies: self.grant.and_then(|grant| grant.dies),
         })
     }
 
@@ -118,6 +129,13 @@ impl Session {
         let before = self.token.filter(|_| self.state.is_live());
         let useless = candidate.source == Source::Renewal && before.is_some_and(|held| expires <= held.expires);
         self.generation = Generation(self.generation.0.saturating_add(1));
+        self.replaced.retain(|replaced| *replaced != candidate.fingerprint);
+        if let Some(held) = self.token.filter(|held| held.fingerprint != candidate.fingerprint) {
+            if self.replaced.len() == MOST_REPLACED {
+                self.replaced.remove(0);
+            }
+            self.replaced.push(held.fingerprint);
+        }
         self.token = Some(Held {
             fingerprint: candidate.fingerprint,
             first_seen: since,
@@ -126,7 +144,7 @@ impl Session {
             recheck_at: next_recheck(&self.policy, wall),
         });
         self.user_id.get_or_insert_with(|| user_id.to_owned());
-        self.grant = candidate.renewable && !useless;
+        self.new_grant(candidate, useless);
         if useless {
             ctx.notice(Notice::RenewalUseless);
         }

@@ -40,8 +40,12 @@ impl Doubt {
 
 impl Session {
     /// The broker refused in words that may mean a dead token.
-    pub(super) fn suspect(&mut self, endpoint: Endpoint, now: Monotonic) {
-        self.doubt(DoubtCause::Refusal(endpoint), now);
+    pub(super) fn suspect(&mut self, endpoint: Endpoint, ctx: &mut Ctx<'_>) {
+        // A refused handshake is the feed's own to tell of.
+        if self.doubt.is_none() && endpoint != Endpoint::Feed {
+            ctx.notice(Notice::Suspect { endpoint });
+        }
+        self.doubt(DoubtCause::Refusal(endpoint), ctx.now.mono);
     }
 
     pub(super) fn doubt(&mut self, cause: DoubtCause, now: Monotonic) {

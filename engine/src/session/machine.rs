@@ -1,10 +1,11 @@
 //! The machine's public face.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use nirantar_brokers::Venue;
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
+use nirantar_brokers::{Fingerprint, Venue};
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
 
 use super::memory::{Ctx, Session, Signal};
@@ -93,6 +94,21 @@ impl Machine {
     #[must_use]
     pub fn is_renewing(&self) -> bool {
         self.sm.inner().attempt.is_some()
+    }
+
+    /// Whether the token in use may be dead, and the broker is being asked.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.sm.inner().doubt.is_some()
+    }
+
+    /// Tokens that are no news to a renewal: the one in use or the last that was, those it replaced, and those the broker
+    /// refused.
+    #[must_use]
+    pub fn spent_tokens(&self) -> BTreeSet<Fingerprint> {
+        let session = self.sm.inner();
+        let in_use = session.token.map(|held| held.fingerprint);
+        session.proving.refused().chain(session.replaced.iter().copied()).chain(in_use).collect()
     }
 
     /// When [`on`](Self::on) must be called again at the latest, with [`Event::Wake`] if nothing else has happened.

@@ -5,13 +5,13 @@
 //! `wake` (time).
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
-use nirantar_brokers::{Block, Endpoint, Venue};
+use nirantar_brokers::{Block, Endpoint, Fingerprint, Venue};
 
 use super::adopting::Held;
 use super::doubt::Doubt;
 use super::failback::{Comparison, Failback, Outage};
 use super::proving::Proving;
-use super::renewal::Attempt;
+use super::renewal::{Attempt, Grant};
 use super::{Effect, Event, FallbackOrders, Generation, Notice, Policy, State, Why};
 
 /// What a handler is called with: an event from outside, or the machine's own.
@@ -61,14 +61,16 @@ pub(super) struct Session {
     pub(super) generation: Generation,
     /// That token; dead when the state is not live and there is no failback.
     pub(super) token: Option<Held>,
+    /// Tokens that were in use before it, the newest last.
+    pub(super) replaced: Vec<Fingerprint>,
     pub(super) proving: Proving,
     /// The one automatic renewal in flight, in whatever state.
     pub(super) attempt: Option<Attempt>,
     pub(super) attempts_made: u64,
     pub(super) failures: u32,
     pub(super) retry_at: Monotonic,
-    /// Whether the refresh token at hand may still buy something.
-    pub(super) grant: bool,
+    /// The refresh token at hand, while it may still buy something.
+    pub(super) grant: Option<Grant>,
     pub(super) doubt: Option<Doubt>,
     pub(super) misconfigured: Option<Misconfiguration>,
     pub(super) outage: Option<Outage>,
@@ -108,12 +110,13 @@ impl Session {
             halted: false,
             generation: Generation::default(),
             token: None,
+            replaced: Vec::new(),
             proving: Proving::default(),
             attempt: None,
             attempts_made: 0,
             failures: 0,
             retry_at: Monotonic::default(),
-            grant: false,
+            grant: None,
             doubt: None,
             misconfigured: None,
             outage: None,

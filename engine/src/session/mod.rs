@@ -15,6 +15,7 @@
 //! It keeps rules 1, 2, 3, 8 and 9 of the ten (`ARCHITECTURE.md`); their properties are in `tests/tests/rules.rs`.
 
 mod adopting;
+mod days;
 mod doubt;
 mod failback;
 mod machine;
@@ -31,6 +32,7 @@ pub(crate) mod tests_support;
 mod wake;
 mod words;
 
+pub use days::TradingDays;
 pub use machine::Machine;
 pub use policy::{FallbackOrders, Policy, Resume, Schedule};
 pub use state::{Generation, State};

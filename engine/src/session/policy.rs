@@ -7,6 +7,13 @@ use chrono::{Datelike as _, NaiveDate, NaiveTime, Weekday};
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{BrokerFacts, Expiry, Renewal, Sessions, Venue};
 
+use super::TradingDays;
+
+/// The longest time without a trading day, with room.
+const LONGEST_BREAK: usize = 15;
+/// No attempt is cut off earlier: a call may take seven seconds and be answered.
+const LEAST_ATTEMPT: Duration = Duration::from_secs(8);
+
 /// Where orders go while there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum FallbackOrders {
@@ -34,25 +41,13 @@ pub struct Schedule {
     pub at: Vec<NaiveTime>,
     /// On these days of the week.
     pub days: Vec<Weekday>,
+    /// Also on exchange holidays.
+    pub on_holidays: bool,
 }
 
 impl Schedule {
-    /// The last scheduled instant not after `now`, looking back as far as the start of today (IST).
-    #[must_use]
-    pub fn last_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let today = now.ist_date();
-        self.on(today).filter(|at| *at <= now).max()
-    }
-
-    /// The next scheduled instant after `now`, within eight days.
-    #[must_use]
-    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let today = now.ist_date();
-        today.iter_days().take(8).find_map(|date| self.on(date).filter(|at| *at > now).min())
-    }
-
-    fn on(&self, date: NaiveDate) -> impl Iterator<Item = Timestamp> + '_ {
-        let due = self.days.contains(&date.weekday());
+    fn on(&self, date: NaiveDate, days: &TradingDays) -> impl Iterator<Item = Timestamp> + '_ {
+        let due = self.days.contains(&date.weekday()) && (self.on_holidays || !days.is_holiday(date));
         self.at.iter().filter(move |_| due).map(move |time| Timestamp::from_ist_parts(date, *time))
     }
 }
@@ -70,12 +65,21 @@ pub struct Policy {
     pub sessions: Sessions,
     /// How long before the expiry of a `Ttl` token it is renewed.
     pub margin: Duration,
+    /// A periodic check: the margin is looked at only so often, counted from midnight IST, and always early enough. It
+    /// costs no request when nothing is due. `None`: at once.
+    pub check_every: Option<Duration>,
     /// Renewal at fixed times.
     pub schedule: Option<Schedule>,
+    /// On which days somebody trades.
+    pub days: TradingDays,
+    /// Nobody is asked to log in before this time of day, IST, nor is a token renewed that nobody needs yet.
+    pub ask_from: NaiveTime,
     /// How long orders are held while the session is in doubt or an attempt may still win.
     pub hold: Duration,
-    /// A renewal that takes longer is cut off.
+    /// A renewal that takes longer is cut off; earlier where the margin leaves no room for two more tries.
     pub attempt_timeout: Duration,
+    /// The same for the user's own command, which may drive a browser.
+    pub command_timeout: Duration,
     /// Wait after the first failed attempt; doubles with each, at most to `retry_cap`.
     pub retry_first: Duration,
     /// Longest wait between attempts.
@@ -121,9 +125,13 @@ impl Policy {
             expiry: facts.expiry,
             sessions: facts.sessions,
             margin: Duration::from_secs(5 * 60),
+            check_every: None,
             schedule: None,
+            days: TradingDays::every_day(),
+            ask_from: NaiveTime::from_hms_opt(7, 45, 0).unwrap_or_default(),
             hold: Duration::from_secs(2),
             attempt_timeout: Duration::from_secs(30),
+            command_timeout: Duration::from_secs(5 * 60),
             retry_first: Duration::from_secs(5),
             retry_cap: Duration::from_secs(5 * 60),
             jitter_percent: 20,
@@ -182,18 +190,82 @@ impl Policy {
         }
     }
 
-    /// When a human may be asked to log in, if the need arises at `at`: at once, or after the nightly quiet hours, when
-    /// a login would not last.
-    pub(super) fn may_ask_at(&self, at: Timestamp) -> Timestamp {
-        let Expiry::Cutoff { mint_after, .. } = self.expiry else { return at };
-        let (date, time) = (at.ist_date(), at.ist_time());
-        if time < mint_after {
-            Timestamp::from_ist_parts(date, mint_after)
-        } else if time >= self.close {
-            Timestamp::from_ist_parts(date.succ_opt().unwrap_or(date), mint_after)
-        } else {
-            at
+    /// From when on a new token is of use, if the need arises at `at`: at once, or after the quiet hours. Quiet are nights,
+    /// weekends and holidays, where the broker has a daily cut-off or renewals are scheduled: nobody is asked then, and
+    /// nothing is renewed that would be dead, or unused, until the morning.
+    pub(super) fn needed_from(&self, at: Timestamp) -> Timestamp {
+        if self.schedule.is_none() && matches!(self.expiry, Expiry::Ttl(_)) {
+            return at;
         }
+        let today = at.ist_date();
+        let of_today = self.opening(today);
+        if let Some(opening) = of_today
+            && at < Timestamp::from_ist_parts(today, self.close)
+        {
+            return at.max(opening);
+        }
+        let later = today.iter_days().skip(1).take(LONGEST_BREAK);
+        later.filter_map(|date| self.opening(date)).next().unwrap_or(at)
+    }
+
+    /// Whether a new token would be of no use to anybody now.
+    pub(super) fn is_quiet(&self, at: Timestamp) -> bool {
+        self.needed_from(at) > at
+    }
+
+    /// When the quiet hours of a day end; `None` on a day on which nobody needs a token.
+    fn opening(&self, date: NaiveDate) -> Option<Timestamp> {
+        let scheduled = self.schedule.as_ref().and_then(|schedule| schedule.on(date, &self.days).min());
+        if scheduled.is_none() && !self.days.contains(date) {
+            return None;
+        }
+        let mint_after = match self.expiry {
+            Expiry::Cutoff { mint_after, .. } => mint_after,
+            Expiry::Ttl(_) => NaiveTime::MIN,
+        };
+        let pre_open = NaiveTime::from_hms_opt(9, 0, 0).unwrap_or_default();
+        let asked = Timestamp::from_ist_parts(date, self.ask_from.min(pre_open));
+        let at = scheduled.unwrap_or(asked).min(Timestamp::from_ist_parts(date, pre_open));
+        Some(at.max(Timestamp::from_ist_parts(date, mint_after)))
+    }
+
+    /// The last scheduled instant not after `now`, looking back as far as the start of today (IST).
+    pub(super) fn last_scheduled(&self, now: Timestamp) -> Option<Timestamp> {
+        self.schedule.as_ref()?.on(now.ist_date(), &self.days).filter(|at| *at <= now).max()
+    }
+
+    /// The next scheduled instant after `now`.
+    pub(super) fn next_scheduled(&self, now: Timestamp) -> Option<Timestamp> {
+        let schedule = self.schedule.as_ref()?;
+        let days = now.ist_date().iter_days().take(LONGEST_BREAK);
+        days.filter_map(|date| schedule.on(date, &self.days).filter(|at| *at > now).min()).next()
+    }
+
+    /// When a token that dies at `expires` is renewed: a margin before, at the periodic check if there is one.
+    pub(super) fn renew_from(&self, expires: Timestamp) -> Timestamp {
+        let margin = expires - self.margin;
+        let Some(every) = self.check_every.filter(|every| !every.is_zero()) else { return margin };
+        let midnight = Timestamp::from_ist_parts(margin.ist_date(), NaiveTime::MIN);
+        let passed = margin.since(midnight).as_nanos();
+        let checks = u32::try_from(passed.div_ceil(every.as_nanos())).unwrap_or(u32::MAX);
+        let check = midnight + every.saturating_mul(checks);
+        // The last check that comes early enough may lie before the margin.
+        if check < expires { check } else { margin }
+    }
+
+    /// How long an attempt may take: three of them, with the waits between, fit into the margin.
+    pub(super) fn attempt_deadline(&self, way: Renewal) -> Duration {
+        if way == Renewal::External {
+            return self.command_timeout;
+        }
+        let room = self.margin.saturating_sub(self.retry_first * 3) / 3;
+        room.clamp(LEAST_ATTEMPT.min(self.attempt_timeout), self.attempt_timeout)
+    }
+
+    /// How long whoever was refused waits for a new token: an attempt and the probe of what it brings.
+    pub(crate) fn attempt_patience(&self) -> Duration {
+        let longest = self.automatic.iter().map(|way| self.attempt_deadline(*way)).max().unwrap_or_default();
+        longest + (self.probe_timeout + self.probe_spacing) * 2
     }
 
     /// The longest it can take to be Valid again, once there is a good token, the broker answers within the timeouts,
@@ -252,19 +324,67 @@ mod tests {
     #[test]
     fn nobody_is_asked_to_log_in_at_night() {
         let policy = policy();
-        assert_eq!(policy.may_ask_at(at("2026-11-20 05:30:00")), at("2026-11-20 07:45:00"));
-        assert_eq!(policy.may_ask_at(at("2026-11-20 16:00:00")), at("2026-11-21 07:45:00"));
-        assert_eq!(policy.may_ask_at(at("2026-11-20 12:00:00")), at("2026-11-20 12:00:00"));
+        assert_eq!(policy.needed_from(at("2026-11-20 05:30:00")), at("2026-11-20 07:45:00"));
+        assert_eq!(policy.needed_from(at("2026-11-20 16:00:00")), at("2026-11-21 07:45:00"));
+        assert_eq!(policy.needed_from(at("2026-11-20 12:00:00")), at("2026-11-20 12:00:00"));
     }
 
     #[test]
-    fn a_schedule_knows_its_weekdays() {
-        let schedule = Schedule {
-            at: vec![NaiveTime::from_hms_opt(8, 45, 0).unwrap()],
-            days: vec![Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri],
-        };
-        assert_eq!(schedule.next_due(at("2026-11-20 09:00:00")), Some(at("2026-11-23 08:45:00")));
-        assert_eq!(schedule.last_due(at("2026-11-21 09:00:00")), None, "Saturday");
-        assert_eq!(schedule.last_due(at("2026-11-20 09:00:00")), Some(at("2026-11-20 08:45:00")));
+    fn nobody_is_asked_to_log_in_on_a_day_without_trading() {
+        let christmas = NaiveDate::from_ymd_opt(2026, 12, 25);
+        let policy = Policy { days: TradingDays::new(christmas, None), ..policy() };
+        assert_eq!(policy.needed_from(at("2026-11-20 16:00:00")), at("2026-11-23 07:45:00"), "a weekend");
+        assert_eq!(policy.needed_from(at("2026-12-24 16:00:00")), at("2026-12-28 07:45:00"), "Christmas, a Friday");
+        assert_eq!(policy.needed_from(at("2026-12-25 10:00:00")), at("2026-12-28 07:45:00"));
+    }
+
+    fn scheduled(time: &str, days: &[Weekday], on_holidays: bool) -> Policy {
+        let at = vec![NaiveTime::parse_from_str(time, "%H:%M").unwrap()];
+        let schedule = Some(Schedule { at, days: days.to_vec(), on_holidays });
+        let christmas = NaiveDate::from_ymd_opt(2026, 12, 25);
+        Policy { schedule, days: TradingDays::new(christmas, None), ..policy() }
+    }
+
+    const WEEK: [Weekday; 5] = [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri];
+
+    #[test]
+    fn a_schedule_knows_its_weekdays_and_keeps_off_holidays() {
+        let policy = scheduled("08:45", &WEEK, false);
+        assert_eq!(policy.next_scheduled(at("2026-11-20 09:00:00")), Some(at("2026-11-23 08:45:00")));
+        assert_eq!(policy.last_scheduled(at("2026-11-21 09:00:00")), None, "Saturday");
+        assert_eq!(policy.last_scheduled(at("2026-11-20 09:00:00")), Some(at("2026-11-20 08:45:00")));
+        assert_eq!(policy.next_scheduled(at("2026-12-24 09:00:00")), Some(at("2026-12-28 08:45:00")), "Christmas");
+        let asked = scheduled("08:45", &WEEK, true);
+        assert_eq!(asked.next_scheduled(at("2026-12-24 09:00:00")), Some(at("2026-12-25 08:45:00")));
+    }
+
+    #[test]
+    fn a_dead_token_waits_for_the_scheduled_time_but_not_beyond_the_pre_open() {
+        let morning = scheduled("08:45", &WEEK, false);
+        assert_eq!(morning.needed_from(at("2026-11-20 07:50:00")), at("2026-11-20 08:45:00"));
+        assert_eq!(morning.needed_from(at("2026-11-20 09:20:00")), at("2026-11-20 09:20:00"));
+        let noon = scheduled("12:00", &WEEK, false);
+        assert_eq!(noon.needed_from(at("2026-11-20 07:50:00")), at("2026-11-20 09:00:00"));
+        let daily = scheduled("07:45", &[Weekday::Sat, Weekday::Sun], false);
+        assert_eq!(daily.needed_from(at("2026-11-21 06:00:00")), at("2026-11-21 07:45:00"), "a Saturday asked for");
+    }
+
+    #[test]
+    fn a_periodic_check_renews_on_its_own_marks_and_always_in_time() {
+        let hourly = Duration::from_secs(3600);
+        let policy = Policy { margin: hourly * 3 / 2, check_every: Some(hourly), ..policy() };
+        assert_eq!(policy.renew_from(at("2026-11-20 15:45:00")), at("2026-11-20 15:00:00"), "the margin begins 14:15");
+        assert_eq!(policy.renew_from(at("2026-11-20 15:30:00")), at("2026-11-20 14:00:00"), "on the mark");
+        let short = Policy { margin: hourly / 2, ..policy };
+        assert_eq!(short.renew_from(at("2026-11-20 15:45:00")), at("2026-11-20 15:15:00"), "no check comes in time");
+    }
+
+    #[test]
+    fn three_attempts_fit_into_the_margin() {
+        let policy = policy();
+        assert_eq!(policy.attempt_deadline(Renewal::RefreshGrant), Duration::from_secs(30));
+        let short = Policy { margin: Duration::from_secs(60), ..policy };
+        assert_eq!(short.attempt_deadline(Renewal::RefreshGrant), Duration::from_secs(15));
+        assert_eq!(short.attempt_deadline(Renewal::External), short.command_timeout);
     }
 }

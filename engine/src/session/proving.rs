@@ -91,6 +91,10 @@ impl Proving {
         self.refused.contains(&fingerprint)
     }
 
+    pub(super) fn refused(&self) -> impl Iterator<Item = Fingerprint> + '_ {
+        self.refused.iter().copied()
+    }
+
     pub(super) fn remember_refused(&mut self, fingerprint: Fingerprint) {
         if self.was_refused(fingerprint) {
             return;

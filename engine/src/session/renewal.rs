@@ -1,10 +1,12 @@
 //! Renewal: when it is due, the one automatic attempt in flight, and when a human must be asked.
 
-use nirantar_brokers::time::{Monotonic, Timestamp};
+use std::time::Duration;
+
+use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{Fingerprint, Renewal};
 
 use super::memory::{Ctx, Session};
-use super::{AttemptEnd, Effect, Notice, Why};
+use super::{AttemptEnd, Candidate, Effect, Notice, Why};
 
 /// An automatic renewal in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +18,18 @@ pub(super) struct Attempt {
     pub(super) brought: Option<Fingerprint>,
 }
 
+/// A refresh token that may still buy something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Grant {
+    /// When it dies, if it says so.
+    pub(super) dies: Option<Timestamp>,
+    /// How often its end was announced.
+    told: usize,
+}
+
+/// The end of a refresh token is announced so long before.
+const TOLD_BEFORE: [Duration; 2] = [Duration::from_secs(2 * 86_400), Duration::from_secs(86_400)];
+
 impl Session {
     /// Why the living token should be renewed now, if it should.
     pub(super) fn renewal_reason(&mut self, now: Timestamp) -> Option<Why> {
@@ -25,7 +39,7 @@ impl Session {
         self.due = if self.margin_reached(now) {
             Some(Why::Due)
         } else {
-            let scheduled = self.policy.schedule.as_ref().and_then(|schedule| schedule.last_due(now));
+            let scheduled = self.policy.last_scheduled(now);
             let first_seen = self.token.map_or(now, |held| held.first_seen);
             scheduled.filter(|at| *at > self.schedule_done && *at > first_seen).map(|at| {
                 self.schedule_done = at;
@@ -41,17 +55,46 @@ impl Session {
     }
 
     fn margin_reached(&self, now: Timestamp) -> bool {
-        self.token.is_some_and(|held| held.renew_by_margin && now >= held.expires - self.policy.margin)
+        let due = |expires| now >= self.policy.renew_from(expires) && !self.policy.is_quiet(now);
+        self.token.is_some_and(|held| held.renew_by_margin && due(held.expires))
     }
 
     /// The automatic way that may be tried, now or after a wait.
     pub(super) fn usable_way(&self) -> Option<Renewal> {
-        self.policy.automatic.iter().copied().find(|way| *way != Renewal::RefreshGrant || self.grant)
+        self.policy.automatic.iter().copied().find(|way| *way != Renewal::RefreshGrant || self.grant.is_some())
     }
 
-    /// Whether an automatic attempt may start now.
-    pub(super) fn may_attempt(&self, now: Monotonic) -> bool {
-        self.attempt.is_none() && now >= self.retry_at && self.usable_way().is_some()
+    /// Whether an automatic attempt may start now. In the quiet hours none does, unless the operator asked.
+    pub(super) fn may_attempt(&self, now: Now) -> bool {
+        let wanted = !self.policy.is_quiet(now.wall) || self.due == Some(Why::OperatorAsked);
+        wanted && self.attempt.is_none() && now.mono >= self.retry_at && self.usable_way().is_some()
+    }
+
+    /// Takes up the refresh token that came with a new token, if one did.
+    pub(super) fn new_grant(&mut self, candidate: Candidate, useless: bool) {
+        self.grant = (candidate.renewable && !useless).then_some(Grant { dies: candidate.refresh_dies, told: 0 });
+    }
+
+    /// When the refresh token's end is announced next, and when it is there.
+    pub(super) fn grant_wake(&self) -> Option<Timestamp> {
+        let grant = self.grant?;
+        let dies = grant.dies?;
+        Some(TOLD_BEFORE.get(grant.told).map_or(dies, |before| dies - *before))
+    }
+
+    /// A refresh token that is about to die is announced, twice; a dead one buys nothing.
+    pub(super) fn look_at_grant(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(Grant { dies: Some(dies), told }) = self.grant else { return };
+        if ctx.now.wall >= dies {
+            self.grant = None;
+            return;
+        }
+        // Whoever starts late in its life is told once.
+        let reached = TOLD_BEFORE.iter().filter(|before| ctx.now.wall >= dies - **before).count();
+        if reached > told {
+            self.grant = Some(Grant { dies: Some(dies), told: reached });
+            ctx.out.push(Effect::RefreshTokenDies { dies });
+        }
     }
 
     /// After a failed attempt: whether the session stays due (there is another try, or the token dies soon).
@@ -65,9 +108,9 @@ impl Session {
 
     /// Starts an automatic attempt; the way it takes.
     pub(super) fn begin_attempt(&mut self, ctx: &mut Ctx<'_>) -> Option<Renewal> {
-        let way = self.usable_way().filter(|_| self.may_attempt(ctx.now.mono))?;
+        let way = self.usable_way().filter(|_| self.may_attempt(ctx.now))?;
         self.attempts_made += 1;
-        let (number, deadline) = (self.attempts_made, ctx.now.mono + self.policy.attempt_timeout);
+        let (number, deadline) = (self.attempts_made, ctx.now.mono + self.policy.attempt_deadline(way));
         self.attempt = Some(Attempt { number, way, deadline, brought: None });
         ctx.out.push(Effect::Attempt { attempt: number, way });
         Some(way)
@@ -99,7 +142,7 @@ impl Session {
         if let Some(attempt) = self.attempt.take() {
             let spent = matches!(end, AttemptEnd::FailedForGood | AttemptEnd::Unknown);
             if spent && attempt.way == Renewal::RefreshGrant {
-                self.grant = false;
+                self.grant = None;
             }
             self.retry_at = now + self.policy.retry_after(self.failures);
             self.failures = self.failures.saturating_add(1);
@@ -117,13 +160,13 @@ impl Session {
 
     /// A human is needed: says so now, or when the night is over.
     pub(super) fn need_login(&mut self, now: Timestamp) {
-        let at = self.policy.may_ask_at(now);
+        let at = self.policy.needed_from(now);
         self.ask_at.get_or_insert(at);
     }
 
     pub(super) fn remind(&mut self, ctx: &mut Ctx<'_>) {
         if self.ask_at.is_some_and(|at| ctx.now.wall >= at) {
-            self.ask_at = Some(self.policy.may_ask_at(ctx.now.wall + self.policy.remind));
+            self.ask_at = Some(self.policy.needed_from(ctx.now.wall + self.policy.remind));
             ctx.out.push(Effect::AskLogin);
         }
     }

@@ -53,7 +53,7 @@ impl Session {
         match event {
             Signal::Wake if !self.expired(context.now.wall) => {
                 self.remind(context);
-                if self.may_attempt(context.now.mono) { self.begin(context) } else { Handled }
+                if self.may_attempt(context.now) { self.begin(context) } else { Handled }
             }
             Signal::BeginAttempt => self.begin(context),
             Signal::Told(Event::Operator(Operator::Renew)) => {
@@ -91,7 +91,7 @@ impl Session {
                 match refusal {
                     Refusal::Conclusive => self.go(Why::RefusedBy(*endpoint), Node::dead()),
                     Refusal::Suspect => {
-                        self.suspect(*endpoint, context.now.mono);
+                        self.suspect(*endpoint, context);
                         Handled
                     }
                 }
@@ -99,7 +99,7 @@ impl Session {
             Signal::Told(Event::Misconfigured { generation, endpoint }) if *generation == self.generation => {
                 if self.policy.in_cutoff_band(context.now.wall) {
                     // The daily flush begins with permission errors.
-                    self.suspect(*endpoint, context.now.mono);
+                    self.suspect(*endpoint, context);
                 } else {
                     self.misconfigured(*endpoint, context);
                 }
@@ -163,7 +163,7 @@ impl Session {
             Signal::Told(Event::Refused { generation, refusal, endpoint }) if self.on_the_way_back(*generation) => {
                 match refusal {
                     Refusal::Conclusive => self.abandon_failback(context),
-                    Refusal::Suspect => self.suspect(*endpoint, context.now.mono),
+                    Refusal::Suspect => self.suspect(*endpoint, context),
                 }
                 Handled
             }
@@ -242,6 +242,7 @@ impl Session {
                     context.notice(notice);
                 }
                 self.check_attempt(context);
+                self.look_at_grant(context);
                 self.compare(context);
                 self.probe_next(context);
                 self.announce_route(context);
@@ -258,7 +259,7 @@ impl Session {
 
     #[action]
     fn enter_expiring(&mut self, context: &mut Ctx<'_>) {
-        if self.may_attempt(context.now.mono) {
+        if self.may_attempt(context.now) {
             context.raised.push(Signal::BeginAttempt);
         } else {
             self.need_login(context.now.wall);
@@ -272,7 +273,7 @@ impl Session {
             return; // stored tokens may be on their way as candidates
         }
         // A night's death is expected and nobody waits for it.
-        let quiet = self.policy.may_ask_at(context.now.wall) > context.now.wall;
+        let quiet = self.policy.is_quiet(context.now.wall);
         if !quiet {
             self.begin_attempt(context);
         }

@@ -20,7 +20,7 @@ const OLD: Fingerprint = Fingerprint(1);
 const NEW: Fingerprint = Fingerprint(2);
 
 fn candidate(fingerprint: Fingerprint, source: Source) -> Candidate {
-    Candidate { fingerprint, source, issued_at: None, expires_at: None, renewable: false }
+    Candidate { fingerprint, source, issued_at: None, expires_at: None, renewable: false, refresh_dies: None }
 }
 
 fn renewable(fingerprint: Fingerprint) -> Candidate {

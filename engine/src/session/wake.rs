@@ -21,9 +21,9 @@ impl Session {
         let margin = self
             .token
             .filter(|held| self.state == State::Valid && held.renew_by_margin)
-            .map(|held| now.mono_at(held.expires - self.policy.margin));
+            .map(|held| now.mono_at(self.policy.needed_from(self.policy.renew_from(held.expires))));
         let retry = (self.usable_way().is_some() && self.attempt.is_none() && self.state != State::Valid)
-            .then_some(self.retry_at);
+            .then(|| self.retry_at.max(now.mono_at(self.policy.needed_from(now.wall))));
         let doubt_over = self.doubt.map(|doubt| doubt.waited_out_at(&self.policy));
         [
             self.proving.next_wake(self.incumbent_wish(now), &self.policy),
@@ -32,7 +32,8 @@ impl Session {
             self.comparison.map(|comparison| comparison.at),
             self.failback.and_then(|_| self.feed_settled_at()),
             self.ask_at.map(|at| now.mono_at(at)),
-            self.policy.schedule.as_ref().and_then(|schedule| schedule.next_due(now.wall)).map(|at| now.mono_at(at)),
+            self.policy.next_scheduled(now.wall).map(|at| now.mono_at(at)),
+            self.grant_wake().map(|at| now.mono_at(at)),
             doubt_over,
             token_dies,
             margin,

@@ -53,6 +53,8 @@ pub struct Candidate {
     pub expires_at: Option<Timestamp>,
     /// Whether a refresh token came with it.
     pub renewable: bool,
+    /// When that refresh token dies, if it says so.
+    pub refresh_dies: Option<Timestamp>,
 }
 
 /// What a probe found.
@@ -196,6 +198,11 @@ pub enum Effect {
     },
     /// A human has to log in: say so, with the link.
     AskLogin,
+    /// The refresh token dies soon: say so, with the link.
+    RefreshTokenDies {
+        /// When.
+        dies: Timestamp,
+    },
     /// Use this token from now on, under this number.
     Adopt {
         /// The token's number.
@@ -294,6 +301,8 @@ pub enum NotTaken {
     },
     /// It was refused before.
     RefusedBefore,
+    /// It was in use before, and a newer one has replaced it.
+    Replaced,
     /// The broker accepts it, but the expiry that came with it, or the broker's own rule, says that it is dead.
     Expired,
 }
@@ -397,6 +406,7 @@ impl fmt::Display for Notice {
                     NotTaken::Stranger { user_id, expected } => {
                         write!(f, "it belongs to {user_id}, this account is {expected}")
                     }
+                    NotTaken::Replaced => f.write_str("it is an old one that the token in use has replaced"),
                     NotTaken::RefusedBefore => f.write_str("the broker refused it before"),
                     NotTaken::Expired => {
                         f.write_str("its time is over, by the expiry stored with it or the broker's rule")
@@ -445,6 +455,7 @@ impl fmt::Display for Effect {
             Self::Attempt { attempt, way } => write!(f, "attempt {attempt}: get a token by {}", way_in_words(*way)),
             Self::Abandon { attempt } => write!(f, "give up attempt {attempt}"),
             Self::AskLogin => f.write_str("ask the human to log in"),
+            Self::RefreshTokenDies { dies } => write!(f, "say that the refresh token dies at {dies}"),
             Self::Adopt { generation, fingerprint, expires } => {
                 write!(f, "use token {fingerprint} as {generation}, until {expires}")
             }

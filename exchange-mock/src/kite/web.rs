@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Extension, Request, State};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use hyper::body::Incoming;
@@ -32,7 +33,15 @@ const GZIP_FROM_BYTES: usize = 1024;
 
 /// The routes of one server.
 pub(super) fn router(driver: Arc<Driver>) -> Router {
-    Router::new().route("/", get(handshake).fallback(rest)).fallback(rest).with_state(driver)
+    let clock = Arc::clone(&driver.clock);
+    // The market's own time: a client holds its clock against this header.
+    let dated = map_response(move |mut response: Response| {
+        if let Ok(date) = HeaderValue::try_from(clock.now().wall.to_http_date()) {
+            response.headers_mut().insert(header::DATE, date);
+        }
+        std::future::ready(response)
+    });
+    Router::new().route("/", get(handshake).fallback(rest)).fallback(rest).with_state(driver).layer(dated)
 }
 
 /// Serves one TCP connection until it ends.

@@ -27,8 +27,14 @@ pub fn recovers(from: &CoreWorld, user_id: &str) -> Result<Duration, String> {
     let mut world = from.clone();
     let start = world.now;
     let bound = world.core.session().policy().recovery_bound();
-    let good =
-        Candidate { fingerprint: GOOD, source: Source::Operator, issued_at: None, expires_at: None, renewable: false };
+    let good = Candidate {
+        fingerprint: GOOD,
+        source: Source::Operator,
+        issued_at: None,
+        expires_at: None,
+        renewable: false,
+        refresh_dies: None,
+    };
     let mut todo = Todo::default();
     for input in world.unanswered() {
         todo.add(start.mono, input);

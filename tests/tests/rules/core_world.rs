@@ -92,10 +92,10 @@ impl CoreWorld {
             limits: vec![RateLimit { count: 10, per: Duration::from_secs(1) }],
             propagation: Duration::from_secs(10),
             look_again: Duration::from_secs(1),
-            live_orders: true,
+            refuse_live: None,
         });
         let feed = Supervisor::new(FeedPolicy::default(), Duration::from_secs(5), 1);
-        let mut core = Core::new(machine, desk, feed, Calendar::nse());
+        let mut core = Core::new(machine, desk, feed, Calendar::nse(), true);
         let unheard = &mut Vec::new();
         core.on(Input::Subscribe(BTreeSet::from([share()]), Mode::Full), now, unheard);
         core.on(Input::Instruments(universe::instruments(now.wall.ist_date())), now, unheard);

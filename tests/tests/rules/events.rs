@@ -237,6 +237,7 @@ impl Offer {
             issued_at: self.issued.map(at),
             expires_at: self.expires.map(at),
             renewable: self.renewable,
+            refresh_dies: None,
         }
     }
 }

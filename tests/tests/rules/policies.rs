@@ -36,7 +36,7 @@ pub fn policy(dice: &mut Dice) -> Policy {
     if dice.flip() {
         let at = [(8, 45), (12, 0)].into_iter().filter_map(|(hour, minute)| NaiveTime::from_hms_opt(hour, minute, 0));
         let days = vec![Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri];
-        policy.schedule = Some(Schedule { at: at.collect(), days });
+        policy.schedule = Some(Schedule { at: at.collect(), days, on_holidays: false });
     }
     policy
 }

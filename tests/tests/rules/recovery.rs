@@ -26,8 +26,14 @@ pub fn recovers(world: &World, user_id: &str) -> Result<Duration, String> {
     let mut machine = world.machine.clone();
     let (mut now, bound) = (world.now, machine.policy().recovery_bound());
     let mut todo = Todo::default();
-    let good =
-        Candidate { fingerprint: GOOD, source: Source::Operator, issued_at: None, expires_at: None, renewable: false };
+    let good = Candidate {
+        fingerprint: GOOD,
+        source: Source::Operator,
+        issued_at: None,
+        expires_at: None,
+        renewable: false,
+        refresh_dies: None,
+    };
     todo.add(now, Event::Started);
     todo.add(now, Event::Market { open: true });
     todo.add(now, Event::Candidate(good));

@@ -156,6 +156,7 @@ fn sessions(token: &AccessToken, printed: &mut Printed) {
         issued_at: None,
         expires_at: None,
         renewable: true,
+        refresh_dies: None,
     };
     let verdict = Verdict::Accepted { user_id: "AB1234".to_owned() };
     let events = [Event::Candidate(candidate), Event::Started, Event::Probed { probe: 1, verdict }];

@@ -7,14 +7,14 @@ use nirantar_brokers::{Cause, Expiry, Failure, Fingerprint, Outcome, Profile, Re
 
 use crate::config::Account;
 use crate::engine::{Setup, Transport, Vault};
-use crate::token::store::{StoreError, Stored};
+use crate::token::store::{Store, StoreError, StorePlace, Stored};
 
 /// How long all of one account may take; the transport's own limit is shorter.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is known of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// The broker accepts it, and it is the account's own.
     Live,
     /// The broker says that it is dead.
@@ -31,7 +31,7 @@ pub(super) enum State {
 
 impl State {
     /// Its name in output.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Dead => "dead",
@@ -45,31 +45,31 @@ impl State {
 
 /// Where one account stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// The account's name.
-    pub(super) account: String,
+    pub(crate) account: String,
     /// Its broker's.
-    pub(super) broker: &'static str,
+    pub(crate) broker: &'static str,
     /// What is known of its token.
-    pub(super) state: State,
+    pub(crate) state: State,
     /// Which token.
-    pub(super) token: Option<Fingerprint>,
+    pub(crate) token: Option<Fingerprint>,
     /// Whose account it is.
-    pub(super) user_id: String,
+    pub(crate) user_id: String,
     /// When the token dies at the latest, as far as anybody knows.
-    pub(super) expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Option<Timestamp>,
     /// What is not there and would be needed.
-    pub(super) missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
     /// Why the state is what it is, where a word more helps.
-    pub(super) why: Option<String>,
+    pub(crate) why: Option<String>,
     /// What to do next.
-    pub(super) next: String,
+    pub(crate) next: String,
     /// Where to log in, where that is what to do.
-    pub(super) login_url: Option<String>,
+    pub(crate) login_url: Option<String>,
 }
 
 /// Looks at every account, all at once; in their order.
-pub(super) async fn all(accounts: &[Account], now: Timestamp) -> Vec<Standing> {
+pub(crate) async fn all(accounts: &[Account], now: Timestamp) -> Vec<Standing> {
     let asked: Vec<_> =
         accounts.iter().cloned().map(|account| tokio::spawn(async move { one(&account, now).await })).collect();
     let mut standings = Vec::with_capacity(asked.len());
@@ -86,10 +86,11 @@ pub(super) async fn all(accounts: &[Account], now: Timestamp) -> Vec<Standing> {
     standings
 }
 
+/// Looks at one account: the first of its stores that holds a token.
 async fn one(account: &Account, now: Timestamp) -> Standing {
     let setup = Setup::from(account);
-    let store = std::sync::Arc::clone(&setup.store);
-    let read = tokio::task::spawn_blocking(move || store.read()).await;
+    let stores: Vec<_> = std::iter::once(&setup.store).chain(&setup.fallback_stores).cloned().collect();
+    let read = tokio::task::spawn_blocking(move || read_first(&stores)).await;
     let (stored, finding) = match read {
         Ok(Ok(stored)) => {
             let finding = ask(&setup, &stored).await;
@@ -100,6 +101,25 @@ async fn one(account: &Account, now: Timestamp) -> Standing {
         Err(_) => (Stored::default(), Finding::of(State::Missing, "its store could not be read".to_owned())),
     };
     describe(account, &setup, &stored, finding, now)
+}
+
+/// Asks the broker about what a store was seen to hold.
+pub(super) async fn of(account: &Account, stored: &Stored, now: Timestamp) -> Standing {
+    let setup = Setup::from(account);
+    let finding = match tokio::time::timeout(PATIENCE, ask(&setup, stored)).await {
+        Ok(finding) => finding,
+        Err(_) => Finding::of(State::Unreachable, "it took too long".to_owned()),
+    };
+    describe(account, &setup, stored, finding, now)
+}
+
+/// What the first store that holds a token says, as an engine would start with it; else what the first store says.
+pub(crate) fn read_first(stores: &[std::sync::Arc<dyn Store>]) -> Result<Stored, StoreError> {
+    let mut read = stores.iter().map(|store| store.read());
+    let first = read.next().unwrap_or_else(|| Ok(Stored::default()));
+    let none = matches!(&first, Ok(Stored { access_token: None, .. }) | Err(StoreError::NotFound { .. }));
+    let later = if none { read.flatten().find(|stored| stored.access_token.is_some()) } else { None };
+    later.map_or(first, Ok)
 }
 
 /// What looking at the token brought.
@@ -160,7 +180,7 @@ fn describe(account: &Account, setup: &Setup, stored: &Stored, finding: Finding,
     let login_url = broker.login_url(None).filter(|_| needs_login);
     let mut missing = Vec::new();
     if state == State::Missing {
-        missing.push(format!("{}_ACCESS_TOKEN in {}", account.key_prefix, account.store.display()));
+        missing.push(format!("{} in {}", token_name(account), account.store.display()));
     }
     if needs_login && account.credentials.api_secret.is_none() {
         missing.push(format!("{}_API_SECRET, to finish a login here", account.key_prefix));
@@ -211,11 +231,17 @@ fn next(state: State, account: &Account, setup: &Setup, link: Option<&str>, now:
                 None => steps.push_str(&format!("get a new token for {owner} and ")),
             }
             let prefix = &account.key_prefix;
-            steps.push_str(&format!("let the token be written into {store} as {prefix}_ACCESS_TOKEN"));
+            steps.push_str(&format!("let the token be written into {store} as {}", token_name(account)));
             steps.push_str(&format!(" (by hand: nirantar token set --store {store} --key-prefix {prefix})"));
             steps
         }
     }
+}
+
+/// What the access token is called where it is kept.
+fn token_name(account: &Account) -> String {
+    let place = account.stores.first().cloned().unwrap_or_else(|| StorePlace::file(&account.store));
+    place.token_name(&account.key_prefix)
 }
 
 /// From when a login lasts, if one made now would not.

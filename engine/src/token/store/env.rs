@@ -3,17 +3,21 @@
 //! Reads what python-dotenv, docker and a shell agree on: `#` starts a comment at the head of a line or after a blank;
 //! single quotes are literal; in double quotes a backslash escapes `"`, `\`, `$` and `` ` ``; a quoted value of somebody
 //! else's key may span lines. Writes only the value of an owned key, in the quotes it had where they can hold it.
+//!
+//! Keys have the names the guides give them: where the main one is absent or empty, a synonym is read.
 
 use std::ops::Range;
 
-use chrono::DateTime;
-use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{AccessToken, Secret};
 
+use super::env_lines::{Entry, Quotes, Scan, quote};
+use super::expiry::{self, Spelling};
+use super::text::{line_end, splice};
 use super::{Change, Flaw, Format, Stored};
 
-/// The keys `<PREFIX>_ACCESS_TOKEN`, `_REFRESH_TOKEN`, `_TOKEN_EXPIRES_AT`, `_USER_ID`, `_API_KEY`, `_API_SECRET` of a
-/// `.env` file.
+/// The keys `<PREFIX>_ACCESS_TOKEN`, `_REFRESH_TOKEN`, `_TOKEN_EXPIRES_AT`, `_USER_ID`, `_API_KEY`, `_API_SECRET`, `_PIN`,
+/// `_REDIRECT_URI`, `_SANDBOX` of a `.env` file. Read beside them: `FYERS_APP_ID`, `FYERS_CLIENT_ID` and `UPSTOX_CLIENT_ID`
+/// for the API key; `FYERS_SECRET_KEY`, `FYERS_SECRET_ID` and `UPSTOX_CLIENT_SECRET` for the secret; `FYERS_ID` for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvFormat {
     prefix: String,
@@ -26,29 +30,35 @@ impl EnvFormat {
         Self { prefix: prefix.into() }
     }
 
-    fn name(&self, key: Owned) -> String {
+    /// The main name of a key.
+    fn name(&self, key: EnvKey) -> String {
         format!("{}_{}", self.prefix, key.suffix())
     }
 
-    fn own(&self, name: &str) -> Option<Owned> {
-        let suffix = name.strip_prefix(self.prefix.as_str())?.strip_prefix('_')?;
-        Owned::ALL.into_iter().find(|key| key.suffix() == suffix)
+    /// Whether it is the name of an owned key, a synonym included.
+    fn owns(&self, name: &str) -> bool {
+        let Some(suffix) = name.strip_prefix(self.prefix.as_str()).and_then(|rest| rest.strip_prefix('_')) else {
+            return false;
+        };
+        EnvKey::ALL.into_iter().any(|key| suffix == key.suffix() || synonyms(&self.prefix, key).contains(&suffix))
     }
 
-    /// The assignments of owned keys, each at most once.
-    fn entries(&self, text: &str) -> Result<Vec<(Owned, Entry)>, Flaw> {
-        let mut entries: Vec<(Owned, Entry)> = Vec::new();
+    /// The assignments of owned keys, each name at most once.
+    fn entries(&self, text: &str) -> Result<Vec<Entry>, Flaw> {
+        let mut entries: Vec<Entry> = Vec::new();
         let mut scan = Scan::new(text);
-        while let Some(entry) = scan.next_entry(|name| self.own(name).map(|key| self.name(key)))? {
-            let Some(key) = self.own(&entry.name) else { continue };
+        while let Some(entry) = scan.next_entry(|name| self.owns(name).then(|| name.to_owned()))? {
+            if !self.owns(&entry.name) {
+                continue;
+            }
             let flaw = |expected| Flaw::Malformed { line: entry.line, key: Some(entry.name.clone()), expected };
-            if entries.iter().any(|(known, _)| *known == key) {
+            if entries.iter().any(|known| known.name == entry.name) {
                 return Err(flaw("the key only once in the file"));
             }
             if entry.value.contains(['\n', '\r']) {
                 return Err(flaw("a closing quote on the same line"));
             }
-            entries.push((key, entry));
+            entries.push(entry);
         }
         Ok(entries)
     }
@@ -56,65 +66,49 @@ impl EnvFormat {
 
 impl Format for EnvFormat {
     fn parse(&self, text: &str) -> Result<Stored, Flaw> {
-        let mut stored = Stored::default();
-        for (key, mut entry) in self.entries(text)? {
-            let value = std::mem::take(&mut entry.value);
-            if value.is_empty() {
-                continue;
-            }
-            match key {
-                Owned::AccessToken => stored.access_token = Some(AccessToken::new(value)),
-                Owned::RefreshToken => stored.refresh_token = Some(Secret::new(value)),
-                Owned::ExpiresAt => {
-                    let at = parse_expiry(&value).ok_or(Flaw::Malformed {
-                        line: entry.line,
-                        key: Some(entry.name),
-                        expected: "`yyyy-mm-dd hh:mm:ss` (IST) or an RFC 3339 time",
-                    })?;
-                    stored.expires_at = Some(at);
-                }
-                Owned::UserId => stored.user_id = Some(value),
-                Owned::ApiKey => stored.api_key = Some(value),
-                Owned::ApiSecret => stored.api_secret = Some(Secret::new(value)),
-            }
-        }
-        Ok(stored)
+        let entries = self.entries(text)?;
+        let value = |name: &str| {
+            let entry = entries.iter().find(|entry| entry.name == name)?;
+            Some(Secret::new(entry.value.as_str()))
+        };
+        read(&self.prefix, value).map_err(|bad| {
+            let line = entries.iter().find(|entry| entry.name == bad.name).map_or(1, |entry| entry.line);
+            Flaw::Malformed { line, key: Some(bad.name), expected: bad.expected }
+        })
     }
 
     fn apply(&self, text: &str, change: &Change) -> Result<String, Flaw> {
         let entries = self.entries(text)?;
-        let rfc = entries.iter().any(|(key, entry)| *key == Owned::ExpiresAt && entry.value.contains('T'));
+        let standing = |key| {
+            let name = self.name(key);
+            entries.iter().find(|entry| entry.name == name)
+        };
         let expires_at = change.expires_at.map(|at| {
-            let pattern = if rfc { "%Y-%m-%dT%H:%M:%S+05:30" } else { "%Y-%m-%d %H:%M:%S" };
-            at.to_ist().format(pattern).to_string()
+            let spelling = standing(EnvKey::ExpiresAt).and_then(|entry| expiry::parse(&entry.value));
+            spelling.map_or(Spelling::Ist, |(_, spelling)| spelling).write(at)
         });
         let values = [
-            (Owned::AccessToken, change.access_token.as_ref().map(AccessToken::expose)),
-            (Owned::RefreshToken, change.refresh_token.as_ref().map(Secret::expose)),
-            (Owned::ExpiresAt, expires_at.as_deref()),
+            (EnvKey::AccessToken, change.access_token.as_ref().map(AccessToken::expose)),
+            (EnvKey::RefreshToken, change.refresh_token.as_ref().map(Secret::expose)),
+            (EnvKey::ExpiresAt, expires_at.as_deref()),
         ];
 
-        let line_end = if text.find('\n').is_some_and(|at| text[..at].ends_with('\r')) { "\r\n" } else { "\n" };
         let mut edits: Vec<(Range<usize>, String)> = Vec::new();
         let mut added = Vec::new();
         for (key, value) in values {
             let Some(value) = value else { continue };
-            let name = self.name(key);
             if value.chars().any(char::is_control) {
-                return Err(Flaw::Unfit { key: name, reason: "it holds a control character" });
+                return Err(Flaw::Unfit { key: self.name(key), reason: "it holds a control character" });
             }
-            match entries.iter().find(|(known, _)| *known == key) {
-                Some((_, entry)) if entry.value == value => {}
-                Some((_, entry)) => edits.push((entry.span.clone(), quote(value, entry.quotes))),
-                None => added.push(format!("{name}={}", quote(value, Quotes::None))),
+            match standing(key) {
+                Some(entry) if entry.value == value => {}
+                Some(entry) => edits.push((entry.span.clone(), quote(value, entry.quotes))),
+                None => added.push(format!("{}={}", self.name(key), quote(value, Quotes::None))),
             }
         }
 
-        let mut out = text.to_owned();
-        edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-        for (span, value) in edits {
-            out.replace_range(span, &value);
-        }
+        let mut out = splice(text, edits);
+        let line_end = line_end(text);
         // A file without a final line end stays one.
         let bare_end = !out.is_empty() && !out.ends_with('\n');
         for line in added {
@@ -126,21 +120,47 @@ impl Format for EnvFormat {
         }
         Ok(out)
     }
+
+    fn label(&self) -> String {
+        self.prefix.clone()
+    }
 }
 
+/// What an account's keys are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owned {
+pub(crate) enum EnvKey {
+    /// The access token.
     AccessToken,
+    /// The refresh token.
     RefreshToken,
+    /// When the access token expires.
     ExpiresAt,
+    /// Whose account it is.
     UserId,
+    /// The app's key.
     ApiKey,
+    /// The app's secret.
     ApiSecret,
+    /// What FYERS asks for beside a refresh token.
+    Pin,
+    /// Where the broker's login page sends the browser.
+    RedirectUri,
+    /// Whether orders go to paper.
+    Sandbox,
 }
 
-impl Owned {
-    const ALL: [Self; 6] =
-        [Self::AccessToken, Self::RefreshToken, Self::ExpiresAt, Self::UserId, Self::ApiKey, Self::ApiSecret];
+impl EnvKey {
+    const ALL: [Self; 9] = [
+        Self::AccessToken,
+        Self::RefreshToken,
+        Self::ExpiresAt,
+        Self::UserId,
+        Self::ApiKey,
+        Self::ApiSecret,
+        Self::Pin,
+        Self::RedirectUri,
+        Self::Sandbox,
+    ];
 
     const fn suffix(self) -> &'static str {
         match self {
@@ -150,183 +170,98 @@ impl Owned {
             Self::UserId => "USER_ID",
             Self::ApiKey => "API_KEY",
             Self::ApiSecret => "API_SECRET",
+            Self::Pin => "PIN",
+            Self::RedirectUri => "REDIRECT_URI",
+            Self::Sandbox => "SANDBOX",
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Quotes {
-    None,
-    Single,
-    Double,
-}
-
-/// One `KEY=value`. No `Debug`: the value may be a secret.
-struct Entry {
-    name: String,
-    /// Of the key, counted from 1.
-    line: usize,
-    value: String,
-    /// The bytes of the value, quotes included.
-    span: Range<usize>,
-    quotes: Quotes,
-}
-
-/// Walks a text from assignment to assignment. Every index stands on a character that was just looked at.
-struct Scan<'a> {
-    text: &'a str,
-    at: usize,
-    line: usize,
-}
-
-impl<'a> Scan<'a> {
-    fn new(text: &'a str) -> Self {
-        // Notepad writes a byte order mark; it belongs to no key.
-        Self { text, at: if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 }, line: 1 }
+/// What the guides of a broker call a key beside its main name. A prefix of the user's own, such as `FYERS_SECOND`, goes
+/// with the broker it begins with.
+fn synonyms(prefix: &str, key: EnvKey) -> &'static [&'static str] {
+    match key {
+        EnvKey::ApiKey if prefix.starts_with("FYERS") => &["APP_ID", "CLIENT_ID"],
+        EnvKey::ApiSecret if prefix.starts_with("FYERS") => &["SECRET_KEY", "SECRET_ID"],
+        // A client id is the app's at FYERS; only one that looks like a person's is taken for that.
+        EnvKey::UserId if prefix.starts_with("FYERS") => &["ID", "CLIENT_ID"],
+        EnvKey::ApiKey if prefix.starts_with("UPSTOX") => &["CLIENT_ID"],
+        EnvKey::ApiSecret if prefix.starts_with("UPSTOX") => &["CLIENT_SECRET"],
+        _ => &[],
     }
+}
 
-    /// The next assignment; `own` gives the name to put into a flaw, for owned keys only.
-    fn next_entry(&mut self, own: impl Fn(&str) -> Option<String>) -> Result<Option<Entry>, Flaw> {
-        while let Some(line) = self.current_line() {
-            let trimmed = line.trim();
-            if trimmed.is_empty() || trimmed.starts_with('#') {
-                self.advance(line.len());
-                self.line_end();
-                continue;
-            }
-            let number = self.line;
-            let Some(equals) = line.find('=') else {
-                return Err(Flaw::Malformed {
-                    line: number,
-                    key: None,
-                    expected: "`KEY=value`, a comment or a blank line",
-                });
+/// The full names of a key, the one that counts first: `FYERS_API_KEY`, `FYERS_APP_ID`, `FYERS_CLIENT_ID`.
+fn names(prefix: &str, key: EnvKey) -> impl Iterator<Item = String> {
+    let suffixes = std::iter::once(key.suffix()).chain(synonyms(prefix, key).iter().copied());
+    suffixes.map(move |suffix| format!("{prefix}_{suffix}"))
+}
+
+/// The first value of a key that is not empty, with the name it stands under.
+pub(crate) fn find(prefix: &str, key: EnvKey, value: impl Fn(&str) -> Option<Secret>) -> Option<(String, Secret)> {
+    names(prefix, key).find_map(|name| {
+        let value = value(&name).filter(|value| !value.expose().trim().is_empty())?;
+        let personal = is_fyers_person(value.expose());
+        let fits = !name.ends_with("_CLIENT_ID")
+            || match key {
+                EnvKey::UserId => personal,
+                _ => !(prefix.starts_with("FYERS") && personal),
             };
-            let head = line.get(..equals).unwrap_or_default().trim();
-            let name = match head.strip_prefix("export") {
-                Some(rest) if rest.starts_with([' ', '\t']) => rest.trim(),
-                _ => head,
-            };
-            let flaw = |expected| Flaw::Malformed { line: number, key: own(name), expected };
-            if name.is_empty()
-                || name.contains(|letter: char| letter.is_whitespace() || letter == '"' || letter == '\'')
-            {
-                return Err(flaw("a key of one word before `=`"));
-            }
-            self.advance(equals + 1);
-            let (value, span, quotes) = self.value().map_err(flaw)?;
-            return Ok(Some(Entry { name: name.to_owned(), line: number, value, span, quotes }));
-        }
-        Ok(None)
-    }
-
-    /// Reads a value, with `at` just behind the `=`, up to and including the end of its line.
-    fn value(&mut self) -> Result<(String, Range<usize>, Quotes), &'static str> {
-        let behind_equals = self.at;
-        let line = self.current_line().unwrap_or_default();
-        let rest = line.trim_start();
-        let start = self.at + (line.len() - rest.len());
-        let quotes = match rest.chars().next() {
-            Some('\'') => Quotes::Single,
-            Some('"') => Quotes::Double,
-            _ => Quotes::None,
-        };
-        if quotes == Quotes::None {
-            // A comment needs a blank before it; one that is all there is leaves an empty value right behind the `=`.
-            let blank_before = |at: usize| line.get(..at).is_some_and(|head| head.ends_with([' ', '\t']));
-            let comment = line.match_indices('#').map(|(at, _)| at).find(|at| blank_before(*at)).unwrap_or(line.len());
-            let value = line.get(..comment).unwrap_or_default().trim().to_owned();
-            let span = if value.is_empty() { behind_equals..behind_equals } else { start..start + value.len() };
-            self.advance(line.len());
-            self.line_end();
-            return Ok((value, span, quotes));
-        }
-        let body = self.text.get(start + 1..).unwrap_or_default();
-        let (value, inside) = unquote(body, quotes).ok_or("a closing quote")?;
-        let end = start + 1 + inside + 1;
-        self.line += self.text.get(self.at..end).unwrap_or_default().matches('\n').count();
-        self.at = end;
-        let tail = self.current_line().unwrap_or_default();
-        if !(tail.trim().is_empty() || tail.trim_start().starts_with('#')) {
-            return Err("nothing but a comment after the closing quote");
-        }
-        self.advance(tail.len());
-        self.line_end();
-        Ok((value, start..end, quotes))
-    }
-
-    /// What is left of the current line, without its `\n`. `None` at the end of the text.
-    fn current_line(&self) -> Option<&'a str> {
-        let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
-        Some(rest.split('\n').next().unwrap_or(rest))
-    }
-
-    const fn advance(&mut self, bytes: usize) {
-        self.at += bytes;
-    }
-
-    fn line_end(&mut self) {
-        if self.text.get(self.at..).is_some_and(|rest| rest.starts_with('\n')) {
-            self.at += 1;
-            self.line += 1;
-        }
-    }
-}
-
-/// Reads up to the closing quote: the value, and how many bytes it took without that quote.
-fn unquote(body: &str, quotes: Quotes) -> Option<(String, usize)> {
-    if quotes == Quotes::Single {
-        let end = body.find('\'')?;
-        return Some((body.get(..end)?.to_owned(), end));
-    }
-    let mut value = String::new();
-    let mut letters = body.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '"' => return Some((value, at)),
-            '\\' => match letters.peek() {
-                Some((_, escaped)) if ESCAPED.contains(escaped) => {
-                    value.push(*escaped);
-                    letters.next();
-                }
-                _ => value.push('\\'),
-            },
-            _ => value.push(letter),
-        }
-    }
-    None
-}
-
-/// What a backslash takes the meaning from in double quotes, in a shell and here.
-const ESCAPED: [char; 4] = ['"', '\\', '$', '`'];
-
-/// A value in the quotes it had, or in others that can hold it.
-fn quote(value: &str, had: Quotes) -> String {
-    let plain = !value.is_empty()
-        && value.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./+:=@%,~".contains(letter));
-    match had {
-        Quotes::None if plain => value.to_owned(),
-        // python-dotenv takes a backslash for an escape in single quotes, a shell does not: double quotes say it to both.
-        Quotes::None | Quotes::Single if !value.contains(['\'', '\\']) => format!("'{value}'"),
-        _ => {
-            let mut out = String::from('"');
-            for letter in value.chars() {
-                if ESCAPED.contains(&letter) {
-                    out.push('\\');
-                }
-                out.push(letter);
-            }
-            out.push('"');
-            out
-        }
-    }
-}
-
-fn parse_expiry(text: &str) -> Option<Timestamp> {
-    Timestamp::parse_ist(text).or_else(|| {
-        let nanos = DateTime::parse_from_rfc3339(text).ok()?.timestamp_nanos_opt()?;
-        Some(Timestamp::from_nanos(nanos))
+        fits.then_some((name, value))
     })
+}
+
+/// Whether it looks like a person's id at FYERS (`XA12345`), and not like an app's (`ABCDEFGHIJ-100`).
+fn is_fyers_person(text: &str) -> bool {
+    let digits = text.trim_start_matches(|letter: char| letter.is_ascii_uppercase());
+    let letters = text.len() - digits.len();
+    (1..=2).contains(&letters) && (4..=6).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A value that makes no sense, by its key's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BadValue {
+    /// The key.
+    pub(crate) name: String,
+    /// What should stand there.
+    pub(crate) expected: &'static str,
+}
+
+/// What the keys of a prefix say, wherever they stand.
+pub(super) fn read(prefix: &str, value: impl Fn(&str) -> Option<Secret>) -> Result<Stored, BadValue> {
+    let find = |key| find(prefix, key, &value);
+    let secret = |key| find(key).map(|(_, value)| value);
+    let plain = |key| secret(key).map(|value| value.expose().to_owned());
+    let expires_at = match find(EnvKey::ExpiresAt) {
+        None => None,
+        Some((name, value)) => match expiry::parse(value.expose()) {
+            Some((at, _)) => Some(at),
+            None => return Err(BadValue { name, expected: expiry::EXPECTED }),
+        },
+    };
+    Ok(Stored {
+        access_token: secret(EnvKey::AccessToken).map(|value| AccessToken::new(value.expose())),
+        refresh_token: secret(EnvKey::RefreshToken),
+        expires_at,
+        user_id: plain(EnvKey::UserId),
+        api_key: plain(EnvKey::ApiKey),
+        api_secret: secret(EnvKey::ApiSecret),
+        pin: secret(EnvKey::Pin),
+        redirect_uri: plain(EnvKey::RedirectUri),
+        sandbox: sandbox(prefix, &value)?,
+        ..Stored::default()
+    })
+}
+
+/// Whether a prefix' `_SANDBOX` asks for paper.
+pub(crate) fn sandbox(prefix: &str, value: impl Fn(&str) -> Option<Secret>) -> Result<bool, BadValue> {
+    let Some((name, value)) = find(prefix, EnvKey::Sandbox, value) else { return Ok(false) };
+    let is = |words: [&str; 4]| words.iter().any(|word| value.expose().trim().eq_ignore_ascii_case(word));
+    if is(["true", "1", "yes", "on"]) {
+        return Ok(true);
+    }
+    // A word nobody knows must not let orders go live.
+    if is(["false", "0", "no", "off"]) { Ok(false) } else { Err(BadValue { name, expected: "true or false" }) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use nirantar_brokers::time::Timestamp;
+
 use super::*;
 
 fn format() -> EnvFormat {
@@ -54,10 +56,53 @@ fn each_flaw_names_its_line_and_only_an_owned_key() {
     assert_eq!(flaw("\n\npasted-token"), (3, None, "`KEY=value`, a comment or a blank line"));
     assert_eq!(flaw("pasted token=="), (1, None, "a key of one word before `=`"));
     assert_eq!(flaw("pasted='token"), (1, None, "a closing quote"));
-    assert_eq!(
-        flaw("ZERODHA_TOKEN_EXPIRES_AT=soon"),
-        (1, key("TOKEN_EXPIRES_AT"), "`yyyy-mm-dd hh:mm:ss` (IST) or an RFC 3339 time")
+    assert_eq!(flaw("ZERODHA_TOKEN_EXPIRES_AT=soon"), (1, key("TOKEN_EXPIRES_AT"), expiry::EXPECTED));
+}
+
+#[test]
+fn a_guides_other_names_are_read_where_the_main_one_is_absent_or_empty() {
+    let fyers = |text: &str| EnvFormat::new("FYERS").parse(text).unwrap();
+    let stored = fyers(
+        "FYERS_APP_ID=ABCDEFGHIJ-100\nFYERS_SECRET_KEY=s\nFYERS_PIN=1234\nFYERS_ID=XA12345\nFYERS_API_SECRET=\n\
+         FYERS_REDIRECT_URI=http://127.0.0.1:8080/callback\nFYERS_SANDBOX=Yes\n",
     );
+    assert_eq!((stored.api_key.as_deref(), stored.user_id.as_deref()), (Some("ABCDEFGHIJ-100"), Some("XA12345")));
+    assert_eq!((stored.api_secret, stored.pin), (Some(Secret::new("s")), Some(Secret::new("1234"))));
+    assert_eq!(stored.redirect_uri.as_deref(), Some("http://127.0.0.1:8080/callback"));
+    assert!(stored.sandbox);
+    assert_eq!(fyers("FYERS_SECRET_ID=other\nFYERS_API_SECRET=main").api_secret, Some(Secret::new("main")));
+
+    let upstox = "UPSTOX_CLIENT_ID=k\nUPSTOX_CLIENT_SECRET=s\nUPSTOX_REDIRECT_URI=http://127.0.0.1/\n";
+    let stored = EnvFormat::new("UPSTOX").parse(upstox).unwrap();
+    assert_eq!((stored.api_key.as_deref(), stored.api_secret), (Some("k"), Some(Secret::new("s"))));
+    assert!(!stored.sandbox);
+    assert_eq!(
+        format().parse("ZERODHA_CLIENT_ID=AB1234").unwrap(),
+        Stored::default(),
+        "no name of that broker's guides"
+    );
+}
+
+#[test]
+fn a_client_id_of_fyers_is_the_apps_unless_it_looks_like_a_persons() {
+    let fyers = |text: &str| {
+        let stored = EnvFormat::new("FYERS").parse(text).unwrap();
+        (stored.api_key, stored.user_id)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(fyers("FYERS_CLIENT_ID=ABCDEFGHIJ-100"), (some("ABCDEFGHIJ-100"), None));
+    assert_eq!(fyers("FYERS_CLIENT_ID=L9NY305RTW"), (some("L9NY305RTW"), None), "without its suffix");
+    assert_eq!(fyers("FYERS_CLIENT_ID=XA12345\nFYERS_APP_ID=A-100"), (some("A-100"), some("XA12345")));
+    assert_eq!(fyers("FYERS_CLIENT_ID=XA12345"), (None, some("XA12345")));
+    assert_eq!(fyers("FYERS_CLIENT_ID=A-100\nFYERS_USER_ID=XA1"), (some("A-100"), some("XA1")));
+}
+
+#[test]
+fn a_sandbox_word_that_nobody_knows_is_a_flaw_and_never_live() {
+    for (word, sandbox) in [("", false), ("false", false), ("0", false), ("OFF", false), ("no", false), ("on", true)] {
+        assert_eq!(format().parse(&format!("ZERODHA_SANDBOX={word}")).unwrap().sandbox, sandbox, "{word}");
+    }
+    assert_eq!(flaw("\nZERODHA_SANDBOX=ture"), (2, Some("ZERODHA_SANDBOX".to_owned()), "true or false"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nirantar_brokers::{Fingerprint, Secret};
 use tempfile::NamedTempFile;
 
-use super::{Change, Format, Store, StoreError, Stored, Written};
+use super::{Change, Format, Store, StoreError, Stored, Written, backup};
 use crate::token::lock::{self, Held};
 
 /// A store is a handful of lines; what is larger is some other file.
@@ -53,16 +53,23 @@ impl<F: Format> Store for FileStore<F> {
 
     fn write(&self, change: &Change) -> Result<Written, StoreError> {
         let mut stored = Stored::default();
+        let mut not_backed_up = None;
         let replaced = replace(&self.path, rename, |before| {
             let after = self
                 .format
                 .apply(before, change)
                 .map_err(|flaw| StoreError::flaw(&self.path, Fingerprint::of(before), flaw))?;
             stored = self.parse(&after)?;
+            let previous = self.format.parse(before).ok().and_then(|before| before.refresh_token);
+            if let Some(previous) = previous.filter(|previous| stored.refresh_token.as_ref() != Some(previous)) {
+                // First, so that a crash between the two leaves the token twice and not nowhere.
+                let kept = backup::keep(&self.path, &self.format.label(), previous);
+                not_backed_up = kept.err().map(|error| error.to_string());
+            }
             Ok(after)
         })?;
         let Replaced { in_place, merged, created } = replaced;
-        Ok(Written { in_place, merged, created, stored })
+        Ok(Written { in_place, merged, created, not_backed_up, stored })
     }
 
     fn path(&self) -> &Path {
@@ -130,11 +137,12 @@ fn replace(
     rename: impl Fn(NamedTempFile, &Path) -> io::Result<()>,
     mut edit: impl FnMut(&str) -> Result<String, StoreError>,
 ) -> Result<Replaced, StoreError> {
-    let not_writable = |error: io::Error| StoreError::not_writable(path, error);
+    let not_writable = |error: io::Error| StoreError::not_writable(path, &error);
     let real = follow(path)?.real;
     let folder = folder_of(&real);
     fs::create_dir_all(folder).map_err(not_writable)?;
     let _lock = write_lock(path, &real)?;
+    sweep(folder, &real);
 
     let mut replaced = Replaced { in_place: false, merged: false, created: false };
     for _ in 0..MAX_MERGES {
@@ -168,13 +176,39 @@ fn replace(
         }
         replaced.merged = true;
     }
-    Err(StoreError::not_writable(path, "another program keeps changing it"))
+    Err(StoreError::not_writable(path, &io::Error::other("another program keeps changing it")))
+}
+
+/// An empty file of mode 0600 that is gone when it is dropped, with a name that says which store it belongs to.
+pub(super) fn private_file(folder: &Path, real: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(&temporary_prefix(real)).suffix(TEMPORARY).tempfile_in(folder)
+}
+
+const TEMPORARY: &str = ".tmp";
+
+fn temporary_prefix(real: &Path) -> std::ffi::OsString {
+    beside(real, "nirantar-").file_name().unwrap_or_default().to_owned()
+}
+
+/// Takes away what a writer that was killed half way left of its new text: it holds a token. Under the lock no other
+/// writer of that store is at work.
+fn sweep(folder: &Path, real: &Path) {
+    let prefix = temporary_prefix(real);
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(TEMPORARY.as_bytes()) {
+            // What cannot be removed now is tried again at the next write.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A file beside the real one with the new text, on the disk, with the mode and owner of the one it will replace. New
 /// files keep the temporary's 0600.
 fn temporary(folder: &Path, real: &Path, after: &str) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(".nirantar-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = private_file(folder, real)?;
     file.write_all(after.as_bytes())?;
     if let Ok(existing) = fs::metadata(real) {
         #[cfg(unix)]
@@ -195,7 +229,7 @@ fn temporary(folder: &Path, real: &Path, after: &str) -> io::Result<NamedTempFil
 
 /// A new name is on the disk only when its folder is. Where a folder cannot be opened (no leave to list it; Windows) the
 /// file system is trusted to keep its order.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder) {
         Ok(folder) => folder.sync_all().map_err(|error| io::Error::other(format!("the disk failed: {error}"))),
         Err(_) => Ok(()),
@@ -238,15 +272,15 @@ fn write_lock(path: &Path, real: &Path) -> Result<Option<Held>, StoreError> {
             },
             other => other,
         };
-        if let Some(held) = tried.map_err(|error| StoreError::not_writable(path, error))? {
+        if let Some(held) = tried.map_err(|error| StoreError::not_writable(path, &error))? {
             return Ok(Some(held));
         }
         std::thread::sleep(LOCK_PAUSE);
     }
-    Err(StoreError::not_writable(path, "another writer holds its lock"))
+    Err(StoreError::not_writable(path, &io::Error::other("another writer holds its lock")))
 }
 
-fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match read_file(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -2,12 +2,20 @@
 //!
 //! A [`Store`] reads and changes only the keys it owns; comments, order and every other byte are left as they are. A
 //! [`Format`] knows how one kind of file spells the keys; [`FileStore`] adds what all files need: a lock, a durable
-//! replacement, symlinks, foreign writers.
+//! replacement, symlinks, foreign writers. A [`StorePlace`] is what a configuration names: it knows the kind by the name.
 //!
 //! Promise (rule 10): no error and no `Debug` of this module shows a value from a store.
 
+mod backup;
 mod env;
+mod env_lines;
+mod environment;
+mod expiry;
 mod file;
+mod json;
+mod place;
+mod text;
+mod toml;
 
 use std::fmt;
 use std::io;
@@ -16,9 +24,14 @@ use std::path::{Path, PathBuf};
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{AccessToken, Fingerprint, Secret};
 
+pub use self::toml::TomlFormat;
 pub use env::EnvFormat;
+pub(crate) use env::{BadValue, EnvKey, find as find_variable, sandbox as sandbox_variable};
+pub use environment::EnvironmentStore;
 pub use file::{FileStore, Followed, beside, follow};
 pub(super) use file::{cannot_replace, folder_of};
+pub use json::JsonFormat;
+pub use place::{StoreKind, StorePlace};
 
 /// The store that is a `.env` file.
 pub type EnvStore = FileStore<EnvFormat>;
@@ -34,12 +47,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Changes the keys named by `change`, and nothing else. Durable on return: the bytes are on the disk.
     ///
     /// # Errors
-    /// As [`read`](Self::read), but a missing file is made; and `NotWritable`, `Unfit`. The file is then as it was, unless the
+    /// As [`read`](Self::read), but a missing file is made; and `NotWritable`, `ReadOnly`, `Unfit`. The file is then as it was, unless the
     /// disk itself failed.
     fn write(&self, change: &Change) -> Result<Written, StoreError>;
 
     /// The path as it was configured (possibly a symlink).
     fn path(&self) -> &Path;
+
+    /// Whether it can never be written, wherever it stands.
+    fn is_read_only(&self) -> bool {
+        false
+    }
 }
 
 /// What a store holds of one account. A missing and an empty value are the same: `None`.
@@ -57,6 +75,16 @@ pub struct Stored {
     pub api_key: Option<String>,
     /// The API secret of the app.
     pub api_secret: Option<Secret>,
+    /// What FYERS asks for beside a refresh token.
+    pub pin: Option<Secret>,
+    /// Where the broker's login page sends the browser.
+    pub redirect_uri: Option<String>,
+    /// Orders go to paper. Never chooses a host.
+    pub sandbox: bool,
+    /// The host that the Kite guide's `broker-config.json` names. Nothing is sent there for it: see the configuration.
+    pub base_url: Option<String>,
+    /// Orders a second, as that file has it under `rate_limit.burst_size`.
+    pub burst_size: Option<u64>,
 }
 
 impl Stored {
@@ -89,6 +117,8 @@ pub struct Written {
     pub merged: bool,
     /// The file did not exist.
     pub created: bool,
+    /// Why the refresh token that was replaced could not be kept as a backup; `None` where it was, or none was replaced.
+    pub not_backed_up: Option<String>,
     /// What the store holds after the write.
     pub stored: Stored,
 }
@@ -106,6 +136,9 @@ pub trait Format: Send + Sync + fmt::Debug {
     /// # Errors
     /// A flaw of `text`, or of a value that this format cannot hold.
     fn apply(&self, text: &str, change: &Change) -> Result<String, Flaw>;
+
+    /// What tells its keys from another account's in the same file, as the prefix of an environment variable.
+    fn label(&self) -> String;
 }
 
 /// What is wrong in a text. Never holds a value, nor a key that is not one of the store's own.
@@ -169,6 +202,11 @@ pub enum StoreError {
         /// The system's words, or ours.
         reason: String,
     },
+    /// The store is the environment of this process.
+    #[error(
+        "the environment of this process cannot be changed: a host that injects tokens must restart nirantar, or use a file"
+    )]
+    ReadOnly,
     /// A value cannot be kept in this kind of file.
     #[error("{}: {key} cannot be written: {reason}", path.display())]
     Unfit {
@@ -189,8 +227,15 @@ impl StoreError {
         Self::Unreadable { path: path.to_owned(), reason: error.to_string() }
     }
 
-    fn not_writable(path: &Path, reason: impl fmt::Display) -> Self {
-        Self::NotWritable { path: path.to_owned(), reason: reason.to_string() }
+    fn not_writable(path: &Path, error: &io::Error) -> Self {
+        let words = match error.kind() {
+            io::ErrorKind::StorageFull => "the disk is full: ",
+            io::ErrorKind::QuotaExceeded => "the disk quota is used up: ",
+            io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only: ",
+            io::ErrorKind::PermissionDenied => "this user may not write there: ",
+            _ => "",
+        };
+        Self::NotWritable { path: path.to_owned(), reason: format!("{words}{error}") }
     }
 
     fn flaw(path: &Path, content: Fingerprint, flaw: Flaw) -> Self {
