@@ -4,10 +4,11 @@
 //! clock: the [`session`] machine, the [`orders`] desk and the [`feed`] supervisor, put together in [`core`]. The token
 //! in use is read from [`token::TokenCell`] with one atomic load.
 //!
-//! Features: `cli` (default) is the `nirantar` command; `server` brings the [`sandbox`] and the simulator it runs on.
-//! Without either the library is what an embedder needs.
+//! Features: `cli` (default) is the `nirantar` command; `server` brings the [`server`] where humans log in, and the
+//! [`sandbox`] with the simulator it runs on. Without either the library is what an embedder needs.
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
@@ -18,6 +19,8 @@ pub mod feed;
 pub mod orders;
 #[cfg(feature = "server")]
 pub mod sandbox;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod session;
 pub mod token;
 

@@ -36,8 +36,8 @@ impl Auth for Upstox {
         self.token("authorization_code", "code", code)
     }
 
-    /// Only for [`App::Guide`](super::App::Guide). The shape of the request is `OAuth`'s (RFC 6749, 6); where the answer
-    /// brings no refresh token, the old one may or may not go on working.
+    /// Only for [`App::Guide`](super::App::Guide). The request has `OAuth`'s shape (RFC 6749, 6); where the answer brings
+    /// no refresh token, the old one may or may not go on working.
     fn renew(&self, refresh_token: &Secret) -> Call<Session> {
         self.token("refresh_token", "refresh_token", refresh_token)
     }
@@ -140,8 +140,8 @@ impl Upstox {
     }
 
     fn known_secret(&self) -> Result<&Secret, Failure> {
-        let words = "the app's secret is not known here: set api_secret (UPSTOX_API_SECRET) to the secret of the app on \
-                     account.upstox.com/developer/apps";
+        let words = "the app's secret is not known here: set api_secret (UPSTOX_API_SECRET) to the secret of the app \
+                     on account.upstox.com/developer/apps";
         self.secret.as_ref().ok_or_else(|| Failure::new(Cause::Rejected, Endpoint::Session, words))
     }
 }

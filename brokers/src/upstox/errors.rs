@@ -2,7 +2,7 @@
 //!
 //! The same number means different things at different endpoints (`UDAPI1023`, `UDAPI100057`), the HTTP status of most
 //! codes is not known, and the loudest of them lies: **`UDAPI100050` ("invalid token") is no proof of a dead token**.
-//! Order paths have said it of a token 74 seconds old while reads went on (`upstox.md` 13, trap 1). So it is a suspicion
+//! Order paths have said it of a token 74 seconds old while reads went on (`upstox.md` 13, trap 1). So it is suspect
 //! everywhere but at the probe: that is open at every hour, asks for no static IP, no order rights and no funds, and
 //! carries nothing but the token, so nothing else can be wrong with it.
 //!

@@ -27,8 +27,10 @@ const STANDARD: RateLimit = per_seconds(50, 45);
 /// Upstox' facts for an app of that world.
 ///
 /// A token dies at the next 03:30 IST, whenever it was made: the documentation says so and the `exp` of tokens seen in
-/// the field says so to the second. So there is no band in which a token may be dying, and one made right after 03:30
-/// lives the whole day. Between 03:30 and 05:30 orders and funds are closed, but the probe is not.
+/// the field says so to the second. So there is no band in which a token may be dying, and one made after 03:30 lives
+/// the whole day. One is made a minute later all the same: under a clock that is some seconds ahead it would be made, or
+/// an approval asked for, just before the end, and end with it. Between 03:30 and 05:30 orders and funds are closed, but
+/// the probe is not.
 ///
 /// Whether a second login kills the first token is not known, so it is taken to.
 #[must_use]
@@ -40,7 +42,7 @@ pub const fn facts(app: App) -> BrokerFacts {
             App::Current => &[Renewal::Approval, Renewal::Login, Renewal::External],
             App::Guide => &[Renewal::RefreshGrant, Renewal::Approval, Renewal::Login, Renewal::External],
         },
-        expiry: Expiry::Cutoff { suspect_from: death, dead_by: death, mint_after: death },
+        expiry: Expiry::Cutoff { suspect_from: death, dead_by: death, mint_after: at(3, 31) },
         sessions: Sessions::Replace,
         limits: Limits {
             orders: &ORDERS,
@@ -89,7 +91,10 @@ mod tests {
         let Expiry::Cutoff { suspect_from, dead_by, mint_after } = facts(App::Current).expiry else {
             panic!("not a cut-off");
         };
-        assert_eq!([suspect_from, dead_by, mint_after].map(|time| time.to_string()), ["03:30:00"; 3]);
+        assert_eq!(
+            [suspect_from, dead_by, mint_after].map(|time| time.to_string()),
+            ["03:30:00", "03:30:00", "03:31:00"]
+        );
     }
 
     #[test]

@@ -187,6 +187,20 @@ fn the_probe_says_whose_token_it_is_or_that_it_is_dead() {
 }
 
 #[test]
+fn a_field_nobody_needs_may_look_as_it_likes() {
+    let odd = json!({ "user_id": "AB1234", "user_name": null, "email": null, "exchanges": null, "products": "all",
+        "poa": null, "is_active": "yes", "order_types": [7] });
+    let profile = ok(upstox().probe(), &json!({ "status": "success", "data": odd })).unwrap();
+    assert_eq!((profile.user_id.as_str(), profile.user_name.as_str()), ("AB1234", ""));
+    let mut token = odd;
+    token["access_token"] = json!("new");
+    token["extended_token"] = json!({ "token": "long" });
+    token["refresh_token"] = json!(7);
+    let session = ok(upstox().exchange(&Secret::new("mk404x")), &token).unwrap();
+    assert_eq!((session.access_token.expose(), session.refresh_token), ("new", None));
+}
+
+#[test]
 fn a_refusal_under_a_200_is_still_one() {
     let error = wire::ApiError { code: "UDAPI100050".to_owned(), message: "Invalid token used".to_owned() };
     let failure = answered(upstox().probe(), Ok(response(200, wire::refusal(&error)))).unwrap_err();
@@ -272,7 +286,7 @@ proptest! {
         status in any::<u16>(),
         body in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..80),
-            r#"\{"status":"(success|error)","data":(\{"[a-z_]{1,12}":.{0,20}|null|true|\[\])\}"#.prop_map(String::into_bytes),
+            r#"\{"status":"(success|error)","data":(\{"[a-z_]{1,9}":.{0,9}|null|true|\[\])\}"#.prop_map(String::into_bytes),
             r#"\{"errors":\[\{"error_?[cC]ode":("UDAPI[0-9]{4,6}"|null|7)\}\]\}"#.prop_map(String::into_bytes),
         ],
     ) {

@@ -3,7 +3,8 @@
 //! What holds a secret shows a fingerprint in `Debug`. Reading insists only on what means something to us, since live
 //! answers leave documented fields out.
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Secret;
 use crate::time::Timestamp;
@@ -15,24 +16,24 @@ pub const JSON: &str = "application/json";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the field names are Upstox' own, described in upstox.md 2.1")]
 pub struct Profile {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub email: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub exchanges: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub products: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub broker: String,
     pub user_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub user_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub order_types: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub user_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub poa: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub is_active: bool,
 }
 
@@ -79,7 +80,7 @@ pub struct Requested {
     #[serde(default, with = "millis::optional")]
     pub authorization_expiry: Option<Timestamp>,
     /// Where the token will be posted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient")]
     pub notifier_url: Option<String>,
 }
 
@@ -127,7 +128,8 @@ pub fn refusal(error: &ApiError) -> Vec<u8> {
 
 /// The first error in a body that is a refusal, `None` in one that is none. Total: any bytes.
 ///
-/// A list without a code that can be read is a refusal without a code.
+/// A list without a code that can be read is a refusal without a code. An answer for many orders at once, which may
+/// bring data and errors together, is not for this.
 #[must_use]
 pub fn refused(body: &[u8]) -> Option<ApiError> {
     let body: serde_json::Value = serde_json::from_slice(body).ok()?;
@@ -147,6 +149,13 @@ pub fn refused(body: &[u8]) -> Option<ApiError> {
     if first.code.is_empty() { entries.find(|entry| !entry.code.is_empty()).or(Some(first)) } else { Some(first) }
 }
 
+/// What is of no consequence: null, or something of another shape, is taken as absent. A token must not be lost, nor a
+/// probe fail, because a field nobody needs looks different today.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
 /// A secret as a JSON string.
 mod secret {
     use serde::{Deserialize as _, Deserializer, Serializer};
@@ -162,9 +171,9 @@ mod secret {
     }
 }
 
-/// A secret that may be absent, null or empty, which are the same.
+/// A secret that may be absent, null, empty or no text, which are the same.
 mod optional_secret {
-    use serde::{Deserialize as _, Deserializer, Serializer};
+    use serde::{Deserializer, Serializer};
 
     use crate::Secret;
 
@@ -176,7 +185,8 @@ mod optional_secret {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-        Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()).map(Secret::new))
+        let text: Option<String> = super::lenient(deserializer)?;
+        Ok(text.filter(|text| !text.is_empty()).map(Secret::new))
     }
 }
 

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use nirantar_brokers::InstrumentKey;
 use nirantar_exchange_mock::prices::ReplayError;
 
+use crate::alerts::BadSink;
 use crate::config::ConfigError;
 use crate::engine::StartError;
 
@@ -18,6 +19,9 @@ pub enum CliError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Alerts cannot be sent.
+    #[error(transparent)]
+    Alerts(#[from] BadSink),
     /// A recording cannot be replayed.
     #[error("--replay: {0}")]
     Replay(#[from] ReplayError),
@@ -59,6 +63,14 @@ pub enum CliError {
         /// Today's, in India.
         today: NaiveDate,
     },
+    /// An option of another broker's server.
+    #[error("{option}: the server of {broker} has no use for it: leave it out")]
+    NotOfThisBroker {
+        /// Which.
+        option: &'static str,
+        /// Of which broker.
+        broker: &'static str,
+    },
     /// The address cannot be listened on.
     #[error("--listen: cannot listen on {address}: {reason}")]
     Listen {
@@ -82,6 +94,34 @@ pub enum CliError {
         account: String,
         /// Why.
         reason: StartError,
+    },
+    /// The login server does not start.
+    #[error("[server]: {0}")]
+    Server(#[from] crate::server::ServerError),
+    /// It was not said which account.
+    #[error("--account: say which account: expected one of {known}")]
+    WhichAccount {
+        /// Those there are.
+        known: String,
+    },
+    /// An account's broker has no login page.
+    #[error(
+        "account {account}: its broker has no login page: write a new token into the store with `nirantar token set`"
+    )]
+    NoLoginPage {
+        /// Which.
+        account: String,
+    },
+    /// What was pasted is not the address a login came back to.
+    #[error("--paste: expected the whole address that the browser shows after the login, {0}")]
+    NoAddress(&'static str),
+    /// A login could not be finished. Nothing was written.
+    #[error("account {account}: {reason}")]
+    Login {
+        /// Of which account.
+        account: String,
+        /// Why.
+        reason: crate::engine::LoginError,
     },
     /// A client for the broker cannot be made.
     #[error("account {account}: {reason}")]

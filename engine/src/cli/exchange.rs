@@ -1,5 +1,8 @@
 //! `nirantar exchange`: a broker's wire protocol over the paper exchange, as a server for any client.
 
+mod fyers;
+mod upstox;
+
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::sync::Arc;
 use chrono::NaiveTime;
 use clap::Args;
 use nirantar_brokers::Secret;
-use nirantar_brokers::time::{Clock, OffsetClock, SystemClock};
+use nirantar_brokers::time::{Clock, OffsetClock, SystemClock, Timestamp};
 use nirantar_exchange_mock::Calendar;
 use nirantar_exchange_mock::kite::{FaultRule, KiteServer, NewLogin, OldSocket, Refresh, Settings};
 
@@ -33,14 +36,23 @@ const SECRET: &str = "nirantar-secret";
 ///   curl -d clear=all        http://ADDR/nirantar/control    faults end
 ///   curl http://ADDR/nirantar/log                            what was sent, numbered
 ///
+/// Of fyers (PIN 1234) and upstox only the sessions are served, with a login page that asks; there --fault, --replay,
+/// --old-socket and --no-rate-limits are of no use. What goes wrong is thrown as
+///   curl -d fault=renew=lost-reply@1 -d rotate=1 http://ADDR/nirantar/control    fyers: ROUTE=WHAT[@COUNT]; a renewal
+///                                                                              is acted on and its answer lost
+///   curl -d fault=orders=401:UDAPI100050@3 http://ADDR/nirantar/control    upstox: TARGET=STATUS[:CODE][@COUNT]
+///   curl -d notifier-url=URL -d approve=1  http://ADDR/nirantar/control    upstox: the human grants what was asked
+///
 /// Examples:
 ///   nirantar exchange --broker kite --listen 127.0.0.1:8080
+///   nirantar exchange --broker fyers --listen 127.0.0.1:8082 --api-key ABCDE12345-100 --wall-clock
+///   nirantar exchange --broker upstox --listen 127.0.0.1:8081 --refresh works
 ///   nirantar exchange --broker kite --listen 127.0.0.1:8080 --replay "NIFTY.csv=NIFTY 50" --token-dies-at 10:05:00
 #[derive(Clone, Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ExchangeArgs {
-    /// Whose wire protocol to speak: kite
-    #[arg(long, value_name = "NAME", value_parser = super::broker)]
+    /// Whose wire protocol to speak: kite, fyers or upstox
+    #[arg(long, value_name = "NAME", value_parser = broker)]
     broker: BrokerName,
     /// Address to listen on, like 127.0.0.1:8080; port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = address)]
@@ -93,6 +105,11 @@ pub(super) struct ExchangeArgs {
 /// Serves until it is told to end.
 pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliError> {
     let api_secret = api_secret(arguments.api_secret_env.as_deref(), |name| std::env::var(name).ok())?;
+    match arguments.broker {
+        BrokerName::Kite => {}
+        BrokerName::Fyers => return fyers::serve(arguments, api_secret).await,
+        BrokerName::Upstox => return upstox::serve(arguments, api_secret).await,
+    }
     let real = SystemClock::start();
     let today = real.now().wall.ist_date();
     let day = if arguments.wall_clock { today } else { last_trading_day(today) };
@@ -127,7 +144,6 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     if !Calendar::nse().is_trading_day(market.date) {
         tracing::warn!("the market is closed on {}: only what is replayed has prices", market.date);
     }
-    debug_assert_eq!(arguments.broker, BrokerName::Kite, "the option takes no other");
     let address = arguments.listen;
     let started = KiteServer::start(address, settings, Arc::clone(&clock), market.prices).await;
     let server = started.map_err(|reason| CliError::Listen { address, reason })?;
@@ -150,6 +166,36 @@ fn api_secret(named: Option<&str>, variable: impl Fn(&str) -> Option<String>) ->
     }
 }
 
+/// Real time, or from 10:00 of the last trading day on: a server of sessions needs no prices to know that.
+fn sessions_clock(arguments: &ExchangeArgs) -> Arc<dyn Clock> {
+    let real = SystemClock::start();
+    if arguments.wall_clock {
+        return Arc::new(real);
+    }
+    let ten = NaiveTime::from_hms_opt(10, 0, 0).unwrap_or_default();
+    let day = last_trading_day(real.now().wall.ist_date());
+    Arc::new(OffsetClock::starting_at(Timestamp::from_ist_parts(day, ten)))
+}
+
+/// Refuses the options that mean something to a market only: none is silently forgotten.
+fn without_market(arguments: &ExchangeArgs) -> Result<(), CliError> {
+    let given = [
+        ("--replay", !arguments.replay.is_empty()),
+        ("--fault", !arguments.fault.is_empty()),
+        ("--old-socket", arguments.old_socket != OldSocket::default()),
+        ("--no-rate-limits", arguments.no_rate_limits),
+    ];
+    let broker = arguments.broker.as_str();
+    let first = given.into_iter().find(|(_, given)| *given);
+    first.map_or(Ok(()), |(option, _)| Err(CliError::NotOfThisBroker { option, broker }))
+}
+
+fn broker(text: &str) -> Result<BrokerName, String> {
+    let known = || BrokerName::ALL.map(BrokerName::as_str).join(", ");
+    let found = BrokerName::ALL.into_iter().find(|broker| broker.as_str() == text);
+    found.ok_or_else(|| format!("there is no broker of that name: expected {}", known()))
+}
+
 fn address(text: &str) -> Result<SocketAddr, String> {
     const EXPECTED: &str = "expected HOST:PORT, like 127.0.0.1:8080";
     match text.to_socket_addrs() {
@@ -165,10 +211,21 @@ fn time_of_day(text: &str) -> Result<NaiveTime, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
     use nirantar_exchange_mock::kite::Fault;
 
     use super::*;
+
+    /// What that line says.
+    pub(super) fn arguments(broker: &str, more: &[&str]) -> ExchangeArgs {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            arguments: ExchangeArgs,
+        }
+        let line = ["nirantar", "--broker", broker, "--listen", "127.0.0.1:0"];
+        Line::try_parse_from(line.iter().chain(more)).unwrap().arguments
+    }
 
     #[test]
     fn the_secret_comes_from_the_named_variable_the_usual_one_or_the_default() {

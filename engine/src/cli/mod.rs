@@ -1,7 +1,7 @@
 //! The `nirantar` command: what it takes, what it prints, and with which code it ends.
 //!
 //! Promises: what goes wrong is one line on stderr that names file, line and key where there are any, and exit code 2;
-//! no argument ever holds a secret, since everybody on the machine can read a process list; whoever closes the other end
+//! no argument has to hold a secret, since everybody on the machine can read a process list; whoever closes the other end
 //! of stdout ends the output and nothing else.
 
 mod doctor;
@@ -62,6 +62,7 @@ enum Command {
 enum TokenCommand {
     Status(token::StatusArgs),
     Set(token::SetArgs),
+    Login(token::LoginArgs),
     Refresh(token::RefreshArgs),
     Watch(token::WatchArgs),
 }
@@ -89,6 +90,7 @@ pub fn main() -> ExitCode {
             Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,
             Command::Token(TokenCommand::Watch(arguments)) => token::watch(&arguments).await,
             Command::Token(TokenCommand::Set(arguments)) => token::set(&arguments),
+            Command::Token(TokenCommand::Login(arguments)) => token::login(&arguments).await,
         }
     });
     match ended {
@@ -158,7 +160,7 @@ mod tests {
     fn a_wrong_argument_is_one_line_that_names_it() {
         for (arguments, expected) in [
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--fualt", "503"][..], "--fualt"),
-            (&["exchange", "--broker", "upstox", "--listen", "1.2.3.4:5"], "expected kite"),
+            (&["exchange", "--broker", "nobody", "--listen", "1.2.3.4:5"], "expected kite"),
             (&["exchange", "--broker", "kite"], "--listen"),
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--fault", "fire"], "is not a fault"),
             (&["exchange", "--broker", "kite", "--listen", "1.2.3.4:5", "--token-dies-at", "25:00"], "25:00"),

@@ -10,11 +10,15 @@ use nirantar_brokers::time::{Clock, SystemClock};
 
 use super::signals::{Signals, Word};
 use super::{CliError, log, print};
+use crate::alerts::{self, Alerts};
 use crate::config::Config;
 use crate::engine::{Engine, Events, Setup};
+use crate::server::Server;
 use crate::session::Operator;
 use crate::token::{Cached, Snapshot};
 
+/// How long the end may take, by the wall clock.
+const END_WITHIN: Duration = Duration::from_millis(1_800);
 /// How late a line may be at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -23,6 +27,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Watches each account's token store, proves every token that appears there, renews by itself where the broker can,
 /// asks for a login where it cannot, and keeps one live feed across all of them. Prints one line for an account whenever
 /// it changes where it stands; the log goes to stderr (NIRANTAR_LOG=debug shows more). Ends with Ctrl-C or SIGTERM.
+///
+/// With a [server] in the configuration it also serves the login page, the brokers' callbacks and the health of every
+/// account, and prints where.
 ///
 /// It places no orders itself. After a wrong IP or a missing plan is mended, and after a Fallback where the account says
 /// resume = "confirm", it waits for the operator's word: kill -USR1 PID.
@@ -44,24 +51,53 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     log::start(Arc::clone(&clock), log::Default::Info)?;
     let config = Config::load(&arguments.config)?;
     let mut signals = Signals::watch()?;
-    let mut engines: Vec<Engine> = Vec::with_capacity(config.accounts.len());
+    let mut engines: Vec<Arc<Engine>> = Vec::with_capacity(config.accounts.len());
+    let mut watched = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {
         for warning in &account.warnings {
             tracing::warn!(account = %account.name, "{warning}");
         }
-        let started = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).start().await;
-        match started {
-            Ok(engine) => engines.push(engine),
+        let link = config.server.as_ref().and_then(|server| server.login_link(&account.name));
+        let mut builder = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).login_link(link);
+        // Before the start: a login may be due from the first moment on.
+        let events = builder.events();
+        match builder.start().await {
+            Ok(engine) => {
+                let (name, redaction) = (engine.name().to_owned(), engine.redaction());
+                watched.push(alerts::Account { name, events, redaction });
+                engines.push(Arc::new(engine));
+            }
             Err(reason) => {
                 stop(engines).await;
                 return Err(CliError::Start { account: account.name.clone(), reason });
             }
         }
     }
+    let alerts = match Alerts::start(&config.alerts, watched, Arc::clone(&clock)) {
+        Ok(alerts) => alerts,
+        Err(reason) => {
+            stop(engines).await;
+            return Err(reason.into());
+        }
+    };
     let mut reports = tokio::task::JoinSet::new();
     for engine in &engines {
         reports.spawn(report(engine.name().to_owned(), engine.cached(), engine.events(), Arc::clone(&clock)));
     }
+    let server = match &config.server {
+        Some(settings) => match Server::start(settings, engines.clone(), Arc::clone(&clock)).await {
+            Ok(server) => {
+                print::say(&format!("log in at {}", server.login_page()));
+                Some(server)
+            }
+            Err(reason) => {
+                reports.shutdown().await;
+                stop(engines).await;
+                return Err(reason.into());
+            }
+        },
+        None => None,
+    };
     while signals.next().await == Word::GoOn {
         for engine in &engines {
             // An engine that has stopped needs no word.
@@ -69,15 +105,29 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
             let _ = engine.operator(Operator::Resume).await;
         }
     }
-    reports.shutdown().await;
-    stop(engines).await;
+    let ending = async {
+        // First, so that no login begins that nobody would finish, and nobody else holds the engines.
+        if let Some(server) = server {
+            server.stop().await;
+        }
+        reports.shutdown().await;
+        stop(engines).await;
+        alerts.stop().await;
+    };
+    // Whoever sends SIGTERM sends SIGKILL soon after.
+    if tokio::time::timeout(END_WITHIN, ending).await.is_err() {
+        tracing::warn!("not everything was ended in time; what had to be stored was stored");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stop(engines: Vec<Engine>) {
-    for engine in engines {
-        engine.stop().await;
+async fn stop(engines: Vec<Arc<Engine>>) {
+    let mut ending = tokio::task::JoinSet::new();
+    // Each is the last handle: the server's are gone. Otherwise dropping it ends it at once.
+    for engine in engines.into_iter().filter_map(Arc::into_inner) {
+        ending.spawn(engine.stop());
     }
+    ending.join_all().await;
 }
 
 /// Prints where an account stands, now and whenever it changes.

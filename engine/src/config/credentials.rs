@@ -50,6 +50,7 @@ impl fmt::Debug for Credentials {
             .field("user_id", &self.user_id)
             .field("api_key", &nirantar_brokers::Fingerprint::of(&self.api_key))
             .field("api_secret", &self.api_secret)
+            // A fingerprint of four digits gives them away.
             .field("pin", &self.pin.as_ref().map(|_| "***"))
             .field("redirect_uri", &self.redirect_uri)
             .field("sandbox", &self.sandbox)
@@ -83,7 +84,8 @@ pub(super) struct Findings {
 ///
 /// # Errors
 /// [`Problem::Store`] where the first store cannot be read (of another one that is a warning),
-/// [`Problem::CredentialMissing`] for a key that is nowhere. Both on the line of the account's header.
+/// [`Problem::CredentialMissing`] for a key that is nowhere, [`Problem::VariableInvalid`] for a variable that makes no
+/// sense. All on the line of the account's header.
 pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> Result<Findings, ConfigError> {
     let account = &declared.account;
     let prefix = account.key_prefix.as_str();
@@ -111,8 +113,8 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
         error(Some(format!("{prefix}_{suffix}")), problem)
     };
     let sandbox = sandbox_variable(prefix, value).map_err(|BadValue { name, expected }| {
-        let problem = Problem::Invalid { expected: expected.to_owned(), found: "something else".to_owned() };
-        error(Some(name), problem)
+        // A misspelt yes must not send live orders.
+        error(Some(name), Problem::VariableInvalid { expected })
     })?;
 
     let user_id = declared
@@ -127,7 +129,7 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
     }
     let redirect_uri = plain(EnvKey::RedirectUri).or_else(|| in_store(|stored| stored.redirect_uri.clone()));
     if redirect_uri.as_deref().is_some_and(|url| !is_redirect(url)) {
-        let problem = Problem::Invalid { expected: EXPECTED_REDIRECT.to_owned(), found: "something else".to_owned() };
+        let problem = Problem::VariableInvalid { expected: EXPECTED_REDIRECT };
         return Err(error(Some(format!("{prefix}_REDIRECT_URI")), problem));
     }
     let credentials = Credentials {

@@ -27,6 +27,26 @@ pub struct ServerSettings {
     pub notifier: Option<Secret>,
 }
 
+impl ServerSettings {
+    /// The address where a human logs an account in, as a browser must be sent to it. It holds no secret, and works again
+    /// and again. `None` while the port is not known (0 takes a free one).
+    #[must_use]
+    pub fn login_link(&self, account: &str) -> Option<String> {
+        self.login_links(self.listen).map(|links| format!("{links}/{account}"))
+    }
+
+    /// The same without the account: the page that lets a human choose one. `listen` is the address that is known.
+    pub(crate) fn login_links(&self, listen: SocketAddr) -> Option<String> {
+        let root = match &self.public_url {
+            Some(url) => url.clone(),
+            None if listen.port() == 0 => return None,
+            None if listen.ip().is_unspecified() => format!("http://localhost:{}", listen.port()),
+            None => format!("http://{listen}"),
+        };
+        Some(format!("{root}/api/auth/login"))
+    }
+}
+
 impl Default for ServerSettings {
     /// On `127.0.0.1:5000`, for browsers of this machine.
     fn default() -> Self {
@@ -91,4 +111,23 @@ fn secret(table: &Table<'_, '_>, name: &str, outside: &dyn Outside) -> Result<Op
         return Err(table.error(name, Problem::VariableInvalid { expected: EXPECTED_SECRET }));
     }
     Ok(Some(Secret::new(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_login_link_is_one_a_browser_can_open() {
+        let link = |listen: &str, public_url: Option<&str>| {
+            let (listen, public_url) = (listen.parse().unwrap(), public_url.map(str::to_owned));
+            ServerSettings { listen, public_url, ..ServerSettings::default() }.login_link("main")
+        };
+        let on = |root: &str| Some(format!("{root}/api/auth/login/main"));
+        assert_eq!(link("127.0.0.1:5000", None), on("http://127.0.0.1:5000"));
+        assert_eq!(link("[::1]:5000", None), on("http://[::1]:5000"));
+        assert_eq!(link("0.0.0.0:5000", None), on("http://localhost:5000"));
+        assert_eq!(link("127.0.0.1:5000", Some("https://desk.example")), on("https://desk.example"));
+        assert_eq!(link("127.0.0.1:0", None), None);
+    }
 }

@@ -305,7 +305,7 @@ fn paper_is_believed_wherever_it_is_said_and_a_word_nobody_knows_is_refused() {
     assert!(read(&outside).unwrap().accounts[0].credentials.sandbox);
     outside.variables.insert("ZERODHA_SANDBOX", "ture");
     let shown = read(&outside).unwrap_err().to_string();
-    assert_eq!(shown, "nirantar.toml:1: ZERODHA_SANDBOX: expected true or false, found something else");
+    assert_eq!(shown, "nirantar.toml:1: ZERODHA_SANDBOX: this environment variable does not hold true or false");
     outside.variables.insert("ZERODHA_SANDBOX", "false");
     outside.stored.sandbox = true;
     assert!(read(&outside).unwrap().accounts[0].credentials.sandbox);

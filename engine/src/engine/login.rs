@@ -1,15 +1,18 @@
 //! Logins and approvals: how a human's yes becomes a candidate.
 //!
 //! Promises: a one-use code is sent to the broker at most once, whatever the browser does; a living token is not
-//! affected by a login that fails; what a notifier is told is a candidate and no more.
+//! affected by a login that fails, and the store not by somebody else's; what a notifier is told is a candidate and no
+//! more.
 
 use std::sync::{Mutex, PoisonError};
 
 use nirantar_brokers::{
-    AccessToken, Approval, BadNotice, BadRedirect, Failure, Fingerprint, Form, Secret, Session, Sessions,
+    AccessToken, Approval, BadNotice, BadRedirect, Broker, Failure, Fingerprint, Form, Secret, Session, Sessions,
 };
 
-use super::renewal;
+use super::renewal::{self, Renewer};
+use super::transport::Transport;
+use super::vault::Vault;
 use super::{Engine, NotTaken};
 use crate::core::Input;
 use crate::session::Source;
@@ -32,6 +35,14 @@ pub enum LoginError {
     /// What was posted to the notifier is no token.
     #[error("{0}")]
     Notice(#[from] BadNotice),
+    /// Somebody else logged in, or granted a token. Nothing was stored.
+    #[error("this is the login of {user_id}, and the account is {owner}'s: log in as {owner}")]
+    Stranger {
+        /// Whose session the broker gave.
+        user_id: String,
+        /// Whose account it is.
+        owner: String,
+    },
     /// The broker gave something that is no token.
     #[error("the broker sent a token that no header can carry")]
     BadToken,
@@ -61,6 +72,12 @@ impl SpentCodes {
 }
 
 impl Engine {
+    /// Whose account it is, by the broker's id, where that is known.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.renewer.policy.user_id.as_deref()
+    }
+
     /// The page where a human logs in. `state` comes back on the redirect.
     #[must_use]
     pub fn login_url(&self, state: Option<&str>) -> Option<String> {
@@ -99,8 +116,8 @@ impl Engine {
         if !self.spent_codes.spend(code) {
             return Err(LoginError::CodeUsed);
         }
-        self.renewer.vault.hide(code.clone());
-        let session = self.renewer.transport.call(self.broker.exchange(code), None).await?;
+        let Renewer { transport, vault, policy, .. } = &self.renewer;
+        let session = exchange_code(self.broker.as_ref(), transport, vault, policy.user_id.as_deref(), code).await?;
         self.offer(&session, Source::Login).await
     }
 
@@ -108,10 +125,10 @@ impl Engine {
     /// the store, only if the broker says that it is this account's.
     ///
     /// # Errors
-    /// [`LoginError::Notice`], [`LoginError::BadToken`], [`LoginError::Stopped`].
+    /// [`LoginError::Notice`], [`LoginError::Stranger`], [`LoginError::BadToken`], [`LoginError::Stopped`].
     pub async fn take_notice(&self, body: &[u8]) -> Result<Fingerprint, LoginError> {
         let _busy = self.clock.busy();
-        let session = self.broker.read_notice(body)?;
+        let session = own(self.broker.read_notice(body)?, self.renewer.policy.user_id.as_deref())?;
         self.offer_unproven(session, Source::Approval).await
     }
 
@@ -155,5 +172,28 @@ impl Engine {
         vault.keep_once_proven(session);
         self.tell(Input::Candidate(candidate)).await.ok_or(LoginError::Stopped)?;
         Ok(candidate.fingerprint)
+    }
+}
+
+/// Exchanges the one-use code of a login for a session of the account's `owner`. The code is sent once, and is kept out
+/// of every text.
+pub(crate) async fn exchange_code(
+    broker: &dyn Broker,
+    transport: &Transport,
+    vault: &Vault,
+    owner: Option<&str>,
+    code: &Secret,
+) -> Result<Session, LoginError> {
+    vault.hide(code.clone());
+    own(transport.call(broker.exchange(code), None).await?, owner)
+}
+
+/// The session, unless the broker says that it is somebody else's. A probe asks again: not every broker says it here.
+fn own(session: Session, owner: Option<&str>) -> Result<Session, LoginError> {
+    match owner {
+        Some(owner) if !session.user_id.is_empty() && session.user_id != owner => {
+            Err(LoginError::Stranger { user_id: session.user_id, owner: owner.to_owned() })
+        }
+        _ => Ok(session),
     }
 }

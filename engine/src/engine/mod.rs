@@ -52,12 +52,16 @@ pub use events::{EventMessage, Events};
 pub use health::{Health, TokenHealth};
 pub use login::LoginError;
 #[cfg(feature = "cli")]
+pub(crate) use login::exchange_code;
 pub(crate) use once::{Renewed, renew_once};
 pub use reading::ReadError;
 pub use renewal::Command;
+#[cfg(feature = "cli")]
+pub(crate) use renewal::{change_for, dies_at};
 pub use setup::{Builder, OnStop, Setup, StartError};
 #[cfg(feature = "cli")]
 pub(crate) use transport::Transport;
+pub use vault::Redaction;
 #[cfg(feature = "cli")]
 pub(crate) use vault::Vault;
 
@@ -69,7 +73,7 @@ use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
 use task::Message;
 
 /// How long the cancels at the end may take, by the wall clock.
-const CANCEL_WITHIN: Duration = Duration::from_millis(1_000);
+const CANCEL_WITHIN: Duration = Duration::from_millis(600);
 
 /// A running engine for one account. Dropping it stops it.
 #[derive(Debug)]
@@ -113,6 +117,12 @@ impl Engine {
         &self.name
     }
 
+    /// The name of its broker.
+    #[must_use]
+    pub fn broker(&self) -> &'static str {
+        self.broker.facts().name
+    }
+
     /// Token, state, venue and generation at this moment, read together.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
@@ -129,6 +139,12 @@ impl Engine {
     #[must_use]
     pub fn events(&self) -> Events {
         self.events.subscribe()
+    }
+
+    /// Takes the secrets this engine knows, now and later, out of texts.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        Redaction::new(self.renewer.vault.clone())
     }
 
     /// Every tick, from now on, each labelled with its source.

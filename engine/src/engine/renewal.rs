@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nirantar_brokers::time::{Busy, Clock};
+use nirantar_brokers::time::{Busy, Clock, Timestamp};
 use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Session};
 
 use super::events::EventSender;
@@ -111,15 +111,9 @@ impl Renewer {
     /// Writes a new token into the store. A store that cannot be written is reported and does not stop trading.
     pub(crate) async fn keep(&self, session: &Session) {
         let (writer, store) = (self.writer.clone(), Arc::clone(&self.store));
-        let (token, refresh) = (session.access_token.clone(), session.refresh_token.clone());
-        let life = self.vault.life(token.secret());
-        let by_rule = self.policy.dies_by_rule(session.login_time.unwrap_or_else(|| self.clock.now().wall));
-        let expires = session.expires_at.into_iter().chain(life.expires_at).fold(by_rule, Ord::min);
-        let write = move || {
-            // An expiry that stands in the store is the old token's: it must not outlive it there.
-            let expires_at = store.read().ok().and_then(|stored| stored.expires_at).map(|_| expires);
-            writer.write(&Change { access_token: Some(token), refresh_token: refresh, expires_at })
-        };
+        let dies = dies_at(&self.vault, &self.policy, session, self.clock.now().wall);
+        let session = session.clone();
+        let write = move || writer.write(&change_for(&session, dies, store.as_ref()));
         match tokio::task::spawn_blocking(write).await {
             Ok(Ok(written)) => {
                 if written.in_place {
@@ -182,6 +176,24 @@ impl Renewer {
 fn failed_at_store(error: &StoreError) -> AttemptEnd {
     tracing::error!("no renewal without the store: {error}");
     AttemptEnd::Failed
+}
+
+/// When the token of a session dies, as far as anybody knows: the earliest of what the broker, the token and the rule say.
+pub(crate) fn dies_at(vault: &Vault, policy: &Policy, session: &Session, now: Timestamp) -> Timestamp {
+    let by_rule = policy.dies_by_rule(session.login_time.unwrap_or(now));
+    let life = vault.life(session.access_token.secret());
+    session.expires_at.into_iter().chain(life.expires_at).fold(by_rule, Ord::min)
+}
+
+/// What a store is told of a session. Blocking.
+pub(crate) fn change_for(session: &Session, dies: Timestamp, store: &dyn Store) -> Change {
+    // An expiry that stands in the store is the old token's: it must not outlive it there.
+    let expires_at = store.read().ok().and_then(|stored| stored.expires_at).map(|_| dies);
+    Change {
+        access_token: Some(session.access_token.clone()),
+        refresh_token: session.refresh_token.clone(),
+        expires_at,
+    }
 }
 
 /// The token a store holds, as a candidate; the token itself goes into the vault.

@@ -64,6 +64,36 @@ pub struct Setup {
     pub mode: Mode,
 }
 
+impl Setup {
+    /// An account of that name at that broker, with the broker's own policy and nothing else said: hosts that are not on
+    /// this machine, no command, no instruments.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        broker: Arc<dyn Broker>,
+        rest_url: impl Into<String>,
+        feed_url: impl Into<String>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            rest_url: rest_url.into(),
+            feed_url: feed_url.into(),
+            loopback: false,
+            store,
+            fallback_stores: Vec::new(),
+            policy: Policy::for_broker(broker.facts()),
+            secrets: Vec::new(),
+            command: None,
+            ask_approval: false,
+            on_stop: OnStop::Leave,
+            instruments: Vec::new(),
+            mode: Mode::Full,
+            broker,
+        }
+    }
+}
+
 /// What becomes of live orders that rest at the broker when the engine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum OnStop {
@@ -103,6 +133,7 @@ pub struct Builder {
     calendar: Calendar,
     fallback: Option<Fallback>,
     feed_policy: FeedPolicy,
+    login_link: Option<String>,
 }
 
 struct Fallback(Box<dyn PriceSource + Send>, PaperSource);
@@ -124,6 +155,7 @@ impl Builder {
             calendar: Calendar::nse(),
             fallback: None,
             feed_policy: FeedPolicy::default(),
+            login_link: None,
         }
     }
 
@@ -176,12 +208,20 @@ impl Builder {
         self
     }
 
+    /// Where a human is sent to log in, instead of to the broker's own page: the address of a login server, which then
+    /// finishes the login by itself.
+    #[must_use]
+    pub fn login_link(mut self, link: Option<String>) -> Self {
+        self.login_link = link;
+        self
+    }
+
     /// Starts the engine. Must be called inside a tokio runtime with time and I/O.
     ///
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy } = self;
+        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
         setup.policy.days = TradingDays::new(calendar.holidays(), calendar.special_days());
         let machine = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
         let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&machine)));
@@ -273,6 +313,7 @@ impl Builder {
             socket_events: mpsc::channel(1024),
             last_error: last_error.clone(),
             ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
+            login_link,
             state: Doing::default(),
         };
         let span = tracing::info_span!("account", name = %setup.name);
@@ -321,4 +362,60 @@ fn watch_fallback(store: &Arc<dyn Store>, sightings: mpsc::Sender<Sighting>) -> 
 /// Two runs of an account never share a number, nor do two accounts: its name and the time of the start, spread.
 fn run_number(account: &str, nanos: i64) -> u64 {
     Rng::from_seed(nanos.unsigned_abs() ^ (u64::from(Fingerprint::of(account).0) << 32)).next_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What an engine of one account says to these stores when it starts. Its broker is a port nobody listens on.
+    async fn start(folder: &Path, stores: &str) -> Result<Engine, StartError> {
+        let file = folder.join("nirantar.toml");
+        let text = format!(
+            "[[account]]\nname = \"main\"\nbroker = \"kite\"\nuser_id = \"AB1234\"\nstore = {stores}\n\
+             rest_url = \"http://127.0.0.1:9\"\nfeed_url = \"ws://127.0.0.1:9\"\nkey_prefix = \"NIRANTAR_SETUP_TEST\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        Engine::builder(Setup::from(&account)).start().await
+    }
+
+    #[tokio::test]
+    async fn a_malformed_store_stops_the_start_only_where_it_is_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("good.json"), "{\"api_key\": \"key\"}").unwrap();
+        let bad = folder.path().join("bad.json");
+        std::fs::write(&bad, "{").unwrap();
+        let engine = start(folder.path(), "[\"good.json\", \"bad.json\", \"environment\"]").await.unwrap();
+        engine.stop().await;
+
+        // The configuration refuses it too; an embedder's setup may not come from one.
+        std::fs::write(&bad, "{\"api_key\": \"key\"}").unwrap();
+        let file = folder.path().join("nirantar.toml");
+        drop(start(folder.path(), "[\"bad.json\", \"good.json\"]").await.unwrap());
+        let account = Config::load(&file).unwrap().accounts.remove(0);
+        std::fs::write(&bad, "{").unwrap();
+        let error = Engine::builder(Setup::from(&account)).start().await.unwrap_err();
+        assert!(matches!(error, StartError::Store(StoreError::Malformed { .. })), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_first_store_that_holds_a_token_gives_the_candidate() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, token: &str| {
+            let text = format!("{{\"api_key\": \"key\", \"access_token\": \"{token}\"}}");
+            std::fs::write(folder.path().join(name), text).unwrap();
+        };
+        for (first, second, expected) in [("one", "two", "one"), ("", "two", "two")] {
+            write("a.json", first);
+            write("b.json", second);
+            let engine = start(folder.path(), "[\"a.json\", \"b.json\"]").await.unwrap();
+            let known = |token: &str| engine.renewer.vault.live(Fingerprint::of(token)).is_some();
+            assert_eq!((known("one"), known("two")), (expected == "one", expected == "two"));
+            engine.stop().await;
+        }
+    }
 }

@@ -29,7 +29,7 @@ use crate::session::Source;
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
 
 /// How long the end of an engine waits for a renewal to be stored, by the wall clock.
-const GRACE: Duration = Duration::from_millis(1_500);
+const GRACE: Duration = Duration::from_millis(1_000);
 /// A human who does not answer is asked on the phone again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -68,6 +68,8 @@ pub(crate) struct Task {
     pub(crate) last_error: LastError,
     /// Whether a human is asked on the phone when a login is due.
     pub(crate) ask_approval: bool,
+    /// Where a human is sent to log in, if not to the broker's own page.
+    pub(crate) login_link: Option<String>,
     pub(crate) state: Doing,
 }
 
@@ -336,9 +338,9 @@ impl Task {
 
     pub(super) fn announce(&mut self, event: Event) {
         let event = match event {
-            Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.broker.login_url(None) },
+            Event::LoginNeeded { at, link: None } => Event::LoginNeeded { at, link: self.login_link() },
             Event::RefreshTokenDies { at, dies, link: None } => {
-                Event::RefreshTokenDies { at, dies, link: self.broker.login_url(None) }
+                Event::RefreshTokenDies { at, dies, link: self.login_link() }
             }
             other => other,
         };
@@ -374,5 +376,9 @@ impl Task {
             self.state.keeping.push(self.state.tasks.spawn(keep.in_current_span()));
         }
         self.events.send(event);
+    }
+
+    fn login_link(&self) -> Option<String> {
+        self.login_link.clone().or_else(|| self.broker.login_url(None))
     }
 }

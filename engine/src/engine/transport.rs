@@ -176,3 +176,35 @@ fn lost(error: reqwest::Error) -> Lost {
     }
     if never_left { Lost::NotSent(words) } else { Lost::NoReply(words) }
 }
+
+#[cfg(all(test, feature = "server"))]
+mod tests {
+    use std::sync::Arc;
+
+    use nirantar_brokers::time::SystemClock;
+    use nirantar_brokers::upstox::{App, Upstox};
+    use nirantar_brokers::{AccessToken, Auth as _, Cause, Secret};
+    use nirantar_exchange_mock::upstox::{NewLogin, Settings, UpstoxServer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_logout_ends_the_token_it_speaks_for_and_not_the_living_one() {
+        let settings = Settings { new_login: NewLogin::Keeps, ..Settings::default() };
+        let broker = Upstox::new(App::Current, "nirantar", Some(Secret::new("nirantar-secret")), "http://127.0.0.1/");
+        let clock = Arc::new(SystemClock::start());
+        let server = UpstoxServer::start("127.0.0.1:0".parse().unwrap(), settings, clock).await.unwrap();
+        let (old, living) = (server.control().login().access_token, server.control().login().access_token);
+        let vault = Vault::new(Arc::new(broker.clone()), Vec::new());
+        let transport = Transport::new(&format!("http://{}", server.addr()), vault).unwrap();
+        let header = |token: &AccessToken| HeaderValue::from_str(broker.authorization(token).expose()).unwrap();
+
+        transport.call(broker.invalidate(&old), Some(&header(&living))).await.unwrap();
+        assert!(transport.call(broker.probe(), Some(&header(&living))).await.is_ok());
+        assert!(transport.call(broker.probe(), Some(&header(&old))).await.is_err());
+
+        let unfit = transport.call(broker.invalidate(&AccessToken::new("two\nlines")), None).await.unwrap_err();
+        assert_eq!(unfit.cause, Cause::NotSent);
+        assert!(!unfit.message.contains("lines"), "{unfit}");
+    }
+}

@@ -19,6 +19,23 @@ pub(crate) struct Vault {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// Takes an engine's secrets out of texts that leave it: those it knows at the moment it is asked. Clones are handles to
+/// the same secrets.
+#[derive(Clone, Debug)]
+pub struct Redaction(Vault);
+
+impl Redaction {
+    pub(crate) const fn new(vault: Vault) -> Self {
+        Self(vault)
+    }
+
+    /// `text` with every secret the engine knows replaced by its fingerprint.
+    #[must_use]
+    pub fn clean(&self, text: &str) -> String {
+        self.0.redactor().clean(text)
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     tokens: BTreeMap<Fingerprint, Kept>,

@@ -28,6 +28,7 @@ pub trait RenewalLock {
 /// What to do about a token that should be renewed.
 #[derive(Debug)]
 #[must_use]
+#[allow(clippy::large_enum_variant, reason = "one is made a renewal, and never kept")]
 pub enum Flight<H> {
     /// Renew, write the new token to the store, and only then drop the lock.
     Renew(H),

@@ -1,8 +1,8 @@
 //! Making things go wrong: a handle for Rust, and `POST /nirantar/control` for everyone else on this machine.
 //!
-//! The request is a form, all fields optional, done in this order: `clear=ROUTE|all` (faults), `fault=ROUTE:WHAT[@COUNT]`
+//! The request is a form, all fields optional, done in this order: `clear=ROUTE|all` (faults), `fault=ROUTE=WHAT[@COUNT]`
 //! (repeatable), the switches `grant=works|withdrawn`, `needs-pin=0|1`, `renewal=kills|keeps`, `new-login=kills|keeps`,
-//! `rotates=0|1`, `dead-token=0|1`, `refresh-days=N`, `token-end=06:00:00` (or `43200s`), then `kill-token=1`,
+//! `rotate=0|1`, `dead-token=0|1`, `refresh-days=N`, `token-end=06:00:00` (or `43200s`), then `kill-token=1`,
 //! `kill-refresh=1`, and `login=1` (with `user=ID` for somebody else's). It answers with what is in force now, how many
 //! tokens died, and, for a login, the session as the broker writes it. One bad field and nothing is done.
 
@@ -91,7 +91,7 @@ const FIELDS: [&str; 14] = [
     "needs-pin",
     "renewal",
     "new-login",
-    "rotates",
+    "rotate",
     "dead-token",
     "refresh-days",
     "token-end",
@@ -140,7 +140,7 @@ impl FyersExchange {
                 "needs-pin": switches.needs_pin,
                 "renewal": switches.renewal.to_string(),
                 "new-login": switches.new_login.to_string(),
-                "rotates": switches.rotates,
+                "rotate": switches.rotates,
                 "dead-token": switches.dead_token,
                 "refresh-days": switches.refresh_days,
                 "token-end": switches.token_end.to_string(),
@@ -160,7 +160,7 @@ fn switched(now: Switches, form: &Form) -> Result<Switches, String> {
         needs_pin: said(form, "needs-pin")?.unwrap_or(now.needs_pin),
         renewal: form.get("renewal").map(str::parse).transpose()?.unwrap_or(now.renewal),
         new_login: form.get("new-login").map(str::parse).transpose()?.unwrap_or(now.new_login),
-        rotates: said(form, "rotates")?.unwrap_or(now.rotates),
+        rotates: said(form, "rotate")?.unwrap_or(now.rotates),
         dead_token: said(form, "dead-token")?.unwrap_or(now.dead_token),
         refresh_days: form.get("refresh-days").map(days).transpose()?.unwrap_or(now.refresh_days),
         token_end: form.get("token-end").map(str::parse).transpose()?.unwrap_or(now.token_end),

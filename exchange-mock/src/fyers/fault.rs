@@ -1,6 +1,6 @@
 //! Faults on demand: what can be made to go wrong with a request, how it is written, and how often it happens.
 //!
-//! A fault is written `ROUTE:WHAT[@COUNT]`, like `renew:lost-reply@1` or `profile:401/-16`; without a count it lasts until
+//! A fault is written `ROUTE=WHAT[@COUNT]`, like `renew=lost-reply@1` or `profile=401:-16`; without a count it lasts until
 //! it is cleared. The route is one of [`Route`], or `all`.
 
 use std::fmt;
@@ -15,7 +15,7 @@ pub enum Fault {
     LostReply,
     /// `hang`: nothing is done, nothing is answered, the connection stays open.
     Hang,
-    /// `STATUS` or `STATUS/CODE`: nothing is done, and that is answered: with a code in the broker's envelope, without
+    /// `STATUS` or `STATUS:CODE`: nothing is done, and that is answered: with a code in the broker's envelope, without
     /// one as a gateway's page.
     Answer {
         /// HTTP status.
@@ -53,7 +53,8 @@ impl FaultRule {
 /// A text that is no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no fault: expected ROUTE:WHAT[@COUNT] with a route of login, exchange, renew, profile, funds, logout or all, and lost-reply, hang, STATUS or STATUS/CODE, like renew:lost-reply@1 or profile:401/-16"
+    "`{0}` is no fault: expected ROUTE=WHAT[@COUNT] with a route of login, exchange, renew, profile, funds, logout or \
+     all, and lost-reply, hang, STATUS or STATUS:CODE, like renew=lost-reply@1 or profile=401:-16"
 )]
 pub struct BadFault(String);
 
@@ -70,7 +71,7 @@ fn rule(text: &str) -> Option<FaultRule> {
         Some((rule, count)) => (rule, Some(count.parse().ok().filter(|count| *count > 0)?)),
         None => (text, None),
     };
-    let (route, what) = rule.split_once(':')?;
+    let (route, what) = rule.split_once('=')?;
     let route = match route {
         "all" => None,
         name => Some(Route::ALL.into_iter().find(|route| route.as_str() == name)?),
@@ -79,7 +80,7 @@ fn rule(text: &str) -> Option<FaultRule> {
         "lost-reply" => Fault::LostReply,
         "hang" => Fault::Hang,
         answer => {
-            let (status, code) = match answer.split_once('/') {
+            let (status, code) = match answer.split_once(':') {
                 Some((status, code)) => (status, Some(code.parse().ok()?)),
                 None => (answer, None),
             };
@@ -92,12 +93,12 @@ fn rule(text: &str) -> Option<FaultRule> {
 
 impl fmt::Display for FaultRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.route.map_or("all", Route::as_str))?;
+        write!(f, "{}=", self.route.map_or("all", Route::as_str))?;
         match self.fault {
             Fault::LostReply => f.write_str("lost-reply")?,
             Fault::Hang => f.write_str("hang")?,
             Fault::Answer { status, code: None } => write!(f, "{status}")?,
-            Fault::Answer { status, code: Some(code) } => write!(f, "{status}/{code}")?,
+            Fault::Answer { status, code: Some(code) } => write!(f, "{status}:{code}")?,
         }
         self.left.map_or(Ok(()), |left| write!(f, "@{left}"))
     }
@@ -150,14 +151,14 @@ mod tests {
 
     #[test]
     fn faults_read_as_they_print() {
-        for text in ["renew:lost-reply@1", "exchange:hang", "profile:401/-16@2", "all:503", "funds:200/-16"] {
+        for text in ["renew=lost-reply@1", "exchange=hang", "profile=401:-16@2", "all=503", "funds=200:-16"] {
             assert_eq!(text.parse::<FaultRule>().unwrap().to_string(), text);
         }
         for bad in
-            ["", "renew", "renew:", "renew:lost", "order:503", "renew:503@0", "renew:99", "renew:401/x", "renew:503@"]
+            ["", "renew", "renew=", "renew=lost", "order=503", "renew=503@0", "renew=99", "renew=401:x", "renew=503@"]
         {
             let error = bad.parse::<FaultRule>().unwrap_err().to_string();
-            assert!(error.contains("renew:lost-reply@1"), "{error}");
+            assert!(error.contains("renew=lost-reply@1"), "{error}");
         }
     }
 
@@ -165,7 +166,7 @@ mod tests {
     fn a_fault_strikes_as_often_as_it_was_told_and_only_its_route() {
         let mut faults = Faults::default();
         faults.set(FaultRule::times(Route::Renew, Fault::LostReply, 2));
-        faults.set("all:503@1".parse().unwrap());
+        faults.set("all=503@1".parse().unwrap());
         assert_eq!(faults.strike(Route::Renew), Some(Fault::LostReply));
         assert_eq!(faults.strike(Route::Profile), Some(Fault::Answer { status: 503, code: None }));
         assert_eq!(faults.strike(Route::Profile), None);
@@ -181,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_a_fault_or_none_and_never_a_panic(text in "[a-z]{0,8}:?[0-9a-z/@-]{0,12}|.{0,30}") {
+        fn any_text_is_a_fault_or_none_and_never_a_panic(text in "[a-z]{0,8}=?[0-9a-z:@-]{0,12}|(renew|all)=[2-5][0-9]{2}(:-?[0-9]{1,3})?(@[0-9]{1,2})?|.{0,30}") {
             if let Ok(rule) = text.parse::<FaultRule>() {
                 prop_assert_eq!(rule.to_string().parse(), Ok(rule));
             }

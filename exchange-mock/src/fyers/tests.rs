@@ -309,14 +309,14 @@ fn faults_answer_in_the_brokers_envelope_or_as_a_gateways_page() {
     let mut wire = Wire::new(Switches::default());
     let session = wire.login();
     for (fault, cause) in [
-        ("profile:401/-16@1", DEAD),
-        ("profile:200/-8@1", DEAD),
-        ("profile:403/-373@1", Cause::Misconfigured),
-        ("profile:429/-429@1", Cause::Throttled { retry_after: None }),
-        ("all:503@1", Cause::Unknown),
-        ("profile:403@1", Cause::Refused(Refusal::Suspect)),
-        ("profile:hang@1", Cause::Unknown),
-        ("profile:lost-reply@1", Cause::Unknown),
+        ("profile=401:-16@1", DEAD),
+        ("profile=200:-8@1", DEAD),
+        ("profile=403:-373@1", Cause::Misconfigured),
+        ("profile=429:-429@1", Cause::Throttled { retry_after: None }),
+        ("all=503@1", Cause::Unknown),
+        ("profile=403@1", Cause::Refused(Refusal::Suspect)),
+        ("profile=hang@1", Cause::Unknown),
+        ("profile=lost-reply@1", Cause::Unknown),
     ] {
         wire.server.faults.set(fault.parse().unwrap());
         assert_eq!(wire.probe(&session).unwrap_err().cause, cause, "{fault}");
@@ -350,14 +350,13 @@ fn control_throws_every_switch_and_one_bad_field_throws_none() {
         let reply = answer(&mut wire.server, &request, wire.now);
         (reply.status, serde_json::from_slice::<Value>(&reply.body).unwrap())
     };
-    let all = "grant=works&needs-pin=0&renewal=keeps&new-login=keeps&rotates=1&dead-token=1&refresh-days=30\
-               &token-end=43200s&fault=renew:503@2&login=1";
+    let all = "grant=works&needs-pin=0&renewal=keeps&new-login=keeps&rotate=1&dead-token=1&refresh-days=30\
+               &token-end=43200s&fault=renew=503@2&login=1";
     let (status, body) = control(all);
-    assert_eq!((status, &body["faults"][0], &body["killed"]), (200, &Value::from("renew:503@2"), &Value::from(0)));
+    assert_eq!((status, &body["faults"][0], &body["killed"]), (200, &Value::from("renew=503@2"), &Value::from(0)));
     assert_eq!(body["switches"]["token-end"], "43200s");
     assert!(body["session"]["access_token"].is_string());
-    for bad in
-        ["grants=works", "grant=work", "rotates=yes", "refresh-days=-1", "clear=renews", "fault=renew", "login=2"]
+    for bad in ["grants=works", "grant=work", "rotate=yes", "refresh-days=-1", "clear=renews", "fault=renew", "login=2"]
     {
         let (status, body) = control(&format!("{bad}&kill-token=1"));
         assert!(status == 400 && body["error"].is_string(), "{bad}: {body}");
@@ -412,7 +411,7 @@ async fn over_loopback_a_login_is_probed_a_reply_is_lost_and_the_date_is_the_giv
     let profile = ask("GET /api/v3/profile".to_owned(), "").await;
     assert!(profile.starts_with("HTTP/1.1 200") && profile.contains("XN00001"), "{profile}");
     assert!(profile.to_lowercase().contains("date: fri, 20 nov 2026 03:15:00 gmt"), "{profile}");
-    let switched = ask("POST /nirantar/control".to_owned(), "grant=works&fault=logout:lost-reply@1").await;
+    let switched = ask("POST /nirantar/control".to_owned(), "grant=works&fault=logout=lost-reply@1").await;
     assert!(switched.starts_with("HTTP/1.1 200"), "{switched}");
     assert_eq!(control.switches().grant, Grant::Works);
     assert_eq!(ask("POST /api/v3/logout".to_owned(), "null").await, "");

@@ -1,10 +1,10 @@
-//! Throwing switches and making things go wrong: a handle for Rust, and `/nirantar/*` for everyone else on this machine.
+//! Throwing switches and making things go wrong: a handle for Rust, and `/nirantar/*` for all others on this machine.
 //!
 //! `POST /nirantar/control` takes a form, all fields optional, done in this order: `clear=TARGET|all`, `fault=FAULT`
 //! (repeatable), `grant=works|withdrawn`, `new-login=kills|keeps`, `rotate=1|0`, `lose-replies=N`, `dead-tokens=N`,
 //! `notifier-url=URL` (empty for none), `kill-token=1`, `login=1` (with `user=ID` for somebody else's), `approve=1`,
-//! `decline=1`. It answers with the faults now in force, how many tokens died, and, for a login, the session and, for an
-//! approval, the notice as the broker writes them. One bad field and nothing is done.
+//! `decline=1`. It answers with the faults now in force, how many tokens died, and, for a login, the session and,
+//! for an approval, the notice as the broker writes them. One bad field and nothing is done.
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Form, Secret, Session};

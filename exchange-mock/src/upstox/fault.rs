@@ -58,8 +58,8 @@ pub struct Fault {
 /// A text that is no [`Fault`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no fault: expected TARGET=STATUS[:CODE][@COUNT], like orders=401:UDAPI100050@3, with one of {targets}, orders, \
-     all and a status from 200 to 599; CODE `page` is Cloudflare's page",
+    "`{0}` is no fault: expected TARGET=STATUS[:CODE][@COUNT], like orders=401:UDAPI100050@3, with one of {targets}, \
+     orders, all and a status from 200 to 599; CODE `page` is Cloudflare's page",
     targets = Route::ALL.map(Route::as_str).join(", ")
 )]
 pub struct BadFault(String);

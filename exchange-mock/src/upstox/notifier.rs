@@ -82,8 +82,8 @@ async fn post(to: &NotifierUrl, notice: &Secret) -> std::io::Result<u16> {
     let mut stream = TcpStream::connect(&to.authority).await?;
     let body = notice.expose();
     let request = Secret::new(format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n\
-         {body}",
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
         to.path.expose(),
         to.authority,
         body.len(),

@@ -51,8 +51,8 @@ impl UpstoxCore {
             format!("<p><a id=\"{decision}\" href=\"/v2/login/authorization/dialog?{query}\">{words}</a></p>")
         };
         let page = format!(
-            "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Upstox simulator: log in</title></head>\
-             <body><h1>Upstox simulator</h1><p>{} wants to trade for {}.</p>{}{}</body></html>",
+            "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <title>Upstox simulator: log in</title></head><body><h1>Upstox simulator</h1><p>{} wants to trade for {}.</p>{}{}</body></html>",
             escaped(&self.settings.api_key),
             escaped(&self.settings.user_id),
             link("approve", "Log in and allow"),

@@ -21,7 +21,7 @@ use nirantar::engine::{Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
 use nirantar::orders::{MemoryJournal, Tracked};
 use nirantar::session::{Notice, Policy, State};
-use nirantar::token::store::{EnvFormat, EnvStore};
+use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, OffsetClock, SteppedClock, Timestamp};
 use nirantar_brokers::{
@@ -49,11 +49,15 @@ pub struct Plan {
     pub logged_in: bool,
     /// What kind of app the engine is told it has.
     pub app: App,
+    /// Its stores, the first of which is written to.
+    pub stores: Vec<&'static str>,
+    /// Which of them the token is in.
+    pub held_by: usize,
 }
 
 impl Plan {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, logged_in: true, app: App::Individual }
+        Self { settings, logged_in: true, app: App::Individual, stores: vec![".env"], held_by: 0 }
     }
 
     /// The server has that fault from the start.
@@ -96,7 +100,7 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app } = plan;
+        let Plan { settings, logged_in, app, stores, held_by } = plan;
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
@@ -104,10 +108,11 @@ impl World {
         let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices()).await.unwrap();
         let control = server.control();
         let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join(".env");
+        let store = folder.path().join(stores[0]);
         if logged_in {
-            std::fs::write(&store, writing::env(control.login().access_token.expose())).unwrap();
+            writing::token(&folder.path().join(stores[held_by]), control.login().access_token.expose());
         }
+        let mut opened = stores.iter().map(|name| StorePlace::named(name, folder.path()).open("ZERODHA", "zerodha"));
         let origin = format!("127.0.0.1:{}", server.addr().port());
         let broker = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
         let policy = Policy { user_id: Some(user_id), ..Policy::for_broker(broker.facts()) };
@@ -117,8 +122,8 @@ impl World {
             rest_url: format!("http://{origin}"),
             feed_url: format!("ws://{origin}"),
             loopback: true,
-            store: Arc::new(EnvStore::new(&store, EnvFormat::new("ZERODHA"))),
-            fallback_stores: Vec::new(),
+            store: opened.next().unwrap(),
+            fallback_stores: opened.collect(),
             policy,
             secrets: vec![api_secret],
             command: None,

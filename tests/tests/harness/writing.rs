@@ -9,6 +9,17 @@ pub fn env(token: &str) -> String {
     format!("# Kite\nZERODHA_API_KEY=nirantar\nZERODHA_ACCESS_TOKEN='{token}'\nOTHER=1\n")
 }
 
+/// Writes a store of the kind its name says, whole, with that token and with what else may stand in one.
+pub fn token(store: &Path, token: &str) {
+    let text = match store.extension().and_then(|ending| ending.to_str()) {
+        Some("json") => format!("{{\"access_token\": \"{token}\", \"other\": 1}}\n"),
+        Some("toml") => format!("title = 'mine'\n\n[zerodha]\naccess_token = \"{token}\"\n"),
+        _ => env(token),
+    };
+    fs::create_dir_all(store.parent().unwrap()).unwrap();
+    fs::write(store, text).unwrap();
+}
+
 /// A way of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {

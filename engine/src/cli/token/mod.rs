@@ -1,5 +1,7 @@
-//! `nirantar token …`: where every account's token stands, renewing one, watching them, and writing one into a store.
+//! `nirantar token …`: where every account's token stands, logging in, renewing, watching, and writing a token into a
+//! store.
 
+mod login;
 pub(super) mod matrix;
 pub(super) mod probe;
 mod refresh;
@@ -8,6 +10,7 @@ pub(super) mod running;
 mod set;
 mod watch;
 
+pub(super) use login::{LoginArgs, login};
 pub(super) use refresh::{RefreshArgs, refresh};
 pub(super) use set::{SetArgs, set};
 pub(super) use watch::{WatchArgs, watch};

@@ -10,7 +10,7 @@ use std::path::Path;
 use nirantar_brokers::Secret;
 
 use super::env::EnvFormat;
-use super::file::{beside, folder_of, follow, read_if_there, sync_folder};
+use super::file::{beside, folder_of, follow, private_file, read_if_there, sync_folder};
 use super::{Change, Format as _, StoreError};
 
 /// Ending of the backup's name.
@@ -28,13 +28,12 @@ pub(super) fn keep(path: &Path, label: &str, token: Secret) -> Result<(), StoreE
     // A backup that somebody spoilt is no reason to have none.
     let after = format.apply(before.expose(), &change).or_else(|_| format.apply("", &change));
     let after = after.map_err(|flaw| StoreError::flaw(&backup, before.fingerprint(), flaw))?;
-    write(&backup, &Secret::new(after)).map_err(|error| StoreError::not_writable(&backup, &error))
+    write(&real, &backup, &Secret::new(after)).map_err(|error| StoreError::not_writable(&backup, &error))
 }
 
-fn write(backup: &Path, text: &Secret) -> io::Result<()> {
+fn write(real: &Path, backup: &Path, text: &Secret) -> io::Result<()> {
     let folder = folder_of(backup);
-    // Made with mode 0600.
-    let mut file = tempfile::Builder::new().prefix(".nirantar-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = private_file(folder, real)?;
     file.write_all(text.expose().as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(backup).map_err(|failed| failed.error)?;

@@ -4,7 +4,7 @@
 //! single quotes are literal; in double quotes a backslash escapes `"`, `\`, `$` and `` ` ``; a quoted value of somebody
 //! else's key may span lines. Writes only the value of an owned key, in the quotes it had where they can hold it.
 //!
-//! Keys have the names the guides give them (see [`names`]): where the main one is absent or empty, a synonym is read.
+//! Keys have the names the guides give them: where the main one is absent or empty, a synonym is read.
 
 use std::ops::Range;
 
@@ -16,7 +16,8 @@ use super::text::{line_end, splice};
 use super::{Change, Flaw, Format, Stored};
 
 /// The keys `<PREFIX>_ACCESS_TOKEN`, `_REFRESH_TOKEN`, `_TOKEN_EXPIRES_AT`, `_USER_ID`, `_API_KEY`, `_API_SECRET`, `_PIN`,
-/// `_REDIRECT_URI`, `_SANDBOX` of a `.env` file, and what FYERS' and Upstox' guides call them (see [`names`]).
+/// `_REDIRECT_URI`, `_SANDBOX` of a `.env` file. Read beside them: `FYERS_APP_ID`, `FYERS_CLIENT_ID` and `UPSTOX_CLIENT_ID`
+/// for the API key; `FYERS_SECRET_KEY`, `FYERS_SECRET_ID` and `UPSTOX_CLIENT_SECRET` for the secret; `FYERS_ID` for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvFormat {
     prefix: String,

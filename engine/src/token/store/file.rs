@@ -142,6 +142,7 @@ fn replace(
     let folder = folder_of(&real);
     fs::create_dir_all(folder).map_err(not_writable)?;
     let _lock = write_lock(path, &real)?;
+    sweep(folder, &real);
 
     let mut replaced = Replaced { in_place: false, merged: false, created: false };
     for _ in 0..MAX_MERGES {
@@ -178,10 +179,36 @@ fn replace(
     Err(StoreError::not_writable(path, &io::Error::other("another program keeps changing it")))
 }
 
+/// An empty file of mode 0600 that is gone when it is dropped, with a name that says which store it belongs to.
+pub(super) fn private_file(folder: &Path, real: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(&temporary_prefix(real)).suffix(TEMPORARY).tempfile_in(folder)
+}
+
+const TEMPORARY: &str = ".tmp";
+
+fn temporary_prefix(real: &Path) -> std::ffi::OsString {
+    beside(real, "nirantar-").file_name().unwrap_or_default().to_owned()
+}
+
+/// Takes away what a writer that was killed half way left of its new text: it holds a token. Under the lock no other
+/// writer of that store is at work.
+fn sweep(folder: &Path, real: &Path) {
+    let prefix = temporary_prefix(real);
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.as_encoded_bytes();
+        if name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(TEMPORARY.as_bytes()) {
+            // What cannot be removed now is tried again at the next write.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A file beside the real one with the new text, on the disk, with the mode and owner of the one it will replace. New
 /// files keep the temporary's 0600.
 fn temporary(folder: &Path, real: &Path, after: &str) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(".nirantar-").suffix(".tmp").tempfile_in(folder)?;
+    let mut file = private_file(folder, real)?;
     file.write_all(after.as_bytes())?;
     if let Ok(existing) = fs::metadata(real) {
         #[cfg(unix)]

@@ -99,6 +99,17 @@ fn another_failure_leaves_the_old_text_and_no_temporary_file() {
 }
 
 #[test]
+fn what_a_killed_writer_left_goes_with_the_next_write_and_another_stores_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    for name in [".env.nirantar-a1b2c3.tmp", ".other.nirantar-a1b2c3.tmp", ".env.nirantar-kept"] {
+        fs::write(folder.path().join(name), "ZERODHA_ACCESS_TOKEN=half").unwrap();
+    }
+    store(&path).write(&token("new")).unwrap();
+    assert_eq!(names(folder.path()), [".env", ".env.lock", ".env.nirantar-kept", ".other.nirantar-a1b2c3.tmp"]);
+}
+
+#[test]
 fn a_writer_that_ignores_the_lock_loses_nothing() {
     for in_place in [false, true] {
         let folder = tempfile::tempdir().unwrap();

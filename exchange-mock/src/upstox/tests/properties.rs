@@ -1,5 +1,6 @@
 //! Any request, in any order: an answer, and never a panic.
 
+use nirantar_brokers::upstox::wire;
 use proptest::prelude::*;
 
 use super::*;
@@ -50,6 +51,12 @@ fn request() -> impl Strategy<Value = Request> {
     })
 }
 
+fn command() -> impl Strategy<Value = String> {
+    let name = "(clear|fault|grant|rotate|lose-replies|kill-token|login|user|approve|decline|notifier-url|x)";
+    let value = prop_oneof!["(1|0|all|works)", Just("http://h/".to_owned()), Just("token=500@1".to_owned()), ".{0,9}"];
+    (name, value).prop_map(|(name, value)| format!("{name}={value}"))
+}
+
 proptest! {
     #[test]
     fn any_requests_at_any_times_are_answered_and_counted(
@@ -62,7 +69,7 @@ proptest! {
             let reply = core.answer(request, Timestamp::from_nanos(*nanos));
             prop_assert!((200..600).contains(&reply.status));
             if reply.status >= 400 {
-                prop_assert!(nirantar_brokers::upstox::wire::refused(&reply.body).is_some_and(|error| !error.code.is_empty()));
+                prop_assert!(wire::refused(&reply.body).is_some_and(|error| !error.code.is_empty()));
             }
         }
         let counted: u64 = core.log().requests.values().sum();
@@ -71,7 +78,7 @@ proptest! {
 
     #[test]
     fn any_command_is_obeyed_whole_or_not_at_all(
-        fields in prop::collection::vec("(clear|fault|grant|rotate|lose-replies|kill-token|login|user|approve|decline|notifier-url|x)=(1|0|all|works|http://h/|token=500@1|.{0,9})", 0..5),
+        fields in prop::collection::vec(command(), 0..5),
         nanos in any::<i64>(),
     ) {
         let mut rig = Rig::new(Settings::default());

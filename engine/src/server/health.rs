@@ -1,0 +1,81 @@
+//! How the accounts stand, as JSON for monitors and load balancers.
+
+use nirantar_brokers::time::Timestamp;
+use nirantar_exchange_mock::Phase;
+use serde_json::{Value, json};
+
+use crate::engine::{Engine, Health, NotTaken};
+use crate::feed::FeedStatus;
+
+/// The status of the reply and its body: 503 when some account should be able to trade and is not, or has stopped.
+pub(super) async fn report(engines: &[std::sync::Arc<Engine>]) -> (u16, Value) {
+    let mut accounts = Vec::with_capacity(engines.len());
+    let mut ok = true;
+    for engine in engines {
+        match engine.health().await {
+            Ok(health) => {
+                ok &= health.is_well();
+                accounts.push(account(&health));
+            }
+            Err(stopped @ (NotTaken::Stopped | NotTaken::Refused(_))) => {
+                ok = false;
+                accounts.push(json!({ "account": engine.name(), "error": stopped.to_string() }));
+            }
+        }
+    }
+    (if ok { 200 } else { 503 }, json!({ "ok": ok, "accounts": accounts }))
+}
+
+/// One account. Holds no secret: a token is shown as its fingerprint.
+fn account(health: &Health) -> Value {
+    let token = health.token.as_ref().map(|token| {
+        json!({
+            "fingerprint": token.fingerprint.to_string(),
+            "generation": token.generation.0,
+            "age_seconds": health.at.since(token.since).as_secs(),
+            "seconds_left": token.expires.since(health.at).as_secs(),
+            "expires_at": in_india(token.expires),
+        })
+    });
+    let last_error = health.last_error.as_ref().map(|(at, words)| json!({ "at": in_india(*at), "message": words }));
+    json!({
+        "account": health.account,
+        "broker": health.broker,
+        "at": in_india(health.at),
+        "ok": health.is_well(),
+        "state": health.state.to_string(),
+        "venue": health.venue.to_string(),
+        "reduce_only": health.reduce_only,
+        "feed": feed(health.feed),
+        "phase": phase(health.phase),
+        "token": token,
+        "last_error": last_error,
+        "expected": health.expected,
+        "possible": health.possible,
+    })
+}
+
+const fn feed(status: FeedStatus) -> &'static str {
+    match status {
+        FeedStatus::Closed => "closed",
+        FeedStatus::Connecting => "connecting",
+        FeedStatus::Live { .. } => "live",
+        FeedStatus::Silent => "silent",
+        FeedStatus::Refused => "refused",
+    }
+}
+
+const fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Closed => "closed",
+        Phase::PreOpen => "pre_open",
+        Phase::Continuous => "continuous",
+        Phase::Closing => "closing",
+        Phase::PostClose => "post_close",
+    }
+}
+
+/// RFC 3339 with India's offset.
+fn in_india(at: Timestamp) -> String {
+    format!("{}+05:30", at.to_ist().format("%Y-%m-%dT%H:%M:%S"))
+}

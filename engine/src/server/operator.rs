@@ -1,0 +1,74 @@
+//! Status and operator routes: for monitors and the operator's own scripts, not for browsers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Extension, Path, State};
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Value, json};
+
+use super::access::Denied;
+use super::{App, health};
+use crate::session::Operator;
+
+/// `GET /api/system/health`
+pub(super) async fn status(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let _busy = app.clock.busy();
+    if let Err(denied) = app.access.check(peer, &headers, false) {
+        return denied.reply();
+    }
+    let (status, body) = health::report(&app.engines).await;
+    reply(status, &body)
+}
+
+/// `POST /api/operator/{account}/{wish}`
+pub(super) async fn act(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<SocketAddr>,
+    Path((account, wish)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let _busy = app.clock.busy();
+    if let Err(denied) = app.access.check(peer, &headers, true) {
+        return denied.reply();
+    }
+    let no = |status, words: &str| reply(status, &json!({ "ok": false, "error": words }));
+    let Some((_, engine)) = app.account(&account) else {
+        return no(404, "no account of that name runs here");
+    };
+    let asked = match wish.as_str() {
+        "renew" => Operator::Renew,
+        "confirm" => Operator::Confirm,
+        "resume" => Operator::Resume,
+        "halt" => Operator::Halt,
+        _ => return no(404, "the operator's words are renew, confirm, resume and halt"),
+    };
+    tracing::info!(account = engine.name(), from = %peer, "the operator says: {wish}");
+    match engine.operator(asked).await {
+        Ok(()) => reply(200, &json!({ "ok": true, "account": engine.name(), "asked": wish })),
+        Err(stopped) => no(503, &stopped.to_string()),
+    }
+}
+
+impl Denied {
+    fn reply(self) -> Response {
+        let status = match self {
+            Self::Secret => 401,
+            Self::WebPage => 403,
+        };
+        let mut response = reply(status, &json!({ "ok": false, "error": self.words() }));
+        if self == Self::Secret {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+fn reply(status: u16, body: &Value) -> Response {
+    super::routes::respond(status, "application/json", format!("{body}\n"))
+}
