@@ -9,20 +9,10 @@ use super::super::facts::{AccountFacts, ServerFacts, TokenFacts};
 use super::{Check, about};
 use crate::cli::token::probe::State;
 use crate::config::BrokerName;
+use crate::server::CALLBACKS;
 
 /// How long before its end a refresh token is worth a word.
 const SOON: Duration = Duration::from_secs(2 * 24 * 60 * 60);
-/// Paths at which the login server finishes a login.
-const CALLBACKS: [&str; 7] = [
-    "/api/auth/callback",
-    "/callback",
-    "/api/zerodha/callback",
-    "/api/kite/callback",
-    "/api/fyers/callback",
-    "/api/upstox/callback",
-    "/api/auth/callback/",
-];
-
 /// Every finding of one account's session.
 pub(super) fn all(account: &AccountFacts, server: Option<&ServerFacts>, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![standing(account, now)];
@@ -224,8 +214,8 @@ fn misses(redirect: &str, server: &ServerFacts) -> Option<String> {
     let public = server.settings.public_url.as_deref().and_then(|url| url.parse::<http::Uri>().ok());
     let ours = on_loopback || public.and_then(|public| public.host().map(str::to_owned)).as_deref() == Some(host);
     let path = uri.path();
-    let known =
-        CALLBACKS.iter().any(|callback| path == *callback || (callback.ends_with('/') && path.starts_with(callback)));
+    // Every account has one of its own as well.
+    let known = CALLBACKS.contains(&path) || path.starts_with("/api/auth/callback/");
     (ours && !known).then(|| format!("a login comes back to {redirect}, and the server has no page at {path}"))
 }
 
