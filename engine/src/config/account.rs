@@ -189,7 +189,7 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     };
     let renew_margin = renew_margin(table, account.token_ttl)?;
     let user_id = not_empty(table, "user_id", "the broker's id of the account's owner, like \"AB1234\"")?;
-    let api_secret = not_empty(table, "api_secret", "the app's secret")?.map(Secret::new);
+    let api_secret = api_secret(table)?;
     Ok(Declared { account: Account { renew_margin, ..account }, user_id, api_secret, line: table.line() })
 }
 
@@ -211,6 +211,15 @@ pub(super) fn choice<T: Copy>(
     table.parsed(key, &format!("one of {}", names.join(", ")), |text| {
         choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
     })
+}
+
+/// Its text is not shown.
+fn api_secret(table: &Table<'_, '_>) -> Result<Option<Secret>, ConfigError> {
+    const EXPECTED: &str = "the app's secret, as the broker's developer console shows it";
+    let Some(text) = table.text("api_secret", EXPECTED)? else { return Ok(None) };
+    let good = !text.value.trim().is_empty() && !text.value.contains('\0');
+    let secret = good.then(|| Secret::new(text.value));
+    secret.map(Some).ok_or_else(|| table.invalid_as("api_secret", text.offset, EXPECTED, "something else"))
 }
 
 fn not_empty(table: &Table<'_, '_>, key: &str, expected: &str) -> Result<Option<String>, ConfigError> {
