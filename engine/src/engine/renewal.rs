@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock, Timestamp};
-use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Session};
+use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Secret, Session};
 
 use super::events::EventSender;
 use super::transport::Transport;
@@ -17,8 +17,10 @@ use super::vault::Vault;
 use crate::core::Event;
 use crate::session::{AttemptEnd, Candidate, Policy, Source};
 use crate::token::store::{Change, Store, StoreError, Stored};
-use crate::token::{FileLock, Flight, Writer, single_flight};
+use crate::token::{FileLock, Flight, Held, Writer, single_flight};
 
+/// So much of what a command prints is shown.
+const MOST_OUTPUT: usize = 500;
 /// How long to wait before the lock that somebody else holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
 
@@ -45,67 +47,95 @@ pub(crate) struct Renewer {
     pub(crate) events: EventSender,
 }
 
+/// A renewal that nobody else has under way.
+struct InFlight {
+    lock: Held,
+    /// The refresh token that is in the store.
+    refresh: Option<Secret>,
+    busy: Busy,
+}
+
 impl Renewer {
     /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off.
     ///
     /// `spent` are the tokens that are no news: dead, refused, or replaced.
     pub(crate) async fn attempt(self, way: Renewal, spent: BTreeSet<Fingerprint>, busy: Busy) -> AttemptEnd {
         match way {
-            Renewal::RefreshGrant => self.by_grant(&spent, busy).await,
-            Renewal::External => self.by_command(busy).await,
+            Renewal::RefreshGrant | Renewal::External => {
+                let flight = match self.flight(&spent, busy).await {
+                    Ok(flight) => flight,
+                    Err(over) => return over,
+                };
+                if way == Renewal::External { self.by_command(flight).await } else { self.by_grant(flight).await }
+            }
             // These two wait for a human and are never attempted.
             Renewal::Login | Renewal::Approval => AttemptEnd::FailedForGood,
         }
     }
 
-    async fn by_grant(&self, spent: &BTreeSet<Fingerprint>, mut busy: Busy) -> AttemptEnd {
+    /// Takes the lock that is held through a renewal (rule 2), waiting for whoever has it, and reads the store under it.
+    ///
+    /// # Errors
+    /// The attempt is over: somebody else has brought a token already, or the store does not work.
+    async fn flight(&self, spent: &BTreeSet<Fingerprint>, mut busy: Busy) -> Result<InFlight, AttemptEnd> {
         loop {
             let (store, spent) = (Arc::clone(&self.store), spent.clone());
             let decided = tokio::task::spawn_blocking(move || {
                 let lock = FileLock::of(store.path());
                 let mut refresh = None;
-                let read = || store.read().inspect(|stored| refresh = stored.refresh_token.clone());
+                let read = || {
+                    let stored = match store.read() {
+                        // Whoever renews will make it.
+                        Err(StoreError::NotFound { .. }) => Stored::default(),
+                        other => other?,
+                    };
+                    refresh.clone_from(&stored.refresh_token);
+                    Ok::<_, StoreError>(stored)
+                };
                 let flight = single_flight(&lock, read, &spent);
                 flight.map(|flight| (flight, refresh))
             })
             .await;
-            let (held, refresh) = match decided {
-                Ok(Ok((Flight::Renew(held), Some(refresh)))) => (held, refresh),
-                Ok(Ok((Flight::Renew(_), None))) => {
-                    tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
-                    return AttemptEnd::FailedForGood;
-                }
-                Ok(Ok((Flight::Take(stored), _))) => return self.taken(&stored),
+            return match decided {
+                Ok(Ok((Flight::Renew(lock), refresh))) => Ok(InFlight { lock, refresh, busy }),
+                Ok(Ok((Flight::Take(stored), _))) => Err(self.taken(&stored)),
                 Ok(Ok((Flight::Busy, _))) => {
                     drop(busy);
                     busy = self.clock.sleep(LOCK_RETRY).await;
                     continue;
                 }
-                Ok(Err(error)) => return failed_at_store(&error),
-                Err(_) => return AttemptEnd::Failed,
+                Ok(Err(error)) => Err(failed_at_store(&error)),
+                Err(_) => Err(AttemptEnd::Failed),
             };
-            let renewed = self.transport.call(self.broker.renew(&refresh), None).await;
-            let session = match renewed {
-                Ok(session) => session,
-                Err(failure) => {
-                    tracing::warn!("renewal: {failure}");
-                    return match failure.cause {
-                        Cause::Unknown => AttemptEnd::Unknown,
-                        Cause::NotSent | Cause::Throttled { .. } => AttemptEnd::Failed,
-                        Cause::Rejected | Cause::Refused(_) | Cause::Misconfigured => AttemptEnd::FailedForGood,
-                    };
-                }
-            };
-            // A broker that does not rotate its refresh token sends none: the old one stays good.
-            let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
-            let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
-                tracing::warn!("the renewal brought a token that no header can carry");
-                return AttemptEnd::Failed;
-            };
-            self.keep(&session).await;
-            drop(held);
-            return AttemptEnd::Token(candidate);
         }
+    }
+
+    async fn by_grant(&self, InFlight { lock, refresh, busy }: InFlight) -> AttemptEnd {
+        let Some(refresh) = refresh else {
+            tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
+            return AttemptEnd::FailedForGood;
+        };
+        self.vault.hide(refresh.clone());
+        let session = match self.transport.call(self.broker.renew(&refresh), None).await {
+            Ok(session) => session,
+            Err(failure) => {
+                tracing::warn!("renewal: {failure}");
+                return match failure.cause {
+                    Cause::Unknown => AttemptEnd::Unknown,
+                    Cause::NotSent | Cause::Throttled { .. } => AttemptEnd::Failed,
+                    Cause::Rejected | Cause::Refused(_) | Cause::Misconfigured => AttemptEnd::FailedForGood,
+                };
+            }
+        };
+        // A broker that does not rotate its refresh token sends none: the old one stays good.
+        let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
+        let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
+            tracing::warn!("the renewal brought a token that no header can carry");
+            return AttemptEnd::Failed;
+        };
+        self.keep(&session).await;
+        drop((lock, busy));
+        AttemptEnd::Token(candidate)
     }
 
     /// Writes a new token into the store. A store that cannot be written is reported and does not stop trading.
@@ -132,36 +162,49 @@ impl Renewer {
         }
     }
 
-    async fn by_command(&self, busy: Busy) -> AttemptEnd {
+    async fn by_command(&self, InFlight { lock, busy, .. }: InFlight) -> AttemptEnd {
         let Some(Command { program, arguments }) = &self.command else { return AttemptEnd::FailedForGood };
-        let output = tokio::process::Command::new(program)
+        let running = tokio::process::Command::new(program)
             .args(arguments)
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)
-            .output()
-            .await;
-        let held = busy;
-        match output {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                let words = self.vault.redactor().clean(&String::from_utf8_lossy(&output.stderr));
-                let words: String = words.chars().take(500).collect();
-                tracing::warn!("the external command ended with {}: {words}", output.status);
-                return AttemptEnd::Failed;
-            }
-            Err(error) => {
-                tracing::error!("the external command {} cannot be run: {error}", program.display());
-                return AttemptEnd::Failed;
-            }
-        }
+            .output();
+        // By the wall clock: it is another process, and drives a browser perhaps.
+        let ended = tokio::time::timeout(self.policy.command_timeout, running).await;
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || store.read()).await;
-        drop(held);
-        match read {
-            Ok(Ok(stored)) => self.taken(&stored),
-            Ok(Err(error)) => failed_at_store(&error),
+        // Before anything it printed is shown: that may be the new token.
+        let found = match &read {
+            Ok(Ok(stored)) => self.taken(stored),
+            Ok(Err(error)) => failed_at_store(error),
             Err(_) => AttemptEnd::Failed,
-        }
+        };
+        let good = match ended {
+            Err(_) => {
+                let limit = self.policy.command_timeout;
+                tracing::error!("the external command was cut off after {limit:?} (external_timeout)");
+                false
+            }
+            Ok(Err(error)) => {
+                tracing::error!("the external command {} cannot be run: {error}", program.display());
+                false
+            }
+            Ok(Ok(output)) => {
+                let words = |bytes: &[u8]| -> String {
+                    let clean = self.vault.redactor().clean(&String::from_utf8_lossy(bytes));
+                    clean.trim().chars().take(MOST_OUTPUT).collect()
+                };
+                let (status, said, complained) = (output.status, words(&output.stdout), words(&output.stderr));
+                if status.success() {
+                    tracing::info!("the external command ended well: {said}");
+                } else {
+                    tracing::warn!("the external command ended with {status}: {complained}");
+                }
+                status.success()
+            }
+        };
+        drop((lock, busy));
+        if good { found } else { AttemptEnd::Failed }
     }
 
     /// A token that is in the store already.

@@ -110,6 +110,8 @@ impl Story {
     }
 }
 
+mod lifecycles;
+
 #[test]
 fn nothing_goes_anywhere_before_the_journal_is_replayed() {
     let mut story = Story::starts(|_| {});
