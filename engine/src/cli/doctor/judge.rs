@@ -167,7 +167,11 @@ fn stores(account: &AccountFacts, first: bool, store: &StoreFacts) -> Vec<Check>
 fn hosts(account: &AccountFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut asked: Vec<&str> = Vec::new();
-    for (what, reach) in [("REST", &account.rest), ("feed", &account.feed), ("login page", &account.login)] {
+    for (what, reach, cost) in [
+        ("REST", &account.rest, "no order passes, and nothing is known of the token"),
+        ("feed", &account.feed, "no live prices"),
+        ("login page", &account.login, "nobody can log in"),
+    ] {
         // At some brokers two of them are one host.
         if asked.contains(&reach.url.as_str()) {
             continue;
@@ -177,7 +181,7 @@ fn hosts(account: &AccountFacts) -> Vec<Check> {
             Ok(_) => Check::ok(about(account, what), format!("{} answers", reach.url)),
             Err(why) => Check::fail(
                 about(account, what),
-                format!("{} does not answer: {why}; nothing is known of the token", reach.url),
+                format!("{} does not answer: {why}; {cost}", reach.url),
                 "check the network, DNS and the firewall; a new login would not help",
             ),
         });
