@@ -34,6 +34,8 @@ pub(super) struct AccountFacts {
     /// What reading its configuration warned of.
     pub(super) warnings: Vec<String>,
     pub(super) stores: Vec<StoreFacts>,
+    /// Whether its broker is a simulator on this machine.
+    pub(super) loopback: bool,
     pub(super) rest: Reach,
     pub(super) feed: Reach,
     pub(super) login: Reach,

@@ -50,6 +50,7 @@ pub(super) async fn at(config: &Config) -> Facts {
             prefix: account.key_prefix.clone(),
             warnings: account.warnings.clone(),
             stores: stores.iter().map(|store| store_facts(store.as_ref())).collect(),
+            loopback: account.loopback,
             rest,
             feed: Reach { url: account.feed_url.to_string(), ..feed },
             login,

@@ -37,6 +37,7 @@ fn well() -> AccountFacts {
             foreign: false,
             in_git: false,
         }],
+        loopback: false,
         rest: reach(200),
         feed: Reach { url: "wss://socket.fyers.in".to_owned(), answer: Ok(None) },
         login: reach(200),
@@ -99,9 +100,10 @@ type Break = fn(&mut AccountFacts);
 
 #[test]
 fn each_thing_that_is_broken_is_the_one_thing_that_is_named() {
-    let cases: [(Break, &str, Level, &str); 19] = [
+    let cases: [(Break, &str, Level, &str); 20] = [
         (|a| a.rest = reach(5_001), "clock", Level::Fail, "5 s ahead of the broker's"),
         (|a| a.rest = reach(-61_000), "clock", Level::Fail, "61 s behind the broker's"),
+        (|a| (a.rest, a.loopback) = (reach(86_400_000), true), "clock", Level::Warn, "a simulator on this machine"),
         (|a| a.stores[0].mode = Some(0o644), "file mode", Level::Warn, "mode 0644"),
         (|a| a.stores[0].foreign = true, "file owner", Level::Warn, "another user"),
         (|a| a.stores[0].in_git = true, "git", Level::Warn, "publishes it"),
