@@ -158,7 +158,7 @@ fn the_waits_between_failed_attempts_start_anew_after_a_success() {
         policy.jitter_percent = 0;
     };
     let mut story = Story::lives(ttl, renewable(OLD));
-    let mut attempt = |story: &mut Story, end: Option<Candidate>| {
+    let attempt = |story: &mut Story, end: Option<Candidate>| {
         let before = story.effects.len();
         let from = story.now.mono;
         while !story.effects[before..].iter().any(|effect| matches!(effect, Effect::Attempt { .. })) {
