@@ -225,6 +225,15 @@ fn set_ups(here: &str, token: &str, blocked: &str, wrong: &str, nowhere: &str, t
             ..broken("a secret in a comment", format!("{}# secret: {SECRET}\n", good()), living())
         },
         Broken {
+            doctor: ("main: secrets", "warn", &["nirantar.toml holds the app's secret"], &["chmod 600 nirantar.toml"]),
+            status: &["main is live"],
+            ..broken(
+                "a configuration that has become a secret",
+                format!("{}api_secret = \"{SECRET}\"\n", good()),
+                living(),
+            )
+        },
+        Broken {
             doctor: ("main: external command", "fail", &["login.sh cannot be run"], &["correct external_command"]),
             status: &["main is live"],
             ..broken("a script that is not there", good() + "external_command = [\"./login.sh\"]\n", living())
@@ -249,7 +258,7 @@ fn set_ups(here: &str, token: &str, blocked: &str, wrong: &str, nowhere: &str, t
 
 #[tokio::test]
 async fn each_broken_set_up_is_named_and_the_way_to_mend_it_is_said() {
-    let exchange = Exchange::start(&[]);
+    let exchange = Exchange::start(&["--no-rate-limits"]);
     let token = log_in(&exchange).await;
     let (wrong, blocked) = (host("200 OK", "{}"), host("403 Forbidden", NO_PERMISSION));
     let other = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -136,6 +136,9 @@ pub(super) struct AlertFacts {
 pub(super) enum Spilt {
     /// In the configuration file, at that line.
     Configuration { account: String, what: &'static str, file: PathBuf, line: usize },
+    /// As `api_secret` in the configuration file, which is allowed: then that file is a secret. Whether others can read
+    /// it, or git would publish it.
+    AsConfigured { account: String, file: PathBuf, open: bool, in_git: bool },
     /// Among the arguments of the external command.
     Command { account: String, what: &'static str },
     /// In the store, and another value of the same name in the environment, which is the one that is used.

@@ -271,6 +271,22 @@ fn spilt(spilt: &Spilt) -> Check {
             format!("{what} stands in {}:{line}, the file that people commit", file.display()),
             "take it out, and get a new one: whoever has read it can trade",
         ),
+        Spilt::AsConfigured { account, file, open, in_git } => {
+            let (name, file) = (format!("{account}: secrets"), file.display());
+            match (in_git, open) {
+                (true, _) => Check::fail(
+                    name,
+                    format!("{file} holds the app's secret, and the next `git add .` publishes it"),
+                    format!("let {file} be ignored by git, or write the secret into the environment instead"),
+                ),
+                (false, true) => Check::warn(
+                    name,
+                    format!("{file} holds the app's secret, and others on this machine can read it"),
+                    format!("chmod 600 {file}"),
+                ),
+                (false, false) => Check::ok(name, format!("{file} holds the app's secret, and only you can read it")),
+            }
+        }
         Spilt::Command { account, what } => Check::fail(
             format!("{account}: secrets"),
             format!("{what} is an argument of external_command: everybody on the machine sees it in the process list"),

@@ -271,9 +271,19 @@ fn spills(config: &Config, text: &str, account: &Account, stored: &Stored) -> Ve
         let command = account.external_command.as_ref();
         if command.is_some_and(|command| command.arguments.iter().any(|word| word.contains(secret.expose()))) {
             spilt.push(Spilt::Command { account: name.clone(), what });
-        } else if let Some(index) = text.lines().position(|line| line.contains(secret.expose())) {
-            let (file, line) = (config.file.clone(), index + 1);
-            spilt.push(Spilt::Configuration { account: name.clone(), what, file, line });
+            continue;
+        }
+        let file = config.file.clone();
+        let found = text.lines().enumerate().find(|(_, line)| line.contains(secret.expose()));
+        match found {
+            Some((_, line)) if line.trim_start().starts_with("api_secret") => {
+                let (open, in_git) = (mode(&file).is_some_and(|mode| mode & 0o077 != 0), would_be_published(&file));
+                spilt.push(Spilt::AsConfigured { account: name.clone(), file, open, in_git });
+            }
+            Some((index, _)) => {
+                spilt.push(Spilt::Configuration { account: name.clone(), what, file, line: index + 1 });
+            }
+            None => {}
         }
     }
     spilt

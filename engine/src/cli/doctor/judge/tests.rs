@@ -180,6 +180,17 @@ fn a_secret_in_the_wrong_place_is_a_failure_with_the_place() {
 }
 
 #[test]
+fn a_configuration_that_holds_the_apps_secret_is_kept_as_one() {
+    let level = |open, in_git| {
+        let file = Path::new("nirantar.toml").to_owned();
+        spilt(&Spilt::AsConfigured { account: "main".to_owned(), file, open, in_git }).level
+    };
+    assert_eq!(level(false, false), Level::Ok);
+    assert_eq!(level(true, false), Level::Warn);
+    assert_eq!(level(false, true), Level::Fail);
+}
+
+#[test]
 fn a_server_for_the_world_wants_a_secret_and_encryption() {
     let open = |public: Option<&str>| ServerFacts {
         settings: ServerSettings {
