@@ -29,6 +29,7 @@ mod broker_time;
 mod events;
 mod feeding;
 mod health;
+mod keeping;
 mod login;
 #[cfg(feature = "cli")]
 mod once;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock, Timestamp};
-use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Secret, Session};
+use nirantar_brokers::{AccessToken, Broker, Cause, Fingerprint, Renewal, Secret, Session};
 
 use super::events::EventSender;
 use super::transport::Transport;
@@ -17,12 +17,14 @@ use super::vault::Vault;
 use crate::core::Event;
 use crate::session::{AttemptEnd, Candidate, Policy, Source};
 use crate::token::store::{Change, Store, StoreError, Stored};
-use crate::token::{FileLock, Flight, Held, Writer, single_flight};
+use crate::token::{FileLock, Flight, Held, RenewalLock as _, Writer, single_flight};
 
 /// So much of what a command prints is shown.
 const MOST_OUTPUT: usize = 500;
 /// How long to wait before the lock that somebody else holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
+/// How often the lock is tried to put a token back into the store.
+const PUT_BACK_TRIES: usize = 20;
 
 /// A command of the user's that writes a new token into the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,17 @@ pub struct Command {
     pub program: PathBuf,
     /// With which arguments. Secrets do not belong here: everybody on the machine can read them.
     pub arguments: Vec<String>,
+}
+
+/// What a session knows of tokens when an attempt begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Those that are no news: dead, refused, or replaced.
+    pub(crate) spent: BTreeSet<Fingerprint>,
+    /// Of those, the ones that were in use before the last.
+    pub(crate) replaced: Vec<Fingerprint>,
+    /// The last that was in use.
+    pub(crate) last: Option<Fingerprint>,
 }
 
 /// What one attempt works with.
@@ -57,12 +70,10 @@ struct InFlight {
 
 impl Renewer {
     /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off.
-    ///
-    /// `spent` are the tokens that are no news: dead, refused, or replaced.
-    pub(crate) async fn attempt(self, way: Renewal, spent: BTreeSet<Fingerprint>, busy: Busy) -> AttemptEnd {
+    pub(crate) async fn attempt(self, way: Renewal, known: Known, busy: Busy) -> AttemptEnd {
         match way {
             Renewal::RefreshGrant | Renewal::External => {
-                let flight = match self.flight(&spent, busy).await {
+                let flight = match self.flight(&known, busy).await {
                     Ok(flight) => flight,
                     Err(over) => return over,
                 };
@@ -77,9 +88,9 @@ impl Renewer {
     ///
     /// # Errors
     /// The attempt is over: somebody else has brought a token already, or the store does not work.
-    async fn flight(&self, spent: &BTreeSet<Fingerprint>, mut busy: Busy) -> Result<InFlight, AttemptEnd> {
+    async fn flight(&self, known: &Known, mut busy: Busy) -> Result<InFlight, AttemptEnd> {
         loop {
-            let (store, spent) = (Arc::clone(&self.store), spent.clone());
+            let (store, vault, known) = (Arc::clone(&self.store), self.vault.clone(), known.clone());
             let decided = tokio::task::spawn_blocking(move || {
                 let lock = FileLock::of(store.path());
                 let mut refresh = None;
@@ -89,10 +100,10 @@ impl Renewer {
                         Err(StoreError::NotFound { .. }) => Stored::default(),
                         other => other?,
                     };
-                    refresh.clone_from(&stored.refresh_token);
+                    refresh = refresh_token(&stored, &known, &vault);
                     Ok::<_, StoreError>(stored)
                 };
-                let flight = single_flight(&lock, read, &spent);
+                let flight = single_flight(&lock, read, &known.spent);
                 flight.map(|flight| (flight, refresh))
             })
             .await;
@@ -136,6 +147,36 @@ impl Renewer {
         self.keep(&session).await;
         drop((lock, busy));
         AttemptEnd::Token(candidate)
+    }
+
+    /// Writes the token in use into the store again, if an older one stands there: `session` over any of `replaced`. A
+    /// renewal under way elsewhere is waited for, since it brings a newer one.
+    pub(crate) async fn put_back(&self, session: &Session, replaced: Vec<Fingerprint>) {
+        for _ in 0..PUT_BACK_TRIES {
+            let (store, replaced) = (Arc::clone(&self.store), replaced.clone());
+            let looked = tokio::task::spawn_blocking(move || {
+                let held = FileLock::of(store.path()).acquire()?;
+                let token = store.read()?.access_token;
+                let old = token.is_some_and(|token| replaced.contains(&token.fingerprint()));
+                Ok::<_, StoreError>(held.map(|held| (held, old)))
+            })
+            .await;
+            match looked {
+                Ok(Ok(Some((held, old)))) => {
+                    if old {
+                        self.keep(session).await;
+                    }
+                    drop(held);
+                    return;
+                }
+                Ok(Ok(None)) => drop(self.clock.sleep(LOCK_RETRY).await),
+                Ok(Err(error)) => {
+                    tracing::warn!("the old token in the store stays there: {error}");
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
     }
 
     /// Writes a new token into the store. A store that cannot be written is reported and does not stop trading.
@@ -213,6 +254,18 @@ impl Renewer {
             Some(candidate) => AttemptEnd::Token(candidate),
             None => AttemptEnd::Failed,
         }
+    }
+}
+
+/// The refresh token to renew with: the store's, unless it stands beside a token of the past or none. Then somebody wrote
+/// an old copy of the file back, or is writing, or ours could not be stored; what came with the last token is the one that
+/// still buys something.
+fn refresh_token(stored: &Stored, known: &Known, vault: &Vault) -> Option<Secret> {
+    let stands = stored.access_token.as_ref().map(AccessToken::fingerprint);
+    let kept = || known.last.and_then(|last| vault.refresh_token(last));
+    match stands {
+        Some(stands) if !known.replaced.contains(&stands) => stored.refresh_token.clone(),
+        Some(_) | None => kept().or_else(|| stored.refresh_token.clone()),
     }
 }
 
