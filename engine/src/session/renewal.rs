@@ -72,7 +72,9 @@ impl Session {
 
     /// Takes up the refresh token that came with a new token, if one did.
     pub(super) fn new_grant(&mut self, candidate: Candidate, useless: bool) {
-        self.grant = (candidate.renewable && !useless).then_some(Grant { dies: candidate.refresh_dies, told: 0 });
+        // A renewal that brings no new refresh token hands the old one on, whose end may have been announced already.
+        let told = self.grant.filter(|grant| grant.dies == candidate.refresh_dies).map_or(0, |grant| grant.told);
+        self.grant = (candidate.renewable && !useless).then_some(Grant { dies: candidate.refresh_dies, told });
     }
 
     /// When the refresh token's end is announced next, and when it is there.
@@ -162,6 +164,14 @@ impl Session {
     pub(super) fn need_login(&mut self, now: Timestamp) {
         let at = self.policy.needed_from(now);
         self.ask_at.get_or_insert(at);
+    }
+
+    /// As [`remind`](Self::remind), but for a renewal under way that may make it needless: once that has failed is early
+    /// enough, and a scheduled renewal that succeeds must call nobody.
+    pub(super) fn remind_unless_renewing(&mut self, ctx: &mut Ctx<'_>) {
+        if self.attempt.is_none() {
+            self.remind(ctx);
+        }
     }
 
     pub(super) fn remind(&mut self, ctx: &mut Ctx<'_>) {
