@@ -39,7 +39,8 @@ impl Session {
         self.due = if self.margin_reached(now) {
             Some(Why::Due)
         } else {
-            let scheduled = self.policy.last_scheduled(now);
+            // Where only a human brings a new token, an hour of the day is no reason to call one: the token in use is good.
+            let scheduled = self.usable_way().and_then(|_| self.policy.last_scheduled(now));
             let first_seen = self.token.map_or(now, |held| held.first_seen);
             scheduled.filter(|at| *at > self.schedule_done && *at > first_seen).map(|at| {
                 self.schedule_done = at;
