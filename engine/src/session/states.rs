@@ -193,7 +193,7 @@ impl Session {
                 }
                 if self.failback.is_none() {
                     self.begin_attempt(context);
-                    self.remind(context);
+                    self.remind_unless_renewing(context);
                 }
                 Super
             }
@@ -287,7 +287,7 @@ impl Session {
     #[action]
     fn enter_fallback(&mut self, context: &mut Ctx<'_>) {
         self.fell_back(context.now);
-        self.remind(context);
+        self.remind_unless_renewing(context);
     }
 }
 
