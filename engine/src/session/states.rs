@@ -193,7 +193,10 @@ impl Session {
                 }
                 if self.failback.is_none() {
                     self.begin_attempt(context);
-                    self.remind(context);
+                    // A way that needs no human goes first; if it fails, a human is asked then.
+                    if self.attempt.is_none() {
+                        self.remind(context);
+                    }
                 }
                 Super
             }
