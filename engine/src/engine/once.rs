@@ -88,7 +88,8 @@ pub(crate) async fn renew_once(setup: Setup, clock: Arc<dyn Clock>) -> Result<Re
             continue;
         }
         let spent: BTreeSet<Fingerprint> = before.into_iter().collect();
-        let attempt = renewer.clone().attempt(*way, spent, clock.busy());
+        let mut busy = clock.busy();
+        let attempt = renewer.clone().attempt(*way, spent, &mut busy);
         last = match tokio::time::timeout(limit, attempt).await {
             Err(_) => Renewed::TimedOut(limit),
             Ok(AttemptEnd::Token(candidate)) if Some(candidate.fingerprint) == before => Renewed::Unchanged,

@@ -48,8 +48,9 @@ pub(crate) struct Renewer {
 impl Renewer {
     /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off.
     ///
-    /// `spent` are the tokens that are no news: dead, refused, or replaced.
-    pub(crate) async fn attempt(self, way: Renewal, spent: BTreeSet<Fingerprint>, busy: Busy) -> AttemptEnd {
+    /// `spent` are the tokens that are no news: dead, refused, or replaced. `busy` holds a stepped clock still; it is let
+    /// go while the attempt waits for something that takes market time, and held again when it ends.
+    pub(crate) async fn attempt(self, way: Renewal, spent: BTreeSet<Fingerprint>, busy: &mut Busy) -> AttemptEnd {
         match way {
             Renewal::RefreshGrant => self.by_grant(&spent, busy).await,
             Renewal::External => self.by_command(busy).await,
@@ -58,7 +59,7 @@ impl Renewer {
         }
     }
 
-    async fn by_grant(&self, spent: &BTreeSet<Fingerprint>, mut busy: Busy) -> AttemptEnd {
+    async fn by_grant(&self, spent: &BTreeSet<Fingerprint>, busy: &mut Busy) -> AttemptEnd {
         loop {
             let (store, spent) = (Arc::clone(&self.store), spent.clone());
             let decided = tokio::task::spawn_blocking(move || {
@@ -77,8 +78,9 @@ impl Renewer {
                 }
                 Ok(Ok((Flight::Take(stored), _))) => return self.taken(&stored),
                 Ok(Ok((Flight::Busy, _))) => {
-                    drop(busy);
-                    busy = self.clock.sleep(LOCK_RETRY).await;
+                    let over = self.clock.sleep(LOCK_RETRY);
+                    *busy = Busy::idle();
+                    *busy = over.await;
                     continue;
                 }
                 Ok(Err(error)) => return failed_at_store(&error),
@@ -132,15 +134,25 @@ impl Renewer {
         }
     }
 
-    async fn by_command(&self, busy: Busy) -> AttemptEnd {
+    async fn by_command(&self, busy: &mut Busy) -> AttemptEnd {
         let Some(Command { program, arguments }) = &self.command else { return AttemptEnd::FailedForGood };
-        let output = tokio::process::Command::new(program)
+        let run = tokio::process::Command::new(program)
             .args(arguments)
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)
-            .output()
-            .await;
-        let held = busy;
+            .output();
+        let mut run = std::pin::pin!(run);
+        let output = match tokio::time::timeout(self.policy.command_timeout, &mut run).await {
+            Ok(output) => output,
+            // It works in real time, while a stepped clock stands still. One that hangs is cut off by the session, whose
+            // time must go on for that.
+            Err(_) => {
+                *busy = Busy::idle();
+                let output = run.await;
+                *busy = self.clock.busy();
+                output
+            }
+        };
         match output {
             Ok(output) if output.status.success() => {}
             Ok(output) => {
@@ -155,9 +167,7 @@ impl Renewer {
             }
         }
         let store = Arc::clone(&self.store);
-        let read = tokio::task::spawn_blocking(move || store.read()).await;
-        drop(held);
-        match read {
+        match tokio::task::spawn_blocking(move || store.read()).await {
             Ok(Ok(stored)) => self.taken(&stored),
             Ok(Err(error)) => failed_at_store(&error),
             Err(_) => AttemptEnd::Failed,
