@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
-    Book, BrokerToken, Cause, ClientOrderId, Endpoint, Fingerprint, InstrumentKey, Mode,
-    OrderChange, OrderRequest, Refusal, Venue,
+    Book, BrokerToken, Cause, ClientOrderId, Endpoint, Fingerprint, InstrumentKey, Mode, OrderChange, OrderRequest,
+    Refusal, Venue,
 };
 use nirantar_exchange_mock::Calendar;
 

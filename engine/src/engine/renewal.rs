@@ -65,12 +65,12 @@ struct InFlight {
     lock: Held,
     /// The refresh token that is in the store.
     refresh: Option<Secret>,
-    busy: Busy,
 }
 
 impl Renewer {
-    /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off.
-    pub(crate) async fn attempt(self, way: Renewal, known: Known, busy: Busy) -> AttemptEnd {
+    /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off. `busy` holds a stepped
+    /// clock still; it is let go while another process' renewal is waited for, and held again when the attempt ends.
+    pub(crate) async fn attempt(self, way: Renewal, known: Known, busy: &mut Busy) -> AttemptEnd {
         match way {
             Renewal::RefreshGrant | Renewal::External => {
                 let flight = match self.flight(&known, busy).await {
@@ -88,7 +88,7 @@ impl Renewer {
     ///
     /// # Errors
     /// The attempt is over: somebody else has brought a token already, or the store does not work.
-    async fn flight(&self, known: &Known, mut busy: Busy) -> Result<InFlight, AttemptEnd> {
+    async fn flight(&self, known: &Known, busy: &mut Busy) -> Result<InFlight, AttemptEnd> {
         loop {
             let (store, vault, known) = (Arc::clone(&self.store), self.vault.clone(), known.clone());
             let decided = tokio::task::spawn_blocking(move || {
@@ -108,11 +108,12 @@ impl Renewer {
             })
             .await;
             return match decided {
-                Ok(Ok((Flight::Renew(lock), refresh))) => Ok(InFlight { lock, refresh, busy }),
+                Ok(Ok((Flight::Renew(lock), refresh))) => Ok(InFlight { lock, refresh }),
                 Ok(Ok((Flight::Take(stored), _))) => Err(self.taken(&stored)),
                 Ok(Ok((Flight::Busy, _))) => {
-                    drop(busy);
-                    busy = self.clock.sleep(LOCK_RETRY).await;
+                    let over = self.clock.sleep(LOCK_RETRY);
+                    *busy = Busy::idle();
+                    *busy = over.await;
                     continue;
                 }
                 Ok(Err(error)) => Err(failed_at_store(&error)),
@@ -121,7 +122,7 @@ impl Renewer {
         }
     }
 
-    async fn by_grant(&self, InFlight { lock, refresh, busy }: InFlight) -> AttemptEnd {
+    async fn by_grant(&self, InFlight { lock, refresh }: InFlight) -> AttemptEnd {
         let Some(refresh) = refresh else {
             tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
             return AttemptEnd::FailedForGood;
@@ -145,7 +146,7 @@ impl Renewer {
             return AttemptEnd::Failed;
         };
         self.keep(&session).await;
-        drop((lock, busy));
+        drop(lock);
         AttemptEnd::Token(candidate)
     }
 
@@ -203,7 +204,7 @@ impl Renewer {
         }
     }
 
-    async fn by_command(&self, InFlight { lock, busy, .. }: InFlight) -> AttemptEnd {
+    async fn by_command(&self, InFlight { lock, .. }: InFlight) -> AttemptEnd {
         let Some(Command { program, arguments }) = &self.command else { return AttemptEnd::FailedForGood };
         let running = tokio::process::Command::new(program)
             .args(arguments)
@@ -244,7 +245,7 @@ impl Renewer {
                 status.success()
             }
         };
-        drop((lock, busy));
+        drop(lock);
         if good { found } else { AttemptEnd::Failed }
     }
 

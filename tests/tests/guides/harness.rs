@@ -104,7 +104,18 @@ impl Desk {
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let (seen, looked_at) = (Vec::new(), 0);
         let folder = self.folder;
-        World { engine, seen, looked_at, events, hold, clock: shared, client, folder, _server: server, _stepping: stepping }
+        World {
+            engine,
+            seen,
+            looked_at,
+            events,
+            hold,
+            clock: shared,
+            client,
+            folder,
+            _server: server,
+            _stepping: stepping,
+        }
     }
 }
 
