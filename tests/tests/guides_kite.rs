@@ -10,6 +10,8 @@
 mod child;
 #[path = "guides_kite/human.rs"]
 mod human;
+#[path = "guides_kite/kite_config.rs"]
+mod kite_config;
 #[path = "guides_kite/world.rs"]
 mod world;
 #[path = "guides_kite/written.rs"]

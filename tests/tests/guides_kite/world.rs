@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use nirantar::config::{Config, Outside, Process};
 use nirantar::core::Event;
 use nirantar::engine::{Engine, EventMessage, Events, Setup};
-use nirantar::feed::{Source, TickEvent, TickMessage};
+use nirantar::feed::{FeedStatus, Source, TickEvent, TickMessage};
 use nirantar::server::Server;
 use nirantar::session::{State, Transition};
 use nirantar::token::store::{StoreError, StorePlace, Stored};
@@ -154,6 +154,7 @@ impl World {
 
     /// Lets market time pass until then.
     pub async fn until(&mut self, time: &str) {
+        assert!(self.now() <= at(time), "it is later than {time} already: {self}");
         let span = at(time).since(self.now());
         let mut alarm = self.clock.sleep(span);
         let deadline = tokio::time::sleep(DEADLINE);
@@ -296,8 +297,12 @@ impl World {
         self.control.log()
     }
 
-    /// The token of the socket that is open at the broker.
-    pub fn token_on_the_feed(&self) -> Fingerprint {
+    /// The token of the socket that is open at the broker, once the feed is live.
+    pub async fn token_on_the_feed(&mut self) -> Fingerprint {
+        let live = FeedStatus::Live { generation: self.engine.snapshot().generation };
+        if self.engine.look(|core| core.feed().status()).await.unwrap() != live {
+            self.wait_for("a live feed", |event| matches!(event, Event::Feed { status, .. } if *status == live)).await;
+        }
         let log = self.log();
         let open: Vec<_> = log.sockets.iter().filter(|socket| socket.closed.is_none()).collect();
         assert_eq!(open.len(), 1, "one socket is open: {open:?}");

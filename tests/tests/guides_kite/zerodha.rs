@@ -54,7 +54,7 @@ fn token_in(store: &str) -> String {
 
 /// From the evening to the death in the night, and to the morning: nobody is woken.
 async fn dies_at_three_and_nobody_is_woken(world: &mut World) -> Fingerprint {
-    let old = world.token_on_the_feed();
+    let old = world.token_on_the_feed().await;
     let fell = world.wait_for_fallback().await;
     // The rule says 07:30: it was the socket's end that made the engine ask.
     assert!(soon_after("2026-11-20 03:00:00", fell.at), "{world}");
@@ -79,7 +79,7 @@ async fn dies_at_three_and_nobody_is_woken(world: &mut World) -> Fingerprint {
 /// The feed is open again under another token, the one in the store, and delivers all three once the market opens.
 async fn trades_again_under_a_new_token(world: &mut World, old: Fingerprint) {
     world.wait_for_venue(Venue::Live).await;
-    let new = world.token_on_the_feed();
+    let new = world.token_on_the_feed().await;
     assert_ne!(new, old);
     let store = world.store_text();
     let token = token_in(&store);
@@ -124,7 +124,7 @@ async fn guide_zerodha_dies_at_three_and_another_process_writes_the_env_file() {
     // A file is seen in real time; what follows is the engine's, by the market's.
     world.wait_at_once_for("the sighting", |event| matches!(event, Event::Candidate { .. })).await;
     trades_again_under_a_new_token(&mut world, old).await;
-    assert_eq!(world.token_on_the_feed(), session.access_token.fingerprint());
+    assert_eq!(world.token_on_the_feed().await, session.access_token.fingerprint());
 }
 
 /// Tokens die at 06:00 now. A night before a day without trading is followed by quiet, and by a login on the next
@@ -139,7 +139,7 @@ async fn nobody_is_asked_before(begins: &'static str, dies: &str, asked_at: &str
     let page = world.log_in_at(&link).await;
     assert!(page.contains("<h1>Connected</h1>"), "{page}");
     world.wait_for_venue(Venue::Live).await;
-    assert_ne!(world.token_on_the_feed(), old);
+    assert_ne!(world.token_on_the_feed().await, old);
     world
 }
 

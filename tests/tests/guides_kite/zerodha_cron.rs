@@ -77,7 +77,7 @@ async fn goes_on_under_the_scripts_token(world: &mut World) {
     assert_eq!(world.engine.snapshot().state, State::Valid);
     let token = token_in(&world.store_text());
     assert_eq!(world.store_text(), env_with(&token), "every other byte as it was");
-    assert_eq!(world.token_on_the_feed(), Fingerprint::of(&token));
+    assert_eq!(world.token_on_the_feed().await, Fingerprint::of(&token));
 }
 
 /// How renewals failed, and when.
@@ -133,15 +133,30 @@ async fn guide_zerodha_cron_a_script_that_fails_is_run_again_after_a_wait_and_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guide_zerodha_cron_a_script_that_hangs_is_cut_off_and_run_again() {
-    let shorter = vec![("external_timeout = \"5m\"", "external_timeout = \"1s\"".to_owned())];
+    let shorter = vec![("external_timeout = \"5m\"", "external_timeout = \"5s\"".to_owned())];
     let (mut world, runs) = early(&[Answer::Sleeps, Answer::LogsIn], shorter).await;
     dies_at_half_past_seven(&mut world, &runs).await;
     goes_on_under_the_scripts_token(&mut world).await;
     let times = runs.times();
     assert_eq!((times.len(), times[0]), (2, at(MORNING)), "{times:?}");
-    let cut_off = at("2026-11-20 07:45:01");
+    let cut_off = at("2026-11-20 07:45:05");
     assert_eq!(failures(&world), [(cut_off, Notice::AttemptTimedOut)], "{world}");
     assert!((4..=6).contains(&times[1].since(cut_off).as_secs()), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guide_zerodha_cron_where_the_crontab_stays_the_file_is_watched() {
+    let without = vec![("\nexternal_command = [\"./refresh_token.sh\"]\n", "\n".to_owned())];
+    let (mut world, runs) = early(&[Answer::LogsIn], without).await;
+    dies_at_half_past_seven(&mut world, &runs).await;
+    world.until("2026-11-20 07:46:00").await;
+    // What cron starts: a process that is none of the engine's.
+    let script = world.store.with_file_name("refresh_token.sh");
+    let cron = tokio::process::Command::new(script).stdout(std::process::Stdio::null()).status();
+    assert!(cron.await.unwrap().success());
+    world.wait_at_once_for("the sighting", |event| matches!(event, Event::Candidate { .. })).await;
+    goes_on_under_the_scripts_token(&mut world).await;
+    assert_eq!(runs.times(), [at("2026-11-20 07:46:00")], "cron's, and none of the engine's");
 }
 
 // --- since April 2026 ------------------------------------------------------------------------------------------------
