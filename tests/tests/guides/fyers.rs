@@ -184,8 +184,7 @@ async fn guide_fyers_tells_twice_of_the_thirtieth_day_and_a_token_in_the_file_me
     let (mut world, broker) = last_days_of_a_refresh_token(30, "2026-11-02 08:00:00").await;
     is_asked_on_the_last_morning(&mut world, &broker).await;
     let (generation, before) = (world.generation(), world.read(".env"));
-    world.write(".env", &env(Some(&broker.control().login())));
-    world.sees().await;
+    world.write(".env", &env(Some(&broker.control().login()))).await;
     world.pass(Duration::from_secs(30)).await;
     assert_newest_in_use(&world, &broker);
     assert_eq!(world.generation(), generation + 1, "{world}");
@@ -294,8 +293,7 @@ async fn guide_fyers_2026_a_login_that_another_program_wrote_into_the_file_is_ta
     world.assert_quiet(0);
     // Before anybody was asked.
     let text = env(Some(&broker.control().login()));
-    world.write(".env", &text);
-    world.sees().await;
+    world.write(".env", &text).await;
     world.pass(Duration::from_secs(30)).await;
     assert_newest_in_use(&world, &broker);
     world.pass_until(at("2026-11-20 15:30:00")).await;
@@ -305,8 +303,7 @@ async fn guide_fyers_2026_a_login_that_another_program_wrote_into_the_file_is_ta
     // A stranger's token in the file is nobody's: the one in use stays.
     let strange = env(Some(&broker.control().login_as("XN99999")));
     let (mark, token) = (world.mark().await, world.token());
-    world.write(".env", &strange);
-    world.sees().await;
+    world.write(".env", &strange).await;
     world.pass(Duration::from_secs(30)).await;
     assert_eq!(world.token(), token, "{world}");
     world.assert_trading();

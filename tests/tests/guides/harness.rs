@@ -2,7 +2,7 @@
 //! with its login server on a stepped clock.
 //!
 //! Market time passes only while the script waits ([`World::pass`], [`World::pass_until`], [`World::wait_for`]). Files are
-//! watched in real time, so [`World::sees`] waits for a sighting while market time stands still.
+//! watched in real time, so [`World::write`] waits for the watcher while market time stands still.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -104,18 +104,7 @@ impl Desk {
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let (seen, looked_at) = (Vec::new(), 0);
         let folder = self.folder;
-        World {
-            engine,
-            seen,
-            looked_at,
-            events,
-            hold,
-            clock: shared,
-            client,
-            folder,
-            _server: server,
-            _stepping: stepping,
-        }
+        World { engine, seen, looked_at, events, hold, clock: shared, client, folder, server, _stepping: stepping }
     }
 }
 
@@ -153,7 +142,7 @@ pub struct World {
     clock: Arc<dyn Clock>,
     client: Client,
     folder: TempDir,
-    _server: Server,
+    server: Server,
     _stepping: JoinSet<()>,
 }
 
@@ -172,9 +161,11 @@ impl World {
         self.folder.path().join(file).exists()
     }
 
-    /// Another program, or the user's editor, writes a file.
-    pub fn write(&self, file: &str, text: &str) {
+    /// Another program, or the user's editor, writes a file. Market time stands still until the watcher has seen it.
+    pub async fn write(&mut self, file: &str, text: &str) {
+        self.mark().await;
         write(&self.folder.path().join(file), text);
+        self.sees().await;
     }
 
     // --- time and events -----------------------------------------------------------------------------------------
@@ -206,9 +197,9 @@ impl World {
         self.look_for(what, true, is_it).await
     }
 
-    /// Waits until the watcher has seen what was written to a file, while market time stands still.
+    /// Waits for a candidate after the last [`mark`](Self::mark), while market time stands still.
     pub async fn sees(&mut self) -> Event {
-        self.look_for("a sighting", false, |event| matches!(event, Event::Candidate { .. })).await
+        self.look_for("a candidate", false, |event| matches!(event, Event::Candidate { .. })).await
     }
 
     async fn look_for(&mut self, what: &str, moving: bool, is_it: impl Fn(&Event) -> bool) -> Event {
@@ -232,6 +223,29 @@ impl World {
             Ok(event) => event,
             Err(_) => panic!("waited in vain for {what}: {self}"),
         }
+    }
+
+    /// Lets market time pass for as long as that work takes.
+    pub async fn while_passing<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        // It has begun, and holds the clock itself where it must.
+        let early = futures_util::poll!(&mut work);
+        self.hold = Busy::idle();
+        let done = async {
+            if let std::task::Poll::Ready(done) = early {
+                return done;
+            }
+            loop {
+                tokio::select! {
+                    done = &mut work => return done,
+                    message = self.events.next() => self.note(message),
+                }
+            }
+        };
+        let done = tokio::time::timeout(DEADLINE, done).await.expect("it ends");
+        self.hold = self.clock.busy();
+        self.catch_up().await;
+        done
     }
 
     fn note(&mut self, message: Option<EventMessage>) {
@@ -285,11 +299,6 @@ impl World {
         self.seen[mark..].iter().filter_map(what).collect()
     }
 
-    /// When a human was asked to log in.
-    pub fn logins_asked(&self, mark: usize) -> Vec<Timestamp> {
-        self.since(mark, |event| if let Event::LoginNeeded { at, .. } = event { Some(*at) } else { None })
-    }
-
     /// When the end of a refresh token was announced, and for when.
     pub fn ends_announced(&self, mark: usize) -> Vec<(Timestamp, Timestamp)> {
         let announced = |event: &Event| match event {
@@ -316,6 +325,11 @@ impl World {
         assert_eq!(self.since(mark, loud), Vec::<String>::new(), "{self}");
     }
 
+    /// Where our login server listens.
+    pub const fn login_server(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
     // --- a browser -----------------------------------------------------------------------------------------------
 
     /// One request, while which market time stands still: status, where it sends the browser, body.
@@ -340,6 +354,7 @@ impl World {
     /// The browser comes back from the broker: the page that the login ends with. Market time passes once the token is a
     /// candidate.
     pub async fn come_back(&mut self, url: &str) -> String {
+        self.mark().await;
         let request = self.client.get(url.to_owned());
         let page = tokio::spawn(async move { request.send().await.unwrap().text().await.unwrap() });
         self.sees().await;
