@@ -21,6 +21,8 @@ use crate::token::{FileLock, Flight, RenewalLock as _, Writer, single_flight};
 
 /// How long to wait before the lock that somebody else holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
+/// How often a refresh token that is known to be spent is waited out before the broker is asked all the same.
+const MOST_STALE: u32 = 10;
 /// How often the lock is tried to put a token back into the store.
 const PUT_BACK_TRIES: usize = 20;
 
@@ -70,6 +72,7 @@ impl Renewer {
     }
 
     async fn by_grant(&self, known: &Known, mut busy: Busy) -> AttemptEnd {
+        let mut stale = 0;
         loop {
             let (store, vault, known) = (Arc::clone(&self.store), self.vault.clone(), known.clone());
             let decided = tokio::task::spawn_blocking(move || {
@@ -80,7 +83,14 @@ impl Renewer {
                 flight.map(|flight| (flight, refresh))
             })
             .await;
-            let (held, refresh) = match decided {
+            let (mut held, refresh) = match decided {
+                Ok(Ok((Flight::Renew(held), Some(refresh)))) if stale < MOST_STALE && held.is_spent(&refresh) => {
+                    // An older copy was written over what another process has just renewed, and that one puts it back.
+                    stale += 1;
+                    drop((held, busy));
+                    busy = self.clock.sleep(LOCK_RETRY).await;
+                    continue;
+                }
                 Ok(Ok((Flight::Renew(held), Some(refresh)))) => (held, refresh),
                 Ok(Ok((Flight::Renew(_), None))) => {
                     tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
@@ -107,6 +117,11 @@ impl Renewer {
                     };
                 }
             };
+            if session.refresh_token.as_ref().is_some_and(|new| *new != refresh)
+                && let Err(error) = held.note_spent(&refresh)
+            {
+                tracing::debug!("the spent refresh token is not noted in the lock file: {error}");
+            }
             // A broker that does not rotate its refresh token sends none: the old one stays good.
             let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
             let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
