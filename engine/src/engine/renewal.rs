@@ -23,6 +23,8 @@ use crate::token::{FileLock, Flight, Held, RenewalLock as _, Writer, single_flig
 const MOST_OUTPUT: usize = 500;
 /// How long to wait before the lock that somebody else holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
+/// How often a refresh token that is known to be spent is waited out before the broker is asked all the same.
+const MOST_STALE: u32 = 10;
 /// How often the lock is tried to put a token back into the store.
 const PUT_BACK_TRIES: usize = 20;
 
@@ -73,7 +75,7 @@ impl Renewer {
     pub(crate) async fn attempt(self, way: Renewal, known: Known, busy: &mut Busy) -> AttemptEnd {
         match way {
             Renewal::RefreshGrant | Renewal::External => {
-                let flight = match self.flight(&known, busy).await {
+                let flight = match self.flight(way, &known, busy).await {
                     Ok(flight) => flight,
                     Err(over) => return over,
                 };
@@ -88,7 +90,8 @@ impl Renewer {
     ///
     /// # Errors
     /// The attempt is over: somebody else has brought a token already, or the store does not work.
-    async fn flight(&self, known: &Known, busy: &mut Busy) -> Result<InFlight, AttemptEnd> {
+    async fn flight(&self, way: Renewal, known: &Known, busy: &mut Busy) -> Result<InFlight, AttemptEnd> {
+        let mut stale = 0;
         loop {
             let (store, vault, known) = (Arc::clone(&self.store), self.vault.clone(), known.clone());
             let decided = tokio::task::spawn_blocking(move || {
@@ -107,22 +110,26 @@ impl Renewer {
                 flight.map(|flight| (flight, refresh))
             })
             .await;
-            return match decided {
-                Ok(Ok((Flight::Renew(lock), refresh))) => Ok(InFlight { lock, refresh }),
-                Ok(Ok((Flight::Take(stored), _))) => Err(self.taken(&stored)),
-                Ok(Ok((Flight::Busy, _))) => {
-                    let over = self.clock.sleep(LOCK_RETRY);
-                    *busy = Busy::idle();
-                    *busy = over.await;
-                    continue;
+            match decided {
+                // An older copy was written over what another process has just renewed, and that one puts it back.
+                Ok(Ok((Flight::Renew(lock), Some(refresh))))
+                    if way == Renewal::RefreshGrant && stale < MOST_STALE && lock.is_spent(&refresh) =>
+                {
+                    stale += 1;
                 }
-                Ok(Err(error)) => Err(failed_at_store(&error)),
-                Err(_) => Err(AttemptEnd::Failed),
-            };
+                Ok(Ok((Flight::Renew(lock), refresh))) => return Ok(InFlight { lock, refresh }),
+                Ok(Ok((Flight::Take(stored), _))) => return Err(self.taken(&stored)),
+                Ok(Ok((Flight::Busy, _))) => {}
+                Ok(Err(error)) => return Err(failed_at_store(&error)),
+                Err(_) => return Err(AttemptEnd::Failed),
+            }
+            let over = self.clock.sleep(LOCK_RETRY);
+            *busy = Busy::idle();
+            *busy = over.await;
         }
     }
 
-    async fn by_grant(&self, InFlight { lock, refresh }: InFlight) -> AttemptEnd {
+    async fn by_grant(&self, InFlight { mut lock, refresh }: InFlight) -> AttemptEnd {
         let Some(refresh) = refresh else {
             tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
             return AttemptEnd::FailedForGood;
@@ -139,6 +146,11 @@ impl Renewer {
                 };
             }
         };
+        if session.refresh_token.as_ref().is_some_and(|new| *new != refresh)
+            && let Err(error) = lock.note_spent(&refresh)
+        {
+            tracing::debug!("the spent refresh token is not noted in the lock file: {error}");
+        }
         // A broker that does not rotate its refresh token sends none: the old one stays good.
         let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
         let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {

@@ -5,13 +5,18 @@
 //! deleted one could split the waiters into two crowds.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use nirantar_brokers::Fingerprint;
+use nirantar_brokers::{Fingerprint, Secret};
 
 use super::single_flight::RenewalLock;
 use super::store::{StoreError, beside, cannot_replace, folder_of, follow};
+
+/// Refresh tokens that are remembered as spent; the oldest is forgotten.
+const MOST_SPENT: usize = 16;
+/// Far more than those take.
+const MOST_BYTES: u64 = 1_024;
 
 /// The lock that is held through a renewal (rule 2): `.NAME.renew.lock` (one dot in front) beside the file the store's
 /// path leads to. Where that folder forbids it (a file mounted into a folder of somebody else's) it is a file in the
@@ -70,13 +75,47 @@ fn elsewhere(real: &Path) -> PathBuf {
 #[derive(Debug)]
 #[must_use = "dropping it frees the lock"]
 pub struct Held {
-    _file: File,
+    file: File,
+}
+
+impl Held {
+    /// Whether a renewal under this lock has used that refresh token up. A store that holds it was overwritten with an
+    /// older copy.
+    #[must_use]
+    pub fn is_spent(&self, refresh_token: &Secret) -> bool {
+        let wanted = refresh_token.fingerprint().to_string();
+        self.spent().is_ok_and(|spent| spent.iter().any(|known| *known == wanted))
+    }
+
+    /// Writes down, in the lock file, that a renewal has used that refresh token up. Of the token only its fingerprint is
+    /// written, and of all of them the last [`MOST_SPENT`].
+    ///
+    /// # Errors
+    /// The lock file cannot be written: others may try that refresh token once more, and are refused.
+    pub fn note_spent(&mut self, refresh_token: &Secret) -> io::Result<()> {
+        // A file that makes no sense is begun anew.
+        let mut spent = self.spent().unwrap_or_default();
+        spent.push(refresh_token.fingerprint().to_string());
+        let first = spent.len().saturating_sub(MOST_SPENT);
+        let text = spent.split_off(first).join("\n");
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())?;
+        self.file.set_len(u64::try_from(text.len()).unwrap_or(0))
+    }
+
+    fn spent(&self) -> io::Result<Vec<String>> {
+        let mut text = String::new();
+        let mut file = &self.file;
+        file.rewind()?;
+        file.take(MOST_BYTES).read_to_string(&mut text)?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
 }
 
 /// Takes the lock file at `path`, which is made if it is not there. `None`: somebody holds it.
 pub(super) fn try_lock(path: &Path) -> io::Result<Option<Held>> {
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true);
+    options.create(true).truncate(false).read(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     lock(options.open(path)?)
@@ -85,7 +124,7 @@ pub(super) fn try_lock(path: &Path) -> io::Result<Option<Held>> {
 /// Takes the lock on an open file. `None`: somebody holds it.
 pub(super) fn lock(file: File) -> io::Result<Option<Held>> {
     match file.try_lock() {
-        Ok(()) => Ok(Some(Held { _file: file })),
+        Ok(()) => Ok(Some(Held { file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -112,6 +151,31 @@ mod tests {
         drop(held);
         assert!(lock.acquire().unwrap().is_some());
         assert!(folder.path().join(".env.renew.lock").exists());
+    }
+
+    #[test]
+    fn the_next_holder_of_the_lock_knows_which_refresh_tokens_are_spent() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FileLock::of(folder.path().join(".env"));
+        let token = |number: usize| Secret::new(format!("hunter{number}"));
+        let mut held = lock.acquire().unwrap().unwrap();
+        assert!(!held.is_spent(&token(0)));
+        for number in 0..=MOST_SPENT {
+            held.note_spent(&token(number)).unwrap();
+        }
+        drop(held);
+        let held = lock.acquire().unwrap().unwrap();
+        assert!(!held.is_spent(&token(0)), "forgotten");
+        assert!((1..=MOST_SPENT).all(|number| held.is_spent(&token(number))));
+        assert!(!held.is_spent(&token(99)));
+        let written = std::fs::read(folder.path().join(".env.renew.lock")).unwrap();
+        assert!(!String::from_utf8(written).unwrap().contains("hunter"));
+        drop(held);
+        std::fs::write(folder.path().join(".env.renew.lock"), [0xff; 5_000]).unwrap();
+        let mut held = lock.acquire().unwrap().unwrap();
+        assert!(!held.is_spent(&token(1)));
+        held.note_spent(&token(1)).unwrap();
+        assert!(held.is_spent(&token(1)), "what makes no sense is begun anew");
     }
 
     #[cfg(unix)]

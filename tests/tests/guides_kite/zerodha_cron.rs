@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nirantar::core::Event;
-use nirantar::session::{Notice, State};
+use nirantar::session::{AttemptEnd, Notice, State};
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Fingerprint, Secret, Session, Venue};
 use nirantar_exchange_mock::kite::Settings;

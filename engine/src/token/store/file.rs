@@ -1,9 +1,10 @@
 //! What every store in a file needs: reading within bounds, and replacing the file durably.
 //!
 //! Promise: a write leaves the old content or the new one, never a mixture, and is on the disk when it returns; a change
-//! another program made is never lost, also if that program knows nothing of our lock. (Between the last comparison and
-//! the rename there are some microseconds in which it could be: a file system has no compare-and-rename.) Where the
-//! file cannot be replaced it is overwritten, and [`Written::in_place`] says so.
+//! another program made is never lost, also if that program knows nothing of our lock: what it wrote over the old file
+//! while that was being replaced is found there and merged. (A program that itself replaces the file between our last
+//! comparison and our rename, which takes some microseconds, loses: a file system has no compare-and-rename.) Where the file
+//! cannot be replaced it is overwritten, and [`Written::in_place`] says so.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -25,6 +26,9 @@ const MAX_MERGES: usize = 16;
 /// How long a write waits for another writer's lock, which is held for some milliseconds.
 const LOCK_TRIES: u32 = 500;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// How often, and after which pauses, the replaced file is looked at for what another program wrote into it.
+const LOOKS: u32 = 25;
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
 /// A store in a file of some [`Format`].
 #[derive(Debug)]
@@ -145,9 +149,11 @@ fn replace(
     sweep(folder, &real);
 
     let mut replaced = Replaced { in_place: false, merged: false, created: false };
+    // What another program wrote over the old file while we replaced it.
+    let mut slipped: Option<Vec<u8>> = None;
     for _ in 0..MAX_MERGES {
         let before = read_if_there(&real).map_err(|error| StoreError::unreadable(path, &error))?;
-        let after = Secret::new(match &before {
+        let after = Secret::new(match slipped.take().as_ref().or(before.as_ref()) {
             Some(content) => edit(text(path, content)?.expose())?,
             None => edit("")?,
         });
@@ -156,6 +162,7 @@ fn replace(
             return Ok(replaced);
         }
         let unchanged = || read_if_there(&real).map(|now| now == before);
+        let old = File::open(&real).ok();
         let swapped = temporary(folder, &real, after.expose()).and_then(|file| {
             if !unchanged()? {
                 return Ok(false);
@@ -164,6 +171,14 @@ fn replace(
             sync_folder(folder)?;
             Ok(true)
         });
+        if let (Ok(true), Some(old), Some(before)) = (&swapped, old, &before) {
+            let found = written_meanwhile(old, before)
+                .filter(|found| text(path, found).is_ok_and(|text| edit(text.expose()).is_ok()));
+            if found.is_some() {
+                (slipped, replaced.merged) = (found, true);
+                continue;
+            }
+        }
         let done = match swapped {
             Err(error) if cannot_replace(&error) => {
                 replaced.in_place = true;
@@ -177,6 +192,27 @@ fn replace(
         replaced.merged = true;
     }
     Err(StoreError::not_writable(path, &io::Error::other("another program keeps changing it")))
+}
+
+/// What another program has made of the file that was just replaced, if it changed it: it had it open already. A program
+/// that has emptied it is about to write.
+fn written_meanwhile(mut old: File, before: &[u8]) -> Option<Vec<u8>> {
+    let mut last = None;
+    for _ in 0..LOOKS {
+        std::thread::sleep(LOOK_PAUSE);
+        let mut now = Vec::new();
+        old.rewind().ok()?;
+        (&old).take(MAX_BYTES).read_to_end(&mut now).ok()?;
+        if now == before {
+            return None;
+        }
+        // Twice the same: it is done.
+        if !now.is_empty() && last.as_ref() == Some(&now) {
+            return Some(now);
+        }
+        last = Some(now);
+    }
+    None
 }
 
 /// An empty file of mode 0600 that is gone when it is dropped, with a name that says which store it belongs to.

@@ -230,3 +230,22 @@ fn a_secret_never_appears_in_an_error_or_a_debug_text() {
         assert!(!shown.contains("sentinel"), "{shown}");
     }
 }
+
+#[test]
+fn what_a_program_writes_into_the_file_we_are_replacing_is_found_and_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(".env");
+    fs::write(&path, "MINE=1\n").unwrap();
+    let during = |file: NamedTempFile, real: &Path| {
+        if fs::read_to_string(real).unwrap().contains("OURS") {
+            return rename(file, real);
+        }
+        // It has opened and emptied the file before our rename, and fills it after.
+        let mut script = File::create(real).unwrap();
+        rename(file, real)?;
+        script.write_all(b"MINE=1\nSCRIPT=2\n")
+    };
+    let replaced = replace(&path, during, |before| Ok(format!("{before}OURS=3\n"))).unwrap();
+    assert!(replaced.merged);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "MINE=1\nSCRIPT=2\nOURS=3\n");
+}
