@@ -29,6 +29,7 @@ mod broker_time;
 mod events;
 mod feeding;
 mod health;
+mod keeping;
 mod login;
 #[cfg(feature = "cli")]
 mod once;
@@ -53,6 +54,7 @@ pub use health::{Health, TokenHealth};
 pub use login::LoginError;
 #[cfg(feature = "cli")]
 pub(crate) use login::exchange_code;
+#[cfg(feature = "cli")]
 pub(crate) use once::{Renewed, renew_once};
 pub use reading::ReadError;
 pub use renewal::Command;

@@ -3,7 +3,6 @@
 //! It holds the same lock beside the store as every engine on the machine (rule 2), so that it never renews beside one;
 //! an engine that runs sees the new token in the store and proves it as any other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::Setup;
 use super::events::EventSender;
-use super::renewal::Renewer;
+use super::renewal::{Known, Renewer};
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::session::AttemptEnd;
@@ -87,8 +86,9 @@ pub(crate) async fn renew_once(setup: Setup, clock: Arc<dyn Clock>) -> Result<Re
             last = Renewed::NoRefreshToken;
             continue;
         }
-        let spent: BTreeSet<Fingerprint> = before.into_iter().collect();
-        let attempt = renewer.clone().attempt(*way, spent, clock.busy());
+        let known = Known { spent: before.into_iter().collect(), ..Known::default() };
+        let mut busy = clock.busy();
+        let attempt = renewer.clone().attempt(*way, known, &mut busy);
         last = match tokio::time::timeout(limit, attempt).await {
             Err(_) => Renewed::TimedOut(limit),
             Ok(AttemptEnd::Token(candidate)) if Some(candidate.fingerprint) == before => Renewed::Unchanged,

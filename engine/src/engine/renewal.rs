@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock, Timestamp};
-use nirantar_brokers::{Broker, Cause, Fingerprint, Renewal, Session};
+use nirantar_brokers::{AccessToken, Broker, Cause, Fingerprint, Renewal, Secret, Session};
 
 use super::events::EventSender;
 use super::transport::Transport;
@@ -17,10 +17,14 @@ use super::vault::Vault;
 use crate::core::Event;
 use crate::session::{AttemptEnd, Candidate, Policy, Source};
 use crate::token::store::{Change, Store, StoreError, Stored};
-use crate::token::{FileLock, Flight, Writer, single_flight};
+use crate::token::{FileLock, Flight, Held, RenewalLock as _, Writer, single_flight};
 
+/// So much of what a command prints is shown.
+const MOST_OUTPUT: usize = 500;
 /// How long to wait before the lock that somebody else holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
+/// How often the lock is tried to put a token back into the store.
+const PUT_BACK_TRIES: usize = 20;
 
 /// A command of the user's that writes a new token into the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,17 @@ pub struct Command {
     pub program: PathBuf,
     /// With which arguments. Secrets do not belong here: everybody on the machine can read them.
     pub arguments: Vec<String>,
+}
+
+/// What a session knows of tokens when an attempt begins.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// Those that are no news: dead, refused, or replaced.
+    pub(crate) spent: BTreeSet<Fingerprint>,
+    /// Of those, the ones that were in use before the last.
+    pub(crate) replaced: Vec<Fingerprint>,
+    /// The last that was in use.
+    pub(crate) last: Option<Fingerprint>,
 }
 
 /// What one attempt works with.
@@ -45,66 +60,123 @@ pub(crate) struct Renewer {
     pub(crate) events: EventSender,
 }
 
+/// A renewal that nobody else has under way.
+struct InFlight {
+    lock: Held,
+    /// The refresh token that is in the store.
+    refresh: Option<Secret>,
+}
+
 impl Renewer {
-    /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off.
-    ///
-    /// `spent` are the tokens that are no news: dead, refused, or replaced.
-    pub(crate) async fn attempt(self, way: Renewal, spent: BTreeSet<Fingerprint>, busy: Busy) -> AttemptEnd {
+    /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off. `busy` holds a stepped
+    /// clock still; it is let go while another process' renewal is waited for, and held again when the attempt ends.
+    pub(crate) async fn attempt(self, way: Renewal, known: Known, busy: &mut Busy) -> AttemptEnd {
         match way {
-            Renewal::RefreshGrant => self.by_grant(&spent, busy).await,
-            Renewal::External => self.by_command(busy).await,
+            Renewal::RefreshGrant | Renewal::External => {
+                let flight = match self.flight(&known, busy).await {
+                    Ok(flight) => flight,
+                    Err(over) => return over,
+                };
+                if way == Renewal::External { self.by_command(flight).await } else { self.by_grant(flight).await }
+            }
             // These two wait for a human and are never attempted.
             Renewal::Login | Renewal::Approval => AttemptEnd::FailedForGood,
         }
     }
 
-    async fn by_grant(&self, spent: &BTreeSet<Fingerprint>, mut busy: Busy) -> AttemptEnd {
+    /// Takes the lock that is held through a renewal (rule 2), waiting for whoever has it, and reads the store under it.
+    ///
+    /// # Errors
+    /// The attempt is over: somebody else has brought a token already, or the store does not work.
+    async fn flight(&self, known: &Known, busy: &mut Busy) -> Result<InFlight, AttemptEnd> {
         loop {
-            let (store, spent) = (Arc::clone(&self.store), spent.clone());
+            let (store, vault, known) = (Arc::clone(&self.store), self.vault.clone(), known.clone());
             let decided = tokio::task::spawn_blocking(move || {
                 let lock = FileLock::of(store.path());
                 let mut refresh = None;
-                let read = || store.read().inspect(|stored| refresh = stored.refresh_token.clone());
-                let flight = single_flight(&lock, read, &spent);
+                let read = || {
+                    let stored = match store.read() {
+                        // Whoever renews will make it.
+                        Err(StoreError::NotFound { .. }) => Stored::default(),
+                        other => other?,
+                    };
+                    refresh = refresh_token(&stored, &known, &vault);
+                    Ok::<_, StoreError>(stored)
+                };
+                let flight = single_flight(&lock, read, &known.spent);
                 flight.map(|flight| (flight, refresh))
             })
             .await;
-            let (held, refresh) = match decided {
-                Ok(Ok((Flight::Renew(held), Some(refresh)))) => (held, refresh),
-                Ok(Ok((Flight::Renew(_), None))) => {
-                    tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
-                    return AttemptEnd::FailedForGood;
-                }
-                Ok(Ok((Flight::Take(stored), _))) => return self.taken(&stored),
+            return match decided {
+                Ok(Ok((Flight::Renew(lock), refresh))) => Ok(InFlight { lock, refresh }),
+                Ok(Ok((Flight::Take(stored), _))) => Err(self.taken(&stored)),
                 Ok(Ok((Flight::Busy, _))) => {
-                    drop(busy);
-                    busy = self.clock.sleep(LOCK_RETRY).await;
+                    let over = self.clock.sleep(LOCK_RETRY);
+                    *busy = Busy::idle();
+                    *busy = over.await;
                     continue;
                 }
-                Ok(Err(error)) => return failed_at_store(&error),
-                Err(_) => return AttemptEnd::Failed,
+                Ok(Err(error)) => Err(failed_at_store(&error)),
+                Err(_) => Err(AttemptEnd::Failed),
             };
-            let renewed = self.transport.call(self.broker.renew(&refresh), None).await;
-            let session = match renewed {
-                Ok(session) => session,
-                Err(failure) => {
-                    tracing::warn!("renewal: {failure}");
-                    return match failure.cause {
-                        Cause::Unknown => AttemptEnd::Unknown,
-                        Cause::NotSent | Cause::Throttled { .. } => AttemptEnd::Failed,
-                        Cause::Rejected | Cause::Refused(_) | Cause::Misconfigured => AttemptEnd::FailedForGood,
-                    };
+        }
+    }
+
+    async fn by_grant(&self, InFlight { lock, refresh }: InFlight) -> AttemptEnd {
+        let Some(refresh) = refresh else {
+            tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
+            return AttemptEnd::FailedForGood;
+        };
+        self.vault.hide(refresh.clone());
+        let session = match self.transport.call(self.broker.renew(&refresh), None).await {
+            Ok(session) => session,
+            Err(failure) => {
+                tracing::warn!("renewal: {failure}");
+                return match failure.cause {
+                    Cause::Unknown => AttemptEnd::Unknown,
+                    Cause::NotSent | Cause::Throttled { .. } => AttemptEnd::Failed,
+                    Cause::Rejected | Cause::Refused(_) | Cause::Misconfigured => AttemptEnd::FailedForGood,
+                };
+            }
+        };
+        // A broker that does not rotate its refresh token sends none: the old one stays good.
+        let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
+        let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
+            tracing::warn!("the renewal brought a token that no header can carry");
+            return AttemptEnd::Failed;
+        };
+        self.keep(&session).await;
+        drop(lock);
+        AttemptEnd::Token(candidate)
+    }
+
+    /// Writes the token in use into the store again, if an older one stands there: `session` over any of `replaced`. A
+    /// renewal under way elsewhere is waited for, since it brings a newer one.
+    pub(crate) async fn put_back(&self, session: &Session, replaced: Vec<Fingerprint>) {
+        for _ in 0..PUT_BACK_TRIES {
+            let (store, replaced) = (Arc::clone(&self.store), replaced.clone());
+            let looked = tokio::task::spawn_blocking(move || {
+                let held = FileLock::of(store.path()).acquire()?;
+                let token = store.read()?.access_token;
+                let old = token.is_some_and(|token| replaced.contains(&token.fingerprint()));
+                Ok::<_, StoreError>(held.map(|held| (held, old)))
+            })
+            .await;
+            match looked {
+                Ok(Ok(Some((held, old)))) => {
+                    if old {
+                        self.keep(session).await;
+                    }
+                    drop(held);
+                    return;
                 }
-            };
-            // A broker that does not rotate its refresh token sends none: the old one stays good.
-            let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
-            let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
-                tracing::warn!("the renewal brought a token that no header can carry");
-                return AttemptEnd::Failed;
-            };
-            self.keep(&session).await;
-            drop(held);
-            return AttemptEnd::Token(candidate);
+                Ok(Ok(None)) => drop(self.clock.sleep(LOCK_RETRY).await),
+                Ok(Err(error)) => {
+                    tracing::warn!("the old token in the store stays there: {error}");
+                    return;
+                }
+                Err(_) => return,
+            }
         }
     }
 
@@ -132,36 +204,49 @@ impl Renewer {
         }
     }
 
-    async fn by_command(&self, busy: Busy) -> AttemptEnd {
+    async fn by_command(&self, InFlight { lock, .. }: InFlight) -> AttemptEnd {
         let Some(Command { program, arguments }) = &self.command else { return AttemptEnd::FailedForGood };
-        let output = tokio::process::Command::new(program)
+        let running = tokio::process::Command::new(program)
             .args(arguments)
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)
-            .output()
-            .await;
-        let held = busy;
-        match output {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                let words = self.vault.redactor().clean(&String::from_utf8_lossy(&output.stderr));
-                let words: String = words.chars().take(500).collect();
-                tracing::warn!("the external command ended with {}: {words}", output.status);
-                return AttemptEnd::Failed;
-            }
-            Err(error) => {
-                tracing::error!("the external command {} cannot be run: {error}", program.display());
-                return AttemptEnd::Failed;
-            }
-        }
+            .output();
+        // By the wall clock: it is another process, and drives a browser perhaps.
+        let ended = tokio::time::timeout(self.policy.command_timeout, running).await;
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || store.read()).await;
-        drop(held);
-        match read {
-            Ok(Ok(stored)) => self.taken(&stored),
-            Ok(Err(error)) => failed_at_store(&error),
+        // Before anything it printed is shown: that may be the new token.
+        let found = match &read {
+            Ok(Ok(stored)) => self.taken(stored),
+            Ok(Err(error)) => failed_at_store(error),
             Err(_) => AttemptEnd::Failed,
-        }
+        };
+        let good = match ended {
+            Err(_) => {
+                let limit = self.policy.command_timeout;
+                tracing::error!("the external command was cut off after {limit:?} (external_timeout)");
+                false
+            }
+            Ok(Err(error)) => {
+                tracing::error!("the external command {} cannot be run: {error}", program.display());
+                false
+            }
+            Ok(Ok(output)) => {
+                let words = |bytes: &[u8]| -> String {
+                    let clean = self.vault.redactor().clean(&String::from_utf8_lossy(bytes));
+                    clean.trim().chars().take(MOST_OUTPUT).collect()
+                };
+                let (status, said, complained) = (output.status, words(&output.stdout), words(&output.stderr));
+                if status.success() {
+                    tracing::info!("the external command ended well: {said}");
+                } else {
+                    tracing::warn!("the external command ended with {status}: {complained}");
+                }
+                status.success()
+            }
+        };
+        drop(lock);
+        if good { found } else { AttemptEnd::Failed }
     }
 
     /// A token that is in the store already.
@@ -170,6 +255,18 @@ impl Renewer {
             Some(candidate) => AttemptEnd::Token(candidate),
             None => AttemptEnd::Failed,
         }
+    }
+}
+
+/// The refresh token to renew with: the store's, unless it stands beside a token of the past or none. Then somebody wrote
+/// an old copy of the file back, or is writing, or ours could not be stored; what came with the last token is the one that
+/// still buys something.
+fn refresh_token(stored: &Stored, known: &Known, vault: &Vault) -> Option<Secret> {
+    let stands = stored.access_token.as_ref().map(AccessToken::fingerprint);
+    let kept = || known.last.and_then(|last| vault.refresh_token(last));
+    match stands {
+        Some(stands) if !known.replaced.contains(&stands) => stored.refresh_token.clone(),
+        Some(_) | None => kept().or_else(|| stored.refresh_token.clone()),
     }
 }
 

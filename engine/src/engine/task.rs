@@ -4,7 +4,8 @@
 //! task of its own that ends in a message. Each carries the [`Busy`] that holds a stepped clock still.
 //!
 //! This module holds the loop and says who performs what; the performing is in [`super::asking`] (the live broker),
-//! [`super::paper`] (the paper exchange and fallback prices) and [`super::feeding`] (sockets and ticks).
+//! [`super::paper`] (the paper exchange and fallback prices), [`super::feeding`] (sockets and ticks) and
+//! [`super::keeping`] (tokens into the store).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,13 +20,14 @@ use tracing::Instrument as _;
 
 use super::events::EventSender;
 use super::health::LastError;
-use super::renewal::{Renewer, candidate};
+use super::keeping::PutBack;
+use super::renewal::{Known, Renewer, candidate};
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
 use crate::feed::{FeedAddress, Hub, PaperSource, SocketEvent, SocketHandle, SocketId};
 use crate::orders::{Journal, Refused, Route};
-use crate::session::Source;
+use crate::session::{NotTaken, Notice, Source};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
 
 /// How long the end of an engine waits for a renewal to be stored, by the wall clock.
@@ -79,7 +81,8 @@ pub(crate) struct Doing {
     pub(super) tasks: JoinSet<()>,
     attempts: BTreeMap<u64, AbortHandle>,
     /// Tokens on their way into the store.
-    keeping: Vec<AbortHandle>,
+    pub(super) keeping: Vec<AbortHandle>,
+    pub(super) put_back: PutBack,
     /// When a human was last asked on the phone.
     approval_asked: Option<Monotonic>,
     pub(super) sockets: BTreeMap<SocketId, SocketHandle>,
@@ -255,11 +258,16 @@ impl Task {
             }
             Output::Probe { probe, fingerprint } => self.probe(probe, fingerprint),
             Output::Attempt { attempt, way } => {
-                let (renewer, busy) = (self.renewer.clone(), self.clock.busy());
-                let spent = self.core.session().spent_tokens();
-                let handle = self.later(async move {
-                    let end = renewer.attempt(way, spent, busy).await;
-                    Input::Attempted { attempt, end }
+                let (renewer, mut busy) = (self.renewer.clone(), self.clock.busy());
+                let session = self.core.session();
+                let known = Known {
+                    spent: session.spent_tokens(),
+                    replaced: session.replaced_tokens().to_vec(),
+                    last: self.core.last_token(),
+                };
+                let handle = self.later_holding(async move {
+                    let end = renewer.attempt(way, known, &mut busy).await;
+                    (Input::Attempted { attempt, end }, busy)
                 });
                 self.state.attempts.retain(|_, handle| !handle.is_finished());
                 self.state.attempts.insert(attempt, handle);
@@ -297,10 +305,15 @@ impl Task {
 
     /// Starts a task that ends in an input. The clock stands still until the input is dealt with.
     pub(super) fn later(&mut self, work: impl Future<Output = Input> + Send + 'static) -> AbortHandle {
-        let (clock, inbox) = (Arc::clone(&self.clock), self.myself.clone());
-        let busy = clock.busy();
+        let busy = self.clock.busy();
+        self.later_holding(async move { (work.await, busy) })
+    }
+
+    /// The same for work that lets the clock go on in between.
+    fn later_holding(&mut self, work: impl Future<Output = (Input, Busy)> + Send + 'static) -> AbortHandle {
+        let inbox = self.myself.clone();
         let task = async move {
-            let input = work.await;
+            let (input, busy) = work.await;
             if let Some(inbox) = inbox.upgrade() {
                 // An engine that has stopped needs no answer.
                 let _ = inbox.send(Message::Do(input, busy)).await;
@@ -363,17 +376,12 @@ impl Task {
             | Event::Compared { .. } => tracing::info!("{event}"),
         }
         self.last_error.note(&event);
-        if let Event::Token { fingerprint, .. } = event
-            && let Some(session) = self.vault.proven(fingerprint)
-        {
-            let renewer = self.renewer.clone();
-            let busy = self.clock.busy();
-            self.state.keeping.retain(|task| !task.is_finished());
-            let keep = async move {
-                renewer.keep(&session).await;
-                drop(busy);
-            };
-            self.state.keeping.push(self.state.tasks.spawn(keep.in_current_span()));
+        match &event {
+            Event::Token { fingerprint, .. } => self.keep_proven(*fingerprint),
+            Event::Notice {
+                notice: Notice::NotTaken { source: Source::Store, why: NotTaken::Replaced, .. }, ..
+            } => self.put_back(),
+            _ => {}
         }
         self.events.send(event);
     }

@@ -116,6 +116,11 @@ impl Vault {
         self.lock().tokens.get(&fingerprint).map(|kept| Arc::clone(&kept.live))
     }
 
+    /// The refresh token that came with a token, if one did.
+    pub(crate) fn refresh_token(&self, fingerprint: Fingerprint) -> Option<Secret> {
+        self.lock().tokens.get(&fingerprint)?.refresh.clone()
+    }
+
     pub(crate) fn redactor(&self) -> Redactor {
         self.lock().redactor.clone()
     }

@@ -111,6 +111,12 @@ impl Machine {
         session.proving.refused().chain(session.replaced.iter().copied()).chain(in_use).collect()
     }
 
+    /// Tokens that were in use before the one that is, the newest last.
+    #[must_use]
+    pub fn replaced_tokens(&self) -> &[Fingerprint] {
+        &self.sm.inner().replaced
+    }
+
     /// When [`on`](Self::on) must be called again at the latest, with [`Event::Wake`] if nothing else has happened.
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Monotonic {

@@ -50,9 +50,13 @@ impl Session {
         self.due
     }
 
-    pub(super) fn ask_for_renewal(&mut self) {
+    /// The operator wants a new token now, whatever the hour: by itself, or with the link to log in at.
+    pub(super) fn ask_for_renewal(&mut self, now: Timestamp) {
         self.due = Some(Why::OperatorAsked);
         self.retry_at = Monotonic::default();
+        if self.usable_way().is_none() {
+            self.ask_at = Some(now);
+        }
     }
 
     fn margin_reached(&self, now: Timestamp) -> bool {

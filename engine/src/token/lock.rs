@@ -38,7 +38,10 @@ impl RenewalLock for FileLock {
     fn acquire(&self) -> Result<Option<Held>, StoreError> {
         let real = follow(&self.store)?.real;
         let tried = match try_lock(&beside(&real, "renew.lock")) {
-            Err(error) if cannot_replace(&error) => try_lock(&elsewhere(&real)),
+            // A full disk must not keep a living session from being renewed: the temporary folder may be another disk.
+            Err(error) if cannot_replace(&error) || error.kind() == io::ErrorKind::StorageFull => {
+                try_lock(&elsewhere(&real))
+            }
             other => other,
         };
         tried.map_err(|error| StoreError::NotWritable {

@@ -5,8 +5,10 @@ use nirantar_brokers::{AccessToken, Form, Secret, Session};
 use serde_json::{Value, json};
 
 use super::core::KiteExchange;
+use super::log::{How, SessionLog};
 use super::orders::to_json;
 use super::reply::ApiError;
+use super::tokens::Issued;
 
 impl KiteExchange {
     /// A session as after a login by a human, with all that a login does to older tokens.
@@ -21,6 +23,7 @@ impl KiteExchange {
         self.advance(now);
         let stranger = (user != self.settings.user_id).then(|| user.to_owned());
         let issued = self.tokens.issue_to(stranger, self.now);
+        self.note_session(How::Login, &issued);
         self.bury_all(&issued.killed);
         Session {
             user_id: user.to_owned(),
@@ -34,19 +37,27 @@ impl KiteExchange {
     /// `POST /session/token`.
     pub(super) fn session_token(&mut self, form: &Form) -> Result<Value, ApiError> {
         let issued = self.tokens.exchange(form, self.now)?;
+        self.note_session(How::Login, &issued);
         self.bury_all(&issued.killed);
         self.session_json(None, issued.access, issued.refresh)
     }
 
     /// `POST /session/refresh_token`.
     pub(super) fn renew(&mut self, form: &Form) -> Result<Value, ApiError> {
-        let issued = self.tokens.renew(form, self.now)?;
+        let renewed = self.tokens.renew(form, self.now);
+        let issued = renewed.inspect_err(|_| self.log.renewals_refused += 1)?;
+        self.note_session(How::Renewal, &issued);
         self.bury_all(&issued.killed);
         to_json(&Renewed {
             user_id: self.settings.user_id.clone(),
             access_token: issued.access.secret().clone(),
             refresh_token: issued.refresh.unwrap_or_else(|| Secret::new("")),
         })
+    }
+
+    fn note_session(&mut self, how: How, issued: &Issued) {
+        let (at, token) = (issued.at, issued.access.fingerprint());
+        self.log.sessions.push(SessionLog { at, how, token });
     }
 
     /// `DELETE /session/token`.

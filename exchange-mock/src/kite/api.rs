@@ -62,6 +62,19 @@ impl Route<'_> {
         matches!(self, Self::Quote | Self::Ohlc | Self::Ltp | Self::Historical { .. })
     }
 
+    const fn is_read_of_account(self) -> bool {
+        matches!(
+            self,
+            Self::Margins(_)
+                | Self::Book
+                | Self::History(_)
+                | Self::OrderTrades(_)
+                | Self::Trades
+                | Self::Positions
+                | Self::Holdings
+        )
+    }
+
     const fn needs_token(self) -> bool {
         !matches!(self, Self::Login | Self::SessionToken | Self::Renew | Self::Invalidate | Self::Instruments(_))
     }
@@ -185,6 +198,13 @@ impl KiteExchange {
             let count = if reply.status == 200 { &mut self.log.probes_accepted } else { &mut self.log.probes_refused };
             *count += 1;
         }
+        let token = parts.authorization.as_ref().and_then(|header| header.expose().rsplit_once(':'));
+        let token = token.map(|(_, token)| nirantar_brokers::Fingerprint::of(token));
+        if let Some(token) = token.filter(|_| route.is_read_of_account()) {
+            let reads = self.log.reads.entry(token).or_default();
+            let count = if reply.status == 200 { &mut reads.accepted } else { &mut reads.refused };
+            *count += 1;
+        }
         let Some(action) = route.order_action() else {
             return;
         };
@@ -192,14 +212,13 @@ impl KiteExchange {
             Route::Modify { id, .. } | Route::Cancel { id, .. } => Some(id.to_owned()),
             _ => None,
         };
-        let token = parts.authorization.as_ref().and_then(|header| header.expose().rsplit_once(':'));
         self.log.orders.push(OrderLog {
             at: self.now,
             action,
             tag: parts.body.get("tag").map(str::to_owned),
             order_id: acted.order_id.or(named),
             accepted: acted.accepted,
-            token: token.map(|(_, token)| nirantar_brokers::Fingerprint::of(token)),
+            token,
             status: matches!(reply.transport, Transport::Normal | Transport::Delay(_)).then_some(reply.status),
         });
     }

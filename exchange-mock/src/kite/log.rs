@@ -26,6 +26,12 @@ pub struct ServerLog {
     pub probes_accepted: u64,
     /// `GET /user/profile` calls that were answered anything else.
     pub probes_refused: u64,
+    /// Every session handed out, in order.
+    pub sessions: Vec<SessionLog>,
+    /// Renewals that brought nothing: the refresh token was no good, or the grant is withdrawn.
+    pub renewals_refused: u64,
+    /// Reads of the account (margins, book, trades, positions, holdings) by the token they came under.
+    pub reads: BTreeMap<Fingerprint, Reads>,
     /// WebSocket handshakes that became sockets.
     pub handshakes_accepted: u64,
     /// WebSocket handshakes that were refused.
@@ -90,6 +96,35 @@ pub struct OrderLog {
     pub status: Option<u16>,
 }
 
+/// How a session came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A human logged in, or control did.
+    Login,
+    /// A refresh token bought it.
+    Renewal,
+}
+
+/// A session as it was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLog {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub how: How,
+    /// Its access token.
+    pub token: Fingerprint,
+}
+
+/// What became of the reads under one token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Answered 200.
+    pub accepted: u64,
+    /// Answered anything else.
+    pub refused: u64,
+}
+
 impl ServerLog {
     /// Ticks of all instruments so far.
     #[must_use]
@@ -98,6 +133,12 @@ impl ServerLog {
     }
 
     /// Numbers the next tick of `token`.
+    /// How many renewals brought a session.
+    #[must_use]
+    pub fn renewals(&self) -> usize {
+        self.sessions.iter().filter(|session| session.how == How::Renewal).count()
+    }
+
     pub(super) fn tick(&mut self, token: BrokerToken, at: Timestamp) -> u64 {
         let ticks = self.ticks.entry(token).or_default();
         ticks.push(at);
@@ -155,6 +196,15 @@ impl ServerLog {
             "orders": orders,
             "requests": self.requests,
             "probes": { "accepted": self.probes_accepted, "refused": self.probes_refused },
+            "sessions": self.sessions.iter().map(|session| json!({
+                "at": time(&session.at),
+                "how": match session.how {
+                    How::Login => "login",
+                    How::Renewal => "renewal",
+                },
+                "token": session.token.to_string(),
+            })).collect::<Vec<_>>(),
+            "renewals": { "accepted": self.renewals(), "refused": self.renewals_refused },
             "handshakes": { "accepted": self.handshakes_accepted, "refused": self.handshakes_refused },
         })
     }

@@ -36,7 +36,8 @@ struct Start {
 
 /// The world of the guide: a refresh token buys the next token, and tokens live two hours.
 async fn of_the_guide(time: &str) -> Start {
-    let mut start = start(time, Settings { grant: Grant::Works, token_ttl: Some(TWO_HOURS), ..Settings::default() }).await;
+    let mut start =
+        start(time, Settings { grant: Grant::Works, token_ttl: Some(TWO_HOURS), ..Settings::default() }).await;
     start.desk.say("refresh = \"withdrawn\"", "refresh = \"works\"");
     start
 }
@@ -79,7 +80,9 @@ fn tokens_of(session: &Session) -> String {
 
 /// Streamlit's secrets, of which one table is ours.
 fn secrets(access: &str) -> String {
-    format!("# for the dashboard\ntheme = \"dark\"\n\n[upstox]\naccess_token = \"{access}\" # pasted\n\n[mail]\nto = 'me'\n")
+    format!(
+        "# for the dashboard\ntheme = \"dark\"\n\n[upstox]\naccess_token = \"{access}\" # pasted\n\n[mail]\nto = 'me'\n"
+    )
 }
 
 fn value(text: &str, key: &str) -> String {

@@ -201,6 +201,28 @@ impl World {
         self.seen[from..self.looked_at].to_vec()
     }
 
+    /// Lets market time pass while something is done with the engine, and comes back with what it brought.
+    pub async fn during<T>(&mut self, work: impl AsyncFnOnce(&Engine) -> T) -> T {
+        self.hold = Busy::idle();
+        let Self { engine, events, seen, .. } = self;
+        let both = async {
+            let work = work(engine);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    done = &mut work => return Some(done),
+                    message = events.next() => match message {
+                        Some(EventMessage::Event(event)) => seen.push(event),
+                        _ => return None,
+                    },
+                }
+            }
+        };
+        let done = tokio::time::timeout(DEADLINE, both).await.ok().flatten();
+        self.hold = self.clock.busy();
+        done.unwrap_or_else(|| panic!("it did not end: {self}"))
+    }
+
     fn note(&mut self, message: Option<EventMessage>) {
         match message {
             Some(EventMessage::Event(event)) => self.seen.push(event),

@@ -3,7 +3,7 @@
 use nirantar_brokers::{Form, Method, Secret};
 
 use super::*;
-use crate::kite::{NewLogin, Refresh};
+use crate::kite::{How, NewLogin, Refresh};
 
 #[test]
 fn a_login_by_the_page_yields_a_session_that_works() {
@@ -82,6 +82,8 @@ fn a_dead_token_is_refused_in_the_brokers_words_everywhere_but_at_the_dump() {
     assert_eq!(desk.send(Method::Get, "/instruments", "", "").status, 200);
     let log = desk.exchange.log();
     assert_eq!((log.probes_accepted, log.probes_refused), (0, 1));
+    let reads = log.reads[&nirantar_brokers::Fingerprint::of("dead")];
+    assert_eq!((reads.accepted, reads.refused), (0, 3), "book, positions, margins");
 }
 
 #[test]
@@ -102,6 +104,10 @@ fn renewal_works_once_for_each_refresh_token_and_only_while_it_is_not_withdrawn(
     desk.token = renewed["access_token"].as_str().unwrap().to_owned();
     assert_eq!(desk.send(Method::Get, "/user/profile", "", "").status, 200);
     assert_eq!(desk.refusal(Method::Post, "/session/refresh_token", "", &form).0, 403);
+    let log = desk.exchange.log();
+    assert_eq!((log.renewals(), log.renewals_refused), (1, 2));
+    let last = log.sessions.last().unwrap();
+    assert_eq!((last.how, last.token), (How::Renewal, nirantar_brokers::Fingerprint::of(&desk.token)));
 }
 
 #[test]
