@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nirantar_brokers::Fingerprint;
 
 use super::single_flight::RenewalLock;
-use super::store::{StoreError, beside, cannot_replace, follow};
+use super::store::{StoreError, beside, cannot_replace, folder_of, follow};
 
 /// The lock that is held through a renewal (rule 2): `.NAME.renew.lock` (one dot in front) beside the file the store's
 /// path leads to. Where that folder forbids it (a file mounted into a folder of somebody else's) it is a file in the
@@ -37,7 +37,15 @@ impl RenewalLock for FileLock {
     /// take its whole timeout.
     fn acquire(&self) -> Result<Option<Held>, StoreError> {
         let real = follow(&self.store)?.real;
-        let tried = match try_lock(&beside(&real, "renew.lock")) {
+        let beside = beside(&real, "renew.lock");
+        let tried = match try_lock(&beside) {
+            // Nothing was written there yet: who renews a token of a fallback store is the first to make the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(folder_of(&real)).and_then(|()| try_lock(&beside))
+            }
+            other => other,
+        };
+        let tried = match tried {
             // A full disk must not keep a living session from being renewed: the temporary folder may be another disk.
             Err(error) if cannot_replace(&error) || error.kind() == io::ErrorKind::StorageFull => {
                 try_lock(&elsewhere(&real))
@@ -104,6 +112,14 @@ mod tests {
         drop(held);
         assert!(lock.acquire().unwrap().is_some());
         assert!(folder.path().join(".env.renew.lock").exists());
+    }
+
+    #[test]
+    fn a_store_whose_folder_is_still_to_be_made_can_be_locked() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FileLock::of(folder.path().join("data/tokens.json"));
+        let _held = lock.acquire().unwrap().unwrap();
+        assert!(lock.acquire().unwrap().is_none());
     }
 
     #[cfg(unix)]
