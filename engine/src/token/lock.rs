@@ -181,10 +181,11 @@ mod tests {
 
     #[test]
     fn a_lock_that_cannot_be_made_names_the_store() {
-        let error = FileLock::of("/nonexistent-folder/.env").acquire().unwrap_err();
-        assert!(
-            error.to_string().starts_with("/nonexistent-folder/.env: cannot be written: the renewal lock"),
-            "{error}"
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join(".env");
+        std::fs::create_dir(folder.path().join(".env.renew.lock")).unwrap();
+        let error = FileLock::of(&store).acquire().unwrap_err().to_string();
+        let expected = format!("{}: cannot be written: the renewal lock", store.display());
+        assert!(error.starts_with(&expected), "{error}");
     }
 }
