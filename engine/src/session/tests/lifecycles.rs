@@ -128,6 +128,61 @@ fn the_end_of_a_refresh_token_is_told_two_days_and_one_day_before_and_then_it_bu
 }
 
 #[test]
+fn a_renewal_that_hands_the_same_refresh_token_on_does_not_tell_of_its_end_again() {
+    let dies = Some(at("2026-11-22 06:00:00"));
+    let ttl = |policy: &mut Policy| policy.expiry = Expiry::Ttl(hours(100));
+    let mut story = Story::lives(ttl, Candidate { refresh_dies: dies, ..renewable(OLD) });
+    let told =
+        |story: &Story| story.effects.iter().filter(|effect| matches!(effect, Effect::RefreshTokenDies { .. })).count();
+    assert_eq!(told(&story), 1, "less than two days are left");
+    story.waits(hours(1));
+    let renewed = Candidate { source: Source::Renewal, refresh_dies: dies, ..renewable(NEW) };
+    story.told(Event::Candidate(renewed));
+    story.probed(NEW, ours());
+    story.waits(hours(1));
+    assert_eq!((story.machine.generation(), told(&story)), (Generation(2), 1));
+    story.waits(hours(22));
+    assert_eq!(told(&story), 2, "one day is left");
+}
+
+#[test]
+fn a_human_is_asked_in_the_morning_only_once_the_scheduled_renewal_has_failed() {
+    let mut story = Story::lives(scheduled, renewable(OLD));
+    story.told(Event::Market { open: false });
+    let attempt = |story: &Story| {
+        story.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Attempt { attempt, .. } => Some(*attempt),
+            _ => None,
+        })
+    };
+    // To the moment of the first attempt, on Monday at 08:45.
+    while attempt(&story).is_none() {
+        story.waits(Duration::from_secs(60));
+    }
+    assert_eq!((story.machine.state(), story.asked()), (State::Fallback, 0), "it may bring a token yet");
+    let attempt = attempt(&story).unwrap();
+    story.told(Event::Attempted { attempt, end: AttemptEnd::FailedForGood });
+    assert_eq!(story.asked(), 1);
+}
+
+#[test]
+fn where_only_a_human_brings_a_token_a_scheduled_hour_calls_nobody_while_one_lives() {
+    let mut story = Story::lives(scheduled, candidate(OLD, Source::Login));
+    story.told(Event::Market { open: false });
+    story.now.wall = at("2026-11-23 07:50:00");
+    story.waits(Duration::from_secs(60));
+    story.told(Event::Candidate(candidate(NEW, Source::Login)));
+    story.probed(NEW, ours());
+    story.reconciled();
+    story.told(Event::Feed { generation: Generation(2), delivers: true });
+    story.waits(Duration::from_secs(60));
+    assert_eq!(story.machine.state(), State::Valid);
+    let asked = story.asked();
+    story.waits(hours(6));
+    assert_eq!((story.machine.state(), story.asked()), (State::Valid, asked));
+}
+
+#[test]
 fn a_refresh_token_beside_a_dead_token_in_the_store_is_used_at_the_start() {
     let mut story = Story::starts(|policy| policy.automatic = vec![Renewal::RefreshGrant]);
     story.told(Event::Candidate(renewable(OLD)));
