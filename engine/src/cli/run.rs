@@ -47,10 +47,11 @@ pub(super) struct RunArgs {
 
 /// Runs every account until the wish to end.
 pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
+    // First, so that a wish to end is never an accident.
+    let mut signals = Signals::watch()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     log::start(Arc::clone(&clock), log::Default::Info)?;
     let config = Config::load(&arguments.config)?;
-    let mut signals = Signals::watch()?;
     let mut engines: Vec<Arc<Engine>> = Vec::with_capacity(config.accounts.len());
     let mut watched = Vec::with_capacity(config.accounts.len());
     for account in &config.accounts {

@@ -53,11 +53,13 @@ pub struct Plan {
     pub stores: Vec<&'static str>,
     /// Which of them the token is in.
     pub held_by: usize,
+    /// What becomes of resting orders at its end.
+    pub on_stop: OnStop,
 }
 
 impl Plan {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, logged_in: true, app: App::Individual, stores: vec![".env"], held_by: 0 }
+        Self { settings, logged_in: true, app: App::Individual, stores: vec![".env"], held_by: 0, on_stop: OnStop::Leave }
     }
 
     /// The server has that fault from the start.
@@ -100,7 +102,7 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app, stores, held_by } = plan;
+        let Plan { settings, logged_in, app, stores, held_by, on_stop } = plan;
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
@@ -128,7 +130,7 @@ impl World {
             secrets: vec![api_secret],
             command: None,
             ask_approval: false,
-            on_stop: OnStop::Leave,
+            on_stop,
             instruments: vec![instrument()],
             mode: Mode::Full,
         };
