@@ -1,4 +1,4 @@
-//! Issue 3, "Must show" 6: alerts arrive at Telegram and at a webhook, once each, and nothing they do holds the engine up.
+//! Alerts arrive at Telegram and at a webhook, once each, and nothing they do holds the engine up.
 //!
 //! A small HTTP server stands in for both. The engine is a real one against the Kite simulator, on a stepped clock: what
 //! happens in market time happens there, what a sink does takes real time.
@@ -9,6 +9,7 @@ mod sink_server;
 
 use std::fs;
 use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,14 +18,18 @@ use harness::{Plan, World, writing};
 use nirantar::alerts::{Account, Alert, Alerts, BadSink, Kind, Severity, Watch};
 use nirantar::config::{AlertSettings, TelegramSettings};
 use nirantar::core::Event;
-use nirantar::engine::{Engine, EventMessage, Setup};
-use nirantar::session::{Notice, Operator, Policy};
+use nirantar::engine::{Engine, EventMessage, ReadError, Setup};
+use nirantar::session::{Operator, Policy};
 use nirantar::token::store::{EnvFormat, EnvStore};
+use nirantar_brokers::fyers::{App as FyersApp, Fyers};
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Clock, OffsetClock, Timestamp};
-use nirantar_brokers::{Broker as _, Endpoint, OrderStatus, Secret, Venue};
+use nirantar_brokers::upstox::errors::{self, Answer, Said};
+use nirantar_brokers::upstox::{App as UpstoxApp, Upstox};
+use nirantar_brokers::{Broker, Call, Endpoint, Failure, HttpRequest, Method, OrderStatus, Outcome, Secret, Venue};
 use nirantar_exchange_mock::kite::{NewLogin, Refresh, Settings};
-use sink_server::{Answer, SinkServer};
+use nirantar_exchange_mock::{fyers, upstox};
+use sink_server::{Answer as SinkAnswer, SinkServer};
 
 /// Characters that a path and a form encode.
 const BOT_TOKEN: &str = "123456:sentinel-bot_token";
@@ -201,25 +206,115 @@ async fn a_wrong_ip_is_told_once() {
     told.end(&[(Kind::Misconfigured, 1), (Kind::LoginDue, 0), (Kind::FallbackEntered, 0)]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_refusal_and_a_dying_refresh_token_are_told_once_each() {
-    let told = Told::start(healthy()).await;
-    let now = told.world.clock.now();
-    let mut watch = Watch::new("story");
-    let suspect = Notice::Suspect { endpoint: Endpoint::Profile };
-    let (at, link) = (now.wall, Some("https://kite.zerodha.com/connect/login".to_owned()));
-    let dies = at + Duration::from_secs(2 * 24 * 3_600);
-    for event in [Event::Notice { at, notice: suspect }, Event::RefreshTokenDies { at, dies, link }] {
-        for _ in 0..3 {
-            if let Some(alert) = watch.on(&event, now) {
-                told.alerts.raise(&alert);
+/// Starts an engine for a broker whose sessions alone are kept, with a token in its store, and alerts over it.
+async fn keep_session(
+    broker: Arc<dyn Broker>,
+    host: SocketAddr,
+    user_id: &str,
+    store: (&Path, &str, String),
+    clock: Arc<dyn Clock>,
+) -> (Engine, Alerts, SinkServer) {
+    let (path, prefix, text) = store;
+    fs::write(path, text).unwrap();
+    let store = Arc::new(EnvStore::new(path, EnvFormat::new(prefix)));
+    let policy = Policy { user_id: Some(user_id.to_owned()), ..Policy::for_broker(broker.facts()) };
+    let setup = Setup {
+        loopback: true,
+        policy,
+        ..Setup::new("story", broker, format!("http://{host}"), format!("ws://{host}"), store)
+    };
+    let mut builder = Engine::builder(setup).clock(Arc::clone(&clock));
+    let account_events = builder.events();
+    let mut events = builder.events();
+    let engine = builder.start().await.unwrap();
+    let server = SinkServer::start().await;
+    let account = Account { name: "story".to_owned(), events: account_events, redaction: engine.redaction() };
+    let alerts = Alerts::start(&settings(&server), vec![account], clock).unwrap();
+    let trading = |event: &Event| matches!(event, Event::Venue { venue: Venue::Live, .. });
+    let begun = async {
+        while let Some(message) = events.next().await {
+            if matches!(message, EventMessage::Event(event) if trading(&event)) {
+                return;
             }
         }
+    };
+    tokio::time::timeout(Duration::from_secs(30), begun).await.expect("the session is Valid");
+    (engine, alerts, server)
+}
+
+fn at_ten() -> Arc<dyn Clock> {
+    Arc::new(OffsetClock::starting_at(Timestamp::parse_ist("2026-11-20 10:00:00").unwrap()))
+}
+
+/// Ends the story: both sinks were told that once, and it was all.
+async fn told_once(kind: Kind, engine: Engine, alerts: Alerts, server: SinkServer) -> serde_json::Value {
+    server
+        .wait_until(kind.as_str(), |server| !server.of_kind(kind.as_str()).is_empty() && !server.texts().is_empty())
+        .await;
+    engine.stop().await;
+    alerts.stop().await;
+    let told = server.of_kind(kind.as_str());
+    assert_eq!(told.len(), 1, "{told:?}");
+    let words = told[0]["words"].as_str().unwrap();
+    assert_eq!(server.texts().iter().filter(|text| text.contains(words)).count(), 1, "{:?}", server.texts());
+    told.into_iter().next().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_refusal_is_told_once() {
+    let clock = at_ten();
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let settings = upstox::Settings { faults: vec!["orders=401:UDAPI100050".parse().unwrap()], ..Default::default() };
+    let (key, secret, user) = (settings.api_key.clone(), settings.api_secret.clone(), settings.user_id.clone());
+    let broker = upstox::UpstoxServer::start(anywhere, settings, Arc::clone(&clock)).await.unwrap();
+    let codec = Upstox::new(UpstoxApp::Current, key, Some(secret), "http://127.0.0.1/".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("UPSTOX_ACCESS_TOKEN={}\n", broker.control().login().access_token.expose());
+    let store = folder.path().join(".env");
+    let (engine, alerts, server) =
+        keep_session(Arc::new(codec), broker.addr(), &user, (&store, "UPSTOX", text), clock).await;
+    // The order paths refuse a token that everything else accepts (upstox.md, trap 1), and go on refusing.
+    for _ in 0..3 {
+        let book = engine
+            .read(|_| {
+                let path = "/v2/order/retrieve-all";
+                let request =
+                    HttpRequest { authorized: true, ..HttpRequest::new(Endpoint::OrderBook, Method::Get, path) };
+                Call::http(request, |answer| -> Outcome<()> {
+                    let status = answer.unwrap().status;
+                    assert_eq!(status, 401);
+                    let said = Answer { status, said: Said::Code("UDAPI100050"), retry_after: None };
+                    let cause = errors::cause(Endpoint::OrderBook, &said);
+                    Err(Failure::new(cause, Endpoint::OrderBook, "refused"))
+                })
+            })
+            .await;
+        assert!(matches!(book, Err(ReadError::Broker(_))), "{book:?}");
     }
-    told.wait_for(Kind::Suspect, 1).await;
-    let dying = told.wait_for(Kind::RefreshTokenDies, 1).await;
-    assert_eq!(dying["link"], "https://kite.zerodha.com/connect/login");
-    told.end(&[(Kind::Suspect, 1), (Kind::RefreshTokenDies, 1)]).await;
+    let alert = told_once(Kind::Suspect, engine, alerts, server).await;
+    assert!(alert["words"].as_str().unwrap().contains("order book"), "{alert}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_token_that_dies_tomorrow_is_told_once_with_the_link() {
+    let clock = at_ten();
+    let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let switches = fyers::Switches { grant: fyers::Grant::Works, refresh_days: 1, ..Default::default() };
+    let settings = fyers::Settings { switches, ..Default::default() };
+    let (key, secret, user) = (settings.client_id.clone(), settings.secret.clone(), settings.user_id.clone());
+    let pin = settings.pin.clone();
+    let broker = fyers::FyersServer::start(anywhere, settings, Arc::clone(&clock)).await.unwrap();
+    let codec = Fyers::new(FyersApp::RefreshGrant, key, Some(secret), Some(pin), "http://127.0.0.1/".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let session = broker.control().login();
+    let (access, refresh) = (session.access_token.expose(), session.refresh_token.as_ref().unwrap().expose());
+    let text = format!("FYERS_ACCESS_TOKEN={access}\nFYERS_REFRESH_TOKEN={refresh}\n");
+    let store = folder.path().join(".env");
+    let (engine, alerts, server) =
+        keep_session(Arc::new(codec), broker.addr(), &user, (&store, "FYERS", text), clock).await;
+    let alert = told_once(Kind::RefreshTokenDies, engine, alerts, server).await;
+    let link = alert["link"].as_str().unwrap();
+    assert!(link.contains("/generate-authcode?"), "{link}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -292,7 +387,7 @@ fn an_alert(number: u32) -> Alert {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sink_that_answers_500_twice_gets_it_once() {
     let mut told = Told::start(healthy()).await;
-    told.server.next_answers([Answer::Status(500); 4]);
+    told.server.next_answers([SinkAnswer::Status(500); 4]);
     told.alerts.raise(&an_alert(1));
     // Each sink was told no twice; the waits between the tries are market time.
     let server = told.server.clone();
@@ -308,7 +403,7 @@ async fn a_sink_that_answers_500_twice_gets_it_once() {
 async fn telegrams_own_wait_is_kept_and_a_refusal_is_not_repeated() {
     let mut told = Told::start(healthy()).await;
     let server = told.server.clone();
-    server.next_answers([Answer::TryAfter(120), Answer::TryAfter(120)]);
+    server.next_answers([SinkAnswer::TryAfter(120), SinkAnswer::TryAfter(120)]);
     told.alerts.raise(&an_alert(1));
     server.wait_until("two tries", |server| server.requests() == 2).await;
     // The last answer may still be on its way to us; from there on the wait is two minutes of market time.
@@ -317,7 +412,7 @@ async fn telegrams_own_wait_is_kept_and_a_refusal_is_not_repeated() {
     told.pass_until("the second tries", |server| server.requests() >= 4).await;
     told.wait_for(Kind::Alarm, 1).await;
 
-    server.next_answers([Answer::Status(400), Answer::Status(404)]);
+    server.next_answers([SinkAnswer::Status(400), SinkAnswer::Status(404)]);
     told.alerts.raise(&an_alert(2));
     server.wait_until("both refusals", |server| server.requests() == 6).await;
     told.world.pass(Duration::from_secs(600)).await;
@@ -449,12 +544,12 @@ async fn no_secret_is_in_any_body_or_log_but_the_bots_own_in_its_path() {
 
     // Sinks in every kind of trouble, one of them quoting what it was sent.
     let server = told.server.clone();
-    for (number, answer) in [(2, Answer::Status(502)), (3, Answer::Cut), (4, Answer::Quoting)] {
+    for (number, answer) in [(2, SinkAnswer::Status(502)), (3, SinkAnswer::Cut), (4, SinkAnswer::Quoting)] {
         let before = server.requests();
         server.next_answers([answer; 2]);
         told.alerts.raise(&an_alert(number));
         server.wait_until("both tries", |server| server.requests() >= before + 2).await;
-        let tries = if answer == Answer::Quoting { 2 } else { 4 };
+        let tries = if answer == SinkAnswer::Quoting { 2 } else { 4 };
         told.pass_until("every try", |server| server.requests() >= before + tries).await;
     }
     let printed = format!("{:?}", told.alerts);
