@@ -59,7 +59,14 @@ pub struct Plan {
 
 impl Plan {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, logged_in: true, app: App::Individual, stores: vec![".env"], held_by: 0, on_stop: OnStop::Leave }
+        Self {
+            settings,
+            logged_in: true,
+            app: App::Individual,
+            stores: vec![".env"],
+            held_by: 0,
+            on_stop: OnStop::Leave,
+        }
     }
 
     /// The server has that fault from the start.
