@@ -6,6 +6,7 @@
 //! replies, alerts, process arguments) is searched for every secret there was. (`stories_secrets.rs` is the same for an
 //! engine inside a program.)
 #![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "processes are started and ended, in real time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 mod child;
@@ -256,7 +257,7 @@ impl World {
         let response = tokio::time::timeout(DEADLINE, request.send()).await.unwrap().unwrap();
         let location = response.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
         self.written += &format!("{:?}\n", response.headers());
-        self.written += &String::from_utf8(response.bytes().await.unwrap().to_vec()).unwrap();
+        self.written += std::str::from_utf8(&response.bytes().await.unwrap()).unwrap();
         location
     }
 
