@@ -5,9 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nirantar::config::ServerSettings;
@@ -37,6 +38,43 @@ const OWNER: &str = "NR0001";
 const API_SECRET: &str = "sentinel-api-secret";
 const SHARED: &str = "sentinel-shared-secret";
 const NOTIFIER: &str = "sentinel-notifier-path";
+
+/// Everything written to a log so far, by whatever library, once [`capture`] was called.
+static WRITTEN: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Sink;
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        WRITTEN.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl log::Log for Sink {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let _ = writeln!(Self, "log {} {}: {}", record.level(), record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// From here on every line of every level is kept.
+fn capture() {
+    let all = tracing_subscriber::filter::LevelFilter::TRACE;
+    tracing_subscriber::fmt().with_max_level(all).with_ansi(false).with_writer(|| Sink).init();
+    // Refused where tracing-subscriber was built with its own bridge from `log`: then that one is captured.
+    let _ = log::set_logger(&Sink);
+    log::set_max_level(log::LevelFilter::Trace);
+}
 
 /// What a client got.
 #[derive(Debug)]
@@ -241,7 +279,7 @@ async fn a_redirect_that_was_loaded_again_is_not_used_again() {
     let store = world.store("main");
     let again = world.follow(&back).await;
     assert_eq!(again.status, StatusCode::CONFLICT);
-    assert!(again.body.contains("This login was used") && again.body.contains("orders go to the broker"), "{again:?}");
+    assert!(again.body.contains("This login was used") && again.body.contains("go to the broker"), "{again:?}");
     assert_eq!((world.store("main"), world.venue()), (store, Venue::Live));
 }
 
@@ -461,6 +499,30 @@ async fn the_notifier_answers_on_its_own_path_only_and_reads_no_more_than_it_mus
     let none = World::with(OPEN, &["main"], |settings| settings.notifier = None).await;
     let nothing = none.url("/api/auth/notify/");
     assert_eq!(none.ask(Method::POST, &nothing, &[], "{}").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_log_line_of_any_level_shows_a_code_a_state_a_token_or_a_secret() {
+    capture();
+    let mut world = World::with(OPEN, &["main"], |settings| settings.secret = Some(Secret::new(SHARED))).await;
+    let back = world.log_in_at_broker("main", "").await;
+    assert!(world.follow(&back).await.body.contains("<h1>Connected</h1>"));
+    let notify = world.url(&format!("/api/auth/notify/{NOTIFIER}"));
+    world.ask(Method::POST, &notify, &[], "{\"access_token\":\"sentinel-notice\"}").await;
+    let halt = world.url("/api/operator/main/halt");
+    let said = format!("Bearer {SHARED}");
+    world.ask(Method::POST, &halt, &[(AUTHORIZATION.as_str(), said.as_str())], "").await;
+    world.get("/callback?request_token=sentinel-code&state=sentinel-state").await;
+
+    let written = String::from_utf8_lossy(&WRITTEN.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+    for line in ["a login begins in the browser", "without a state of ours", "the operator says: halt"] {
+        assert!(written.contains(line), "`{line}` was not logged");
+    }
+    let own = [parameter(&back, "request_token"), parameter(&back, "state"), token_in(&world.store("main"))];
+    for secret in own.iter().map(String::as_str).chain(["sentinel"]) {
+        let shown = written.lines().find(|line| line.contains(secret));
+        assert!(shown.is_none(), "{shown:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@
 //! no argument has to hold a secret, since everybody on the machine can read a process list; whoever closes the other end
 //! of stdout ends the output and nothing else.
 
+mod doctor;
 mod error;
 mod exchange;
 mod init;
@@ -51,6 +52,7 @@ enum Command {
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
     Init(init::InitArgs),
+    Doctor(doctor::DoctorArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
             Command::Sandbox(arguments) => sandbox::sandbox(arguments).await,
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
+            Command::Doctor(arguments) => doctor::doctor(&arguments).await,
             Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
             Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{NaiveTime, WeekdaySet};
 use nirantar_brokers::kite::App;
-use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError};
+use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError, Secret};
 
 use super::broker::BrokerName;
 use super::credentials::Credentials;
@@ -20,12 +20,13 @@ use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 28] = [
+pub(super) const KEYS: [&str; 29] = [
     "name",
     "broker",
     "store",
     "key_prefix",
     "user_id",
+    "api_secret",
     "app",
     "rest_url",
     "feed_url",
@@ -129,6 +130,8 @@ pub(super) struct Declared {
     pub(super) account: Account,
     /// The account's own user id, if the file says it.
     pub(super) user_id: Option<String>,
+    /// The app's own secret, for those whose store has no place for it (the Kite guide's `broker-config.json`).
+    pub(super) api_secret: Option<Secret>,
     /// Line of its header.
     pub(super) line: usize,
 }
@@ -186,7 +189,8 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     };
     let renew_margin = renew_margin(table, account.token_ttl)?;
     let user_id = not_empty(table, "user_id", "the broker's id of the account's owner, like \"AB1234\"")?;
-    Ok(Declared { account: Account { renew_margin, ..account }, user_id, line: table.line() })
+    let api_secret = api_secret(table)?;
+    Ok(Declared { account: Account { renew_margin, ..account }, user_id, api_secret, line: table.line() })
 }
 
 fn required<T>(
@@ -207,6 +211,15 @@ pub(super) fn choice<T: Copy>(
     table.parsed(key, &format!("one of {}", names.join(", ")), |text| {
         choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice)
     })
+}
+
+/// Its text is not shown.
+fn api_secret(table: &Table<'_, '_>) -> Result<Option<Secret>, ConfigError> {
+    const EXPECTED: &str = "the app's secret, as the broker's developer console shows it";
+    let Some(text) = table.text("api_secret", EXPECTED)? else { return Ok(None) };
+    let good = !text.value.trim().is_empty() && !text.value.contains('\0');
+    let secret = good.then(|| Secret::new(text.value));
+    secret.map(Some).ok_or_else(|| table.invalid_as("api_secret", text.offset, EXPECTED, "something else"))
 }
 
 fn not_empty(table: &Table<'_, '_>, key: &str, expected: &str) -> Result<Option<String>, ConfigError> {

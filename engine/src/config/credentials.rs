@@ -123,7 +123,10 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
         .or_else(|| plain(EnvKey::UserId))
         .or_else(|| in_store(|stored| stored.user_id.clone()));
     let api_key = plain(EnvKey::ApiKey).or_else(|| in_store(|stored| stored.api_key.clone()));
-    let api_secret = variable(EnvKey::ApiSecret).or_else(|| secret_in_store(|stored| stored.api_secret.clone()));
+    let declared_secret = || declared.api_secret.clone();
+    let api_secret = variable(EnvKey::ApiSecret)
+        .or_else(declared_secret)
+        .or_else(|| secret_in_store(|stored| stored.api_secret.clone()));
     if account.app == App::Approved && api_secret.is_none() {
         return Err(missing("API_SECRET"));
     }

@@ -20,7 +20,7 @@ pub(super) fn of(account: &Account, credentials: &Credentials, held: &[(&StorePl
         if credentials.api_secret.is_none() {
             warnings.push(format!(
                 "{place}: its api_secret holds the access token, so the app's own secret is nowhere: renewing a token and \
-                 finishing a login here are impossible until {}_API_SECRET is set",
+                 finishing a login here are impossible until {}_API_SECRET is set (or api_secret in the configuration)",
                 account.key_prefix
             ));
         }

@@ -79,7 +79,8 @@ fn policy(account: &Account, broker: &dyn Broker) -> Policy {
         user_id: Some(account.credentials.user_id.clone()),
         expiry: account.token_ttl.map_or(policy.expiry, Expiry::Ttl),
         margin: account.renew_margin,
-        schedule: (!account.renew_at.is_empty()).then(|| Schedule {
+        // Without a way that needs no human there is nothing to renew at that hour: `ask_from` says when to ask one.
+        schedule: (!account.renew_at.is_empty() && !policy.automatic.is_empty()).then(|| Schedule {
             at: account.renew_at.clone(),
             days: days.into_iter().filter(|day| account.renew_days.contains(*day)).collect(),
             on_holidays: account.renew_on_holidays,

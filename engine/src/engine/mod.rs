@@ -54,6 +54,7 @@ pub use health::{Health, TokenHealth};
 pub use login::LoginError;
 #[cfg(feature = "cli")]
 pub(crate) use login::exchange_code;
+#[cfg(feature = "cli")]
 pub(crate) use once::{Renewed, renew_once};
 pub use reading::ReadError;
 pub use renewal::Command;

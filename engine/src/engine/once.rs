@@ -87,7 +87,8 @@ pub(crate) async fn renew_once(setup: Setup, clock: Arc<dyn Clock>) -> Result<Re
             continue;
         }
         let known = Known { spent: before.into_iter().collect(), ..Known::default() };
-        let attempt = renewer.clone().attempt(*way, known, clock.busy());
+        let mut busy = clock.busy();
+        let attempt = renewer.clone().attempt(*way, known, &mut busy);
         last = match tokio::time::timeout(limit, attempt).await {
             Err(_) => Renewed::TimedOut(limit),
             Ok(AttemptEnd::Token(candidate)) if Some(candidate.fingerprint) == before => Renewed::Unchanged,

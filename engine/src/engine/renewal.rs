@@ -17,8 +17,10 @@ use super::vault::Vault;
 use crate::core::Event;
 use crate::session::{AttemptEnd, Candidate, Policy, Source};
 use crate::token::store::{Change, Store, StoreError, Stored};
-use crate::token::{FileLock, Flight, RenewalLock as _, Writer, single_flight};
+use crate::token::{FileLock, Flight, Held, RenewalLock as _, Writer, single_flight};
 
+/// So much of what a command prints is shown.
+const MOST_OUTPUT: usize = 500;
 /// How long to wait before the lock that somebody else holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
 /// How often a refresh token that is known to be spent is waited out before the broker is asked all the same.
@@ -60,78 +62,104 @@ pub(crate) struct Renewer {
     pub(crate) events: EventSender,
 }
 
+/// A renewal that nobody else has under way.
+struct InFlight {
+    lock: Held,
+    /// The refresh token that is in the store.
+    refresh: Option<Secret>,
+}
+
 impl Renewer {
-    /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off.
-    pub(crate) async fn attempt(self, way: Renewal, known: Known, busy: Busy) -> AttemptEnd {
+    /// One attempt to get a new token. Takes as long as it takes: whoever started it cuts it off. `busy` holds a stepped
+    /// clock still; it is let go while another process' renewal is waited for, and held again when the attempt ends.
+    pub(crate) async fn attempt(self, way: Renewal, known: Known, busy: &mut Busy) -> AttemptEnd {
         match way {
-            Renewal::RefreshGrant => self.by_grant(&known, busy).await,
-            Renewal::External => self.by_command(busy).await,
+            Renewal::RefreshGrant | Renewal::External => {
+                let flight = match self.flight(way, &known, busy).await {
+                    Ok(flight) => flight,
+                    Err(over) => return over,
+                };
+                if way == Renewal::External { self.by_command(flight).await } else { self.by_grant(flight).await }
+            }
             // These two wait for a human and are never attempted.
             Renewal::Login | Renewal::Approval => AttemptEnd::FailedForGood,
         }
     }
 
-    async fn by_grant(&self, known: &Known, mut busy: Busy) -> AttemptEnd {
+    /// Takes the lock that is held through a renewal (rule 2), waiting for whoever has it, and reads the store under it.
+    ///
+    /// # Errors
+    /// The attempt is over: somebody else has brought a token already, or the store does not work.
+    async fn flight(&self, way: Renewal, known: &Known, busy: &mut Busy) -> Result<InFlight, AttemptEnd> {
         let mut stale = 0;
         loop {
             let (store, vault, known) = (Arc::clone(&self.store), self.vault.clone(), known.clone());
             let decided = tokio::task::spawn_blocking(move || {
                 let lock = FileLock::of(store.path());
                 let mut refresh = None;
-                let read = || store.read().inspect(|stored| refresh = refresh_token(stored, &known, &vault));
+                let read = || {
+                    let stored = match store.read() {
+                        // Whoever renews will make it.
+                        Err(StoreError::NotFound { .. }) => Stored::default(),
+                        other => other?,
+                    };
+                    refresh = refresh_token(&stored, &known, &vault);
+                    Ok::<_, StoreError>(stored)
+                };
                 let flight = single_flight(&lock, read, &known.spent);
                 flight.map(|flight| (flight, refresh))
             })
             .await;
-            let (mut held, refresh) = match decided {
-                Ok(Ok((Flight::Renew(held), Some(refresh)))) if stale < MOST_STALE && held.is_spent(&refresh) => {
-                    // An older copy was written over what another process has just renewed, and that one puts it back.
+            match decided {
+                // An older copy was written over what another process has just renewed, and that one puts it back.
+                Ok(Ok((Flight::Renew(lock), Some(refresh))))
+                    if way == Renewal::RefreshGrant && stale < MOST_STALE && lock.is_spent(&refresh) =>
+                {
                     stale += 1;
-                    drop((held, busy));
-                    busy = self.clock.sleep(LOCK_RETRY).await;
-                    continue;
                 }
-                Ok(Ok((Flight::Renew(held), Some(refresh)))) => (held, refresh),
-                Ok(Ok((Flight::Renew(_), None))) => {
-                    tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
-                    return AttemptEnd::FailedForGood;
-                }
-                Ok(Ok((Flight::Take(stored), _))) => return self.taken(&stored),
-                Ok(Ok((Flight::Busy, _))) => {
-                    drop(busy);
-                    busy = self.clock.sleep(LOCK_RETRY).await;
-                    continue;
-                }
-                Ok(Err(error)) => return failed_at_store(&error),
-                Err(_) => return AttemptEnd::Failed,
-            };
-            let renewed = self.transport.call(self.broker.renew(&refresh), None).await;
-            let session = match renewed {
-                Ok(session) => session,
-                Err(failure) => {
-                    tracing::warn!("renewal: {failure}");
-                    return match failure.cause {
-                        Cause::Unknown => AttemptEnd::Unknown,
-                        Cause::NotSent | Cause::Throttled { .. } => AttemptEnd::Failed,
-                        Cause::Rejected | Cause::Refused(_) | Cause::Misconfigured => AttemptEnd::FailedForGood,
-                    };
-                }
-            };
-            if session.refresh_token.as_ref().is_some_and(|new| *new != refresh)
-                && let Err(error) = held.note_spent(&refresh)
-            {
-                tracing::debug!("the spent refresh token is not noted in the lock file: {error}");
+                Ok(Ok((Flight::Renew(lock), refresh))) => return Ok(InFlight { lock, refresh }),
+                Ok(Ok((Flight::Take(stored), _))) => return Err(self.taken(&stored)),
+                Ok(Ok((Flight::Busy, _))) => {}
+                Ok(Err(error)) => return Err(failed_at_store(&error)),
+                Err(_) => return Err(AttemptEnd::Failed),
             }
-            // A broker that does not rotate its refresh token sends none: the old one stays good.
-            let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
-            let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
-                tracing::warn!("the renewal brought a token that no header can carry");
-                return AttemptEnd::Failed;
-            };
-            self.keep(&session).await;
-            drop(held);
-            return AttemptEnd::Token(candidate);
+            let over = self.clock.sleep(LOCK_RETRY);
+            *busy = Busy::idle();
+            *busy = over.await;
         }
+    }
+
+    async fn by_grant(&self, InFlight { mut lock, refresh }: InFlight) -> AttemptEnd {
+        let Some(refresh) = refresh else {
+            tracing::warn!("renewal: there is no refresh token in {}", self.store.path().display());
+            return AttemptEnd::FailedForGood;
+        };
+        self.vault.hide(refresh.clone());
+        let session = match self.transport.call(self.broker.renew(&refresh), None).await {
+            Ok(session) => session,
+            Err(failure) => {
+                tracing::warn!("renewal: {failure}");
+                return match failure.cause {
+                    Cause::Unknown => AttemptEnd::Unknown,
+                    Cause::NotSent | Cause::Throttled { .. } => AttemptEnd::Failed,
+                    Cause::Rejected | Cause::Refused(_) | Cause::Misconfigured => AttemptEnd::FailedForGood,
+                };
+            }
+        };
+        if session.refresh_token.as_ref().is_some_and(|new| *new != refresh)
+            && let Err(error) = lock.note_spent(&refresh)
+        {
+            tracing::debug!("the spent refresh token is not noted in the lock file: {error}");
+        }
+        // A broker that does not rotate its refresh token sends none: the old one stays good.
+        let session = Session { refresh_token: session.refresh_token.or(Some(refresh)), ..session };
+        let Some(candidate) = offered(&self.vault, &session, Source::Renewal) else {
+            tracing::warn!("the renewal brought a token that no header can carry");
+            return AttemptEnd::Failed;
+        };
+        self.keep(&session).await;
+        drop(lock);
+        AttemptEnd::Token(candidate)
     }
 
     /// Writes the token in use into the store again, if an older one stands there: `session` over any of `replaced`. A
@@ -188,36 +216,49 @@ impl Renewer {
         }
     }
 
-    async fn by_command(&self, busy: Busy) -> AttemptEnd {
+    async fn by_command(&self, InFlight { lock, .. }: InFlight) -> AttemptEnd {
         let Some(Command { program, arguments }) = &self.command else { return AttemptEnd::FailedForGood };
-        let output = tokio::process::Command::new(program)
+        let running = tokio::process::Command::new(program)
             .args(arguments)
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true)
-            .output()
-            .await;
-        let held = busy;
-        match output {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                let words = self.vault.redactor().clean(&String::from_utf8_lossy(&output.stderr));
-                let words: String = words.chars().take(500).collect();
-                tracing::warn!("the external command ended with {}: {words}", output.status);
-                return AttemptEnd::Failed;
-            }
-            Err(error) => {
-                tracing::error!("the external command {} cannot be run: {error}", program.display());
-                return AttemptEnd::Failed;
-            }
-        }
+            .output();
+        // By the wall clock: it is another process, and drives a browser perhaps.
+        let ended = tokio::time::timeout(self.policy.command_timeout, running).await;
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || store.read()).await;
-        drop(held);
-        match read {
-            Ok(Ok(stored)) => self.taken(&stored),
-            Ok(Err(error)) => failed_at_store(&error),
+        // Before anything it printed is shown: that may be the new token.
+        let found = match &read {
+            Ok(Ok(stored)) => self.taken(stored),
+            Ok(Err(error)) => failed_at_store(error),
             Err(_) => AttemptEnd::Failed,
-        }
+        };
+        let good = match ended {
+            Err(_) => {
+                let limit = self.policy.command_timeout;
+                tracing::error!("the external command was cut off after {limit:?} (external_timeout)");
+                false
+            }
+            Ok(Err(error)) => {
+                tracing::error!("the external command {} cannot be run: {error}", program.display());
+                false
+            }
+            Ok(Ok(output)) => {
+                let words = |bytes: &[u8]| -> String {
+                    let clean = self.vault.redactor().clean(&String::from_utf8_lossy(bytes));
+                    clean.trim().chars().take(MOST_OUTPUT).collect()
+                };
+                let (status, said, complained) = (output.status, words(&output.stdout), words(&output.stderr));
+                if status.success() {
+                    tracing::info!("the external command ended well: {said}");
+                } else {
+                    tracing::warn!("the external command ended with {status}: {complained}");
+                }
+                status.success()
+            }
+        };
+        drop(lock);
+        if good { found } else { AttemptEnd::Failed }
     }
 
     /// A token that is in the store already.

@@ -258,16 +258,16 @@ impl Task {
             }
             Output::Probe { probe, fingerprint } => self.probe(probe, fingerprint),
             Output::Attempt { attempt, way } => {
-                let (renewer, busy) = (self.renewer.clone(), self.clock.busy());
+                let (renewer, mut busy) = (self.renewer.clone(), self.clock.busy());
                 let session = self.core.session();
                 let known = Known {
                     spent: session.spent_tokens(),
                     replaced: session.replaced_tokens().to_vec(),
                     last: self.core.last_token(),
                 };
-                let handle = self.later(async move {
-                    let end = renewer.attempt(way, known, busy).await;
-                    Input::Attempted { attempt, end }
+                let handle = self.later_holding(async move {
+                    let end = renewer.attempt(way, known, &mut busy).await;
+                    (Input::Attempted { attempt, end }, busy)
                 });
                 self.state.attempts.retain(|_, handle| !handle.is_finished());
                 self.state.attempts.insert(attempt, handle);
@@ -305,10 +305,15 @@ impl Task {
 
     /// Starts a task that ends in an input. The clock stands still until the input is dealt with.
     pub(super) fn later(&mut self, work: impl Future<Output = Input> + Send + 'static) -> AbortHandle {
-        let (clock, inbox) = (Arc::clone(&self.clock), self.myself.clone());
-        let busy = clock.busy();
+        let busy = self.clock.busy();
+        self.later_holding(async move { (work.await, busy) })
+    }
+
+    /// The same for work that lets the clock go on in between.
+    fn later_holding(&mut self, work: impl Future<Output = (Input, Busy)> + Send + 'static) -> AbortHandle {
+        let inbox = self.myself.clone();
         let task = async move {
-            let input = work.await;
+            let (input, busy) = work.await;
             if let Some(inbox) = inbox.upgrade() {
                 // An engine that has stopped needs no answer.
                 let _ = inbox.send(Message::Do(input, busy)).await;

@@ -73,7 +73,11 @@ impl Desk {
                     }
                     // Refused before acting, and by the token still in use: once more under the next one.
                     Cause::Refused(Refusal::Conclusive)
-                        if !early && !order.refused_once && generation == newest && now.mono <= deadline(order) =>
+                        if book == Book::Live
+                            && !early
+                            && !order.refused_once
+                            && generation == newest
+                            && now.mono <= deadline(order) =>
                     {
                         order.sent_at = None;
                         order.refused_once = true;

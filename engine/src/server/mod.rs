@@ -23,6 +23,9 @@ mod proof;
 mod routes;
 mod states;
 
+#[cfg(feature = "cli")]
+pub(crate) use routes::CALLBACKS;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -90,10 +90,11 @@ impl Page {
 
     /// How the account stands, as a list.
     fn standing(mut self, health: &Health) -> Self {
-        let orders = Event::Venue { at: health.at, venue: health.venue, reduce_only: health.reduce_only };
+        let venue = Event::Venue { at: health.at, venue: health.venue, reduce_only: health.reduce_only }.to_string();
+        let orders = venue.strip_prefix("orders ").unwrap_or(&venue);
         self.facts.push(("Account", format!("{} ({})", health.account, health.broker)));
         self.facts.push(("Session", health.state.to_string()));
-        self.facts.push(("Orders", orders.to_string()));
+        self.facts.push(("Orders", orders.to_owned()));
         self.facts.push(("Feed", health.feed.to_string()));
         if let Some(token) = &health.token {
             self.facts.push((

@@ -18,7 +18,7 @@ use super::{App, access, operator, proof};
 use crate::engine::{Engine, LoginError};
 
 /// Where the guides' apps have registered their redirects, beside our own path.
-const CALLBACKS: [&str; 6] = [
+pub(crate) const CALLBACKS: [&str; 6] = [
     "/api/auth/callback",
     "/callback",
     "/api/zerodha/callback",

@@ -11,6 +11,8 @@ use super::TradingDays;
 
 /// The longest time without a trading day, with room.
 const LONGEST_BREAK: usize = 15;
+/// A command that was cut off is gone after this.
+const COMMAND_ENDS: Duration = Duration::from_secs(2);
 /// No attempt is cut off earlier: a call may take seven seconds and be answered.
 const LEAST_ATTEMPT: Duration = Duration::from_secs(8);
 
@@ -256,7 +258,8 @@ impl Policy {
     /// How long an attempt may take: three of them, with the waits between, fit into the margin.
     pub(super) fn attempt_deadline(&self, way: Renewal) -> Duration {
         if way == Renewal::External {
-            return self.command_timeout;
+            // The driver ends the command itself, by the wall clock: it is the user's own, in real time.
+            return self.command_timeout + COMMAND_ENDS;
         }
         let room = self.margin.saturating_sub(self.retry_first * 3) / 3;
         room.clamp(LEAST_ATTEMPT.min(self.attempt_timeout), self.attempt_timeout)
@@ -385,6 +388,6 @@ mod tests {
         assert_eq!(policy.attempt_deadline(Renewal::RefreshGrant), Duration::from_secs(30));
         let short = Policy { margin: Duration::from_secs(60), ..policy };
         assert_eq!(short.attempt_deadline(Renewal::RefreshGrant), Duration::from_secs(15));
-        assert_eq!(short.attempt_deadline(Renewal::External), short.command_timeout);
+        assert!(short.attempt_deadline(Renewal::External) > short.command_timeout);
     }
 }

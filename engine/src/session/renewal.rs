@@ -39,7 +39,8 @@ impl Session {
         self.due = if self.margin_reached(now) {
             Some(Why::Due)
         } else {
-            let scheduled = self.policy.last_scheduled(now);
+            // Where only a human brings a new token, an hour of the day is no reason to call one: the token in use is good.
+            let scheduled = self.usable_way().and_then(|_| self.policy.last_scheduled(now));
             let first_seen = self.token.map_or(now, |held| held.first_seen);
             scheduled.filter(|at| *at > self.schedule_done && *at > first_seen).map(|at| {
                 self.schedule_done = at;
@@ -49,9 +50,13 @@ impl Session {
         self.due
     }
 
-    pub(super) fn ask_for_renewal(&mut self) {
+    /// The operator wants a new token now, whatever the hour: by itself, or with the link to log in at.
+    pub(super) fn ask_for_renewal(&mut self, now: Timestamp) {
         self.due = Some(Why::OperatorAsked);
         self.retry_at = Monotonic::default();
+        if self.usable_way().is_none() {
+            self.ask_at = Some(now);
+        }
     }
 
     fn margin_reached(&self, now: Timestamp) -> bool {
@@ -72,7 +77,9 @@ impl Session {
 
     /// Takes up the refresh token that came with a new token, if one did.
     pub(super) fn new_grant(&mut self, candidate: Candidate, useless: bool) {
-        self.grant = (candidate.renewable && !useless).then_some(Grant { dies: candidate.refresh_dies, told: 0 });
+        // A renewal that brings no new refresh token hands the old one on, whose end may have been announced already.
+        let told = self.grant.filter(|grant| grant.dies == candidate.refresh_dies).map_or(0, |grant| grant.told);
+        self.grant = (candidate.renewable && !useless).then_some(Grant { dies: candidate.refresh_dies, told });
     }
 
     /// When the refresh token's end is announced next, and when it is there.
@@ -162,6 +169,14 @@ impl Session {
     pub(super) fn need_login(&mut self, now: Timestamp) {
         let at = self.policy.needed_from(now);
         self.ask_at.get_or_insert(at);
+    }
+
+    /// As [`remind`](Self::remind), but for a renewal under way that may make it needless: once that has failed is early
+    /// enough, and a scheduled renewal that succeeds must call nobody.
+    pub(super) fn remind_unless_renewing(&mut self, ctx: &mut Ctx<'_>) {
+        if self.attempt.is_none() {
+            self.remind(ctx);
+        }
     }
 
     pub(super) fn remind(&mut self, ctx: &mut Ctx<'_>) {

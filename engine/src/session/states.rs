@@ -41,7 +41,7 @@ impl Session {
                 None => Super,
             },
             Signal::Told(Event::Operator(Operator::Renew)) => {
-                self.ask_for_renewal();
+                self.ask_for_renewal(context.now.wall);
                 self.go(Why::OperatorAsked, Node::expiring())
             }
             _ => Super,
@@ -57,7 +57,7 @@ impl Session {
             }
             Signal::BeginAttempt => self.begin(context),
             Signal::Told(Event::Operator(Operator::Renew)) => {
-                self.ask_for_renewal();
+                self.ask_for_renewal(context.now.wall);
                 Handled
             }
             _ => Super,
@@ -193,7 +193,7 @@ impl Session {
                 }
                 if self.failback.is_none() {
                     self.begin_attempt(context);
-                    self.remind(context);
+                    self.remind_unless_renewing(context);
                 }
                 Super
             }
@@ -203,10 +203,10 @@ impl Session {
 
     /// The token is dead, or live trading has not been taken up again.
     #[superstate(superstate = "root")]
-    fn degraded(&mut self, event: &Signal<'_>) -> Outcome<Node> {
+    fn degraded(&mut self, context: &mut Ctx<'_>, event: &Signal<'_>) -> Outcome<Node> {
         match event {
             Signal::Told(Event::Operator(Operator::Renew)) => {
-                self.ask_for_renewal();
+                self.ask_for_renewal(context.now.wall);
                 Handled
             }
             _ => Super,
@@ -287,7 +287,7 @@ impl Session {
     #[action]
     fn enter_fallback(&mut self, context: &mut Ctx<'_>) {
         self.fell_back(context.now);
-        self.remind(context);
+        self.remind_unless_renewing(context);
     }
 }
 

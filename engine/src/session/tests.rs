@@ -110,6 +110,8 @@ impl Story {
     }
 }
 
+mod lifecycles;
+
 #[test]
 fn nothing_goes_anywhere_before_the_journal_is_replayed() {
     let mut story = Story::starts(|_| {});
@@ -305,6 +307,18 @@ fn a_death_in_the_night_is_no_alarm_until_a_login_would_last() {
     assert!(!story.effects.contains(&Effect::AskLogin));
     story.waits(Duration::from_secs(15 * 60));
     assert!(story.effects.contains(&Effect::AskLogin), "from 07:45 on");
+}
+
+#[test]
+fn in_the_morning_the_users_command_goes_first_and_a_human_is_asked_when_it_has_failed() {
+    let mut story = Story::lives(|policy| policy.automatic = vec![Renewal::External], candidate(OLD, Source::Stored));
+    let until = Timestamp::parse_ist("2026-11-21 07:45:00").unwrap();
+    story.waits(until.since(story.now.wall));
+    let attempt = Effect::Attempt { attempt: 1, way: Renewal::External };
+    assert_eq!(story.effects.iter().filter(|effect| **effect == attempt).count(), 1, "{:?}", story.effects);
+    assert!(!story.effects.contains(&Effect::AskLogin));
+    story.told(Event::Attempted { attempt: 1, end: AttemptEnd::Failed });
+    assert!(story.effects.contains(&Effect::AskLogin));
 }
 
 #[test]

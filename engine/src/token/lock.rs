@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nirantar_brokers::{Fingerprint, Secret};
 
 use super::single_flight::RenewalLock;
-use super::store::{StoreError, beside, cannot_replace, follow};
+use super::store::{StoreError, beside, cannot_replace, folder_of, follow};
 
 /// Refresh tokens that are remembered as spent; the oldest is forgotten.
 const MOST_SPENT: usize = 16;
@@ -42,8 +42,19 @@ impl RenewalLock for FileLock {
     /// take its whole timeout.
     fn acquire(&self) -> Result<Option<Held>, StoreError> {
         let real = follow(&self.store)?.real;
-        let tried = match try_lock(&beside(&real, "renew.lock")) {
-            Err(error) if cannot_replace(&error) => try_lock(&elsewhere(&real)),
+        let place = beside(&real, "renew.lock");
+        let tried = match try_lock(&place) {
+            // The store's folder is made with its first write; the lock comes before that.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(folder_of(&real)).and_then(|()| try_lock(&place))
+            }
+            other => other,
+        };
+        let tried = match tried {
+            // A full disk must not keep a living session from being renewed: the temporary folder may be another disk.
+            Err(error) if cannot_replace(&error) || error.kind() == io::ErrorKind::StorageFull => {
+                try_lock(&elsewhere(&real))
+            }
             other => other,
         };
         tried.map_err(|error| StoreError::NotWritable {
@@ -225,11 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_comes_before_the_stores_own_folder_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FileLock::of(folder.path().join("data/upstox_tokens.json"));
+        let _held = lock.acquire().unwrap().unwrap();
+        assert!(lock.acquire().unwrap().is_none());
+    }
+
+    #[test]
     fn a_lock_that_cannot_be_made_names_the_store() {
-        let error = FileLock::of("/nonexistent-folder/.env").acquire().unwrap_err();
-        assert!(
-            error.to_string().starts_with("/nonexistent-folder/.env: cannot be written: the renewal lock"),
-            "{error}"
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let store = file.join(".env");
+        let error = FileLock::of(&store).acquire().unwrap_err();
+        let expected = format!("{}: cannot be written: the renewal lock", store.display());
+        assert!(error.to_string().starts_with(&expected), "{error}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nirantar::core::{Event, Input, Output};
 use nirantar::orders::{Command, Route, What};
 use nirantar::session::Generation;
-use nirantar_brokers::{Block, Book, Cause, ClientOrderId, Fingerprint, Intent, Venue};
+use nirantar_brokers::{Block, Book, Cause, ClientOrderId, Fingerprint, Intent, Refusal, Venue};
 
 use super::core_world::{Done, Judge, Scene, refused};
 
@@ -125,6 +125,7 @@ impl Judge for OneStanding {
 pub struct WrittenAndNeverRepeated {
     written: Option<(ClientOrderId, Generation)>,
     may_be_there: BTreeSet<ClientOrderId>,
+    refused: BTreeSet<ClientOrderId>,
 }
 
 impl Judge for WrittenAndNeverRepeated {
@@ -135,6 +136,15 @@ impl Judge for WrittenAndNeverRepeated {
                 if matches!(failure.cause, Cause::Throttled { .. }) =>
             {
                 self.surely_not_there(scene, send);
+            }
+            // Refused for the token's sake: once more, and no third time.
+            Done::Told(Input::Reply { send, outcome: Err(failure) })
+                if failure.cause == Cause::Refused(Refusal::Conclusive) =>
+            {
+                let sent = scene.before.on_their_way.get(send);
+                if sent.is_some_and(|sent| self.refused.insert(sent.id.clone())) {
+                    self.surely_not_there(scene, send);
+                }
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ pub(super) mod matrix;
 pub(super) mod probe;
 mod refresh;
 mod report;
-mod running;
+pub(super) mod running;
 mod set;
 mod watch;
 

@@ -84,7 +84,7 @@ fn words(ended: &Result<Renewed, String>, standing: Option<&Standing>, account: 
             format!("not renewed: the external command ended well and left {store} as it was: look at the command")
         }
         Ok(Renewed::NoWay) => {
-            "not renewed: only a human can log in here, nothing was tried: open the link of `nirantar token status`"
+            "not renewed: only a human can log in here, nothing was tried: `nirantar token login` gives the link"
                 .to_owned()
         }
         Ok(Renewed::NoRefreshToken) => format!(

@@ -15,7 +15,7 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// What was learnt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Running {
+pub(crate) enum Running {
     /// Of each account, where it stands, in words.
     Says(BTreeMap<String, String>),
     /// Nothing; why.
@@ -24,7 +24,7 @@ pub(super) enum Running {
 
 impl Running {
     /// What it says of an account.
-    pub(super) fn of(&self, account: &str) -> Option<&str> {
+    pub(crate) fn of(&self, account: &str) -> Option<&str> {
         match self {
             Self::Says(accounts) => accounts.get(account).map(String::as_str),
             Self::Silent(_) => None,
@@ -33,7 +33,7 @@ impl Running {
 }
 
 /// Asks the server.
-pub(super) async fn ask(server: &ServerSettings) -> Running {
+pub(crate) async fn ask(server: &ServerSettings) -> Running {
     match health(server).await {
         Ok(body) => Running::Says(read(&body)),
         Err(why) => Running::Silent(why),

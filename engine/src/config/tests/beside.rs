@@ -25,7 +25,11 @@ fn a_sandbox_is_paper_and_never_another_address() {
         assert_eq!(account.rest_url.as_str(), "https://api-t1.fyers.in");
     }
     let shown = with_variables("", &[("FYERS_SANDBOX", "ture")]).unwrap_err().to_string();
-    assert!(shown.contains(": FYERS_SANDBOX: expected ") && !shown.contains("ture"), "{shown}");
+    assert!(
+        shown.contains(": FYERS_SANDBOX: this environment variable does not hold true or false")
+            && !shown.contains("ture"),
+        "{shown}"
+    );
 }
 
 #[test]

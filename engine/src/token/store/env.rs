@@ -255,7 +255,8 @@ pub(super) fn read(prefix: &str, value: impl Fn(&str) -> Option<Secret>) -> Resu
 
 /// Whether a prefix' `_SANDBOX` asks for paper.
 pub(crate) fn sandbox(prefix: &str, value: impl Fn(&str) -> Option<Secret>) -> Result<bool, BadValue> {
-    let Some((name, value)) = find(prefix, EnvKey::Sandbox, value) else { return Ok(false) };
+    let found = find(prefix, EnvKey::Sandbox, value).filter(|(_, value)| !value.expose().trim().is_empty());
+    let Some((name, value)) = found else { return Ok(false) };
     let is = |words: [&str; 4]| words.iter().any(|word| value.expose().trim().eq_ignore_ascii_case(word));
     if is(["true", "1", "yes", "on"]) {
         return Ok(true);

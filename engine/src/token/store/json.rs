@@ -32,7 +32,8 @@ enum Dialect {
 
 impl JsonFormat {
     /// `broker-config.json` as the Kite guide has it: `api_secret` holds the *access token* (where an `access_token`
-    /// that is not empty stands beside it, that one counts, and a new token is written into both); `refresh_token`,
+    /// that is not empty stands beside it, that one counts, and an `api_secret` of another value is left alone: it may
+    /// be the app's own); `refresh_token`,
     /// `expires_at` or `token_expires_at`, `user_id` or `client_id`, `api_key`. The app's own secret is not in it.
     #[must_use]
     pub const fn broker_config() -> Self {
@@ -146,8 +147,11 @@ impl Format for JsonFormat {
             }
             let quoted = quote(value);
             let standing: Vec<_> = self.names(field).iter().filter_map(|name| document.pair(name)).collect();
+            let before = self.text_of(text, &document, field)?;
             for pair in &standing {
-                if pair.read(text, field)?.as_ref().map(Secret::expose) != Some(value) {
+                let stands = pair.read(text, field)?;
+                // Beside an `access_token`, an `api_secret` with another value may be the app's own secret.
+                if stands == before && stands.as_ref().map(Secret::expose) != Some(value) {
                     edits.push((pair.value_at.clone(), quoted.clone()));
                 }
             }

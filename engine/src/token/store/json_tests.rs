@@ -29,11 +29,14 @@ fn the_kite_guides_file_is_read_with_its_token_under_api_secret_and_only_that_ch
 }
 
 #[test]
-fn beside_an_access_token_that_counts_both_are_written() {
+fn beside_an_access_token_only_an_api_secret_that_is_the_same_token_changes() {
     let format = JsonFormat::broker_config();
     let text = r#"{"api_secret":"yesterday","access_token":"today"}"#;
     assert_eq!(format.parse(text).unwrap().access_token, Some(AccessToken::new("today")));
-    assert_eq!(applied(format, text, &token("new")), r#"{"api_secret":"new","access_token":"new"}"#);
+    let left_alone = r#"{"api_secret":"yesterday","access_token":"new"}"#;
+    assert_eq!(applied(format, text, &token("new")), left_alone, "it may be the app's own secret");
+    let twice = r#"{"api_secret":"today","access_token":"today"}"#;
+    assert_eq!(applied(format, twice, &token("new")), r#"{"api_secret":"new","access_token":"new"}"#);
     let text = r#"{"api_secret":"yesterday","access_token":""}"#;
     assert_eq!(format.parse(text).unwrap().access_token, Some(AccessToken::new("yesterday")));
     assert_eq!(applied(format, r#"{"access_token":""}"#, &token("new")), r#"{"access_token":"new"}"#);
