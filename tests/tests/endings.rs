@@ -3,6 +3,7 @@
 //!
 //! A moment is counted from when the process takes signals: before that it holds nothing yet, and the system ends it.
 #![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "processes are started and ended, in real time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 mod child;

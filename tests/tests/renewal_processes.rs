@@ -6,6 +6,7 @@
 //! or a broken sequence in what a process says it uses. A process asks the broker about a new token at most once a second,
 //! so several accounts, each with a store of its own, share the hundred.
 #![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "processes are started and ended, in real time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 mod child;

@@ -84,7 +84,7 @@ impl Held {
     #[must_use]
     pub fn is_spent(&self, refresh_token: &Secret) -> bool {
         let wanted = refresh_token.fingerprint().to_string();
-        self.spent().is_ok_and(|spent| spent.iter().any(|known| *known == wanted))
+        self.spent().is_ok_and(|spent| spent.contains(&wanted))
     }
 
     /// Writes down, in the lock file, that a renewal has used that refresh token up. Of the token only its fingerprint is

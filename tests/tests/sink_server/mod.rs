@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 server that stands in for Telegram's Bot API and for a webhook, and does what it is told: answers,
 //! refuses, hangs, breaks off. It keeps every request it got.
-#![allow(unreachable_pub, reason = "one file of tests")]
+#![allow(dead_code, unreachable_pub, reason = "each file of tests uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 use std::collections::VecDeque;
