@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use crate::child::nirantar;
 
 /// By the wall clock, far beyond anything a story waits for, for a machine under load.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// How a story begins.
 pub struct Plan {
