@@ -59,13 +59,16 @@ class Desk:
 
 def ok(answer):
     """Expects a success."""
-    expect(answer.get("s") == "ok" and answer.get("code") == 200, "got %s" % {k: answer.get(k) for k in ("s", "code", "message")})
+    said = {name: answer.get(name) for name in ("s", "code", "message")}
+    expect(said["s"] == "ok" and said["code"] == 200, "got %s" % said)
     return answer
 
 
 def refused(answer, code, text=None):
-    """Expects a refusal with that code and that text in its words. It holds no token, so it may be shown."""
-    expect(answer.get("s") == "error" and answer.get("code") == code, "expected %d, got %s" % (code, answer if answer.get("s") == "error" else "a success"))
+    """Expects a refusal with that code and that text in its words."""
+    # A refusal holds no token and may be shown; a success may hold one.
+    expect(answer.get("s") == "error", "expected %d, got a success" % code)
+    expect(answer.get("code") == code, "expected %d, got %s" % (code, answer))
     expect(text is None or text in answer["message"], "expected `%s` in `%s`" % (text, answer["message"]))
 
 
