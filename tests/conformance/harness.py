@@ -1,12 +1,16 @@
 """What every conformance script needs: checks that are counted, and `nirantar exchange` as a child process."""
 
+import http.client
 import os
 import subprocess
+import sys
 import threading
 import time
 import traceback
+import urllib.parse
 
 START_SECONDS = 60
+CALL_SECONDS = 10
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -50,7 +54,8 @@ def raises(kind, function, code=None, text=None):
         result = function()
     except Exception as error:
         expect(type(error) is kind, "expected %s, got %s: %s" % (kind.__name__, type(error).__name__, error))
-        expect(code is None or error.code == code, "expected HTTP %s, got %s" % (code, error.code))
+        got = getattr(error, "code", None)
+        expect(code is None or got == code, "expected HTTP %s, got %s" % (code, got))
         expect(text is None or text in str(error), "expected `%s` in `%s`" % (text, error))
         return error
     # Not the answer itself, which may hold a token.
@@ -68,14 +73,70 @@ def eventually(what, probe, seconds=20.0, every=0.2):
         time.sleep(every)
 
 
-class Exchange:
-    """`nirantar exchange` on a free loopback port, ended with the script."""
+def ask(url, form=None):
+    """One request as a browser makes it, which follows no redirect: GET, or POST of a form. Its status, headers and text."""
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=CALL_SECONDS)
+    try:
+        path = parts.path + ("?" + parts.query if parts.query else "")
+        if form is None:
+            connection.request("GET", path)
+        else:
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            connection.request("POST", path, urllib.parse.urlencode(form), headers)
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+    finally:
+        connection.close()
 
-    def __init__(self, program, *options):
+
+def redirected(url):
+    """The fields that the page at `url` sends the browser on with, and the address before them."""
+    status, headers, _ = ask(url)
+    expect(status == 302, "expected a redirect, got HTTP %d" % status)
+    address, _, query = headers["Location"].partition("?")
+    return address, dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+
+
+def control(root, **form):
+    """Makes something happen at the exchange; `_` in a name stands for `-`."""
+    fields = {name.replace("_", "-"): value for name, value in form.items()}
+    status, _, text = ask(root + "/nirantar/control", fields)
+    expect(status == 200, "control answered %d: %s" % (status, text))
+
+
+def drive(checks, exchange, seconds, use):
+    """Runs `use(address)` against the exchange, at most `seconds` long, ends it, and returns the exit code."""
+
+    def give_up():
+        print("FAIL the script did not end within %d s" % seconds, flush=True)
+        exchange.stop()
+        os._exit(1)
+
+    watchdog = threading.Timer(seconds, give_up)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        address = checks.check("nirantar exchange starts", exchange.address)
+        if address:
+            use(address)
+            checks.check("nirantar exchange is still running", lambda: expect(exchange.process.poll() is None, "it ended"))
+    finally:
+        watchdog.cancel()
+        exchange.stop()
+        if checks.failed:
+            print("\n".join(["stderr of nirantar exchange:"] + exchange.stderr[-20:]), file=sys.stderr)
+    return checks.finish()
+
+
+class Exchange:
+    """`nirantar exchange` of that broker on a free loopback port, ended with the script."""
+
+    def __init__(self, program, broker, *options):
         self.stderr = []
         self._address = None
         self._ready = threading.Event()
-        command = [program, "exchange", "--broker", "kite", "--listen", "127.0.0.1:0"] + list(options)
+        command = [program, "exchange", "--broker", broker, "--listen", "127.0.0.1:0"] + list(options)
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

@@ -10,7 +10,6 @@ keep the broker's rate limits, which the exchange enforces.
 import datetime
 import os
 import sys
-import threading
 import time
 import urllib.parse
 
@@ -18,7 +17,7 @@ import requests
 from kiteconnect import KiteConnect, exceptions
 
 import kite_fixtures
-from harness import Checks, Exchange, eventually, expect, raises
+from harness import Checks, Exchange, drive, eventually, expect, raises
 from kite_ticker import check_ticker
 
 API_KEY, API_SECRET = "nirantar", "nirantar-secret"
@@ -400,28 +399,14 @@ def main():
         if os.environ.get("NIRANTAR_REQUIRE_FIXTURES") == "1":
             checks.check("the recordings are there", expect, False, "NIRANTAR_REQUIRE_FIXTURES=1 without NIRANTAR_FIXTURES")
 
-    exchange = Exchange(sys.argv[1])
+    parts = (check_sessions, check_market_data, check_orders, check_account, check_refusals, check_ticker, check_death)
 
-    def give_up():
-        print("FAIL the script did not end within %d s" % WHOLE_SCRIPT_SECONDS, flush=True)
-        exchange.stop()
-        os._exit(1)
+    def use(address):
+        desk = Desk(address)
+        for part in parts:
+            part(checks, desk)
 
-    watchdog = threading.Timer(WHOLE_SCRIPT_SECONDS, give_up)
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        address = checks.check("nirantar exchange starts", exchange.address)
-        if address:
-            desk = Desk(address)
-            for part in (check_sessions, check_market_data, check_orders, check_account, check_refusals, check_ticker, check_death):
-                part(checks, desk)
-            checks.check("nirantar exchange is still running", lambda: expect(exchange.process.poll() is None, "it ended"))
-    finally:
-        exchange.stop()
-        if checks.failed:
-            print("\n".join(["stderr of nirantar exchange:"] + exchange.stderr[-20:]), file=sys.stderr)
-    return checks.finish()
+    return drive(checks, Exchange(sys.argv[1], "kite"), WHOLE_SCRIPT_SECONDS, use)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ impl UpstoxCore {
         if asked != (Some(&self.settings.api_key), Some(&self.settings.redirect_url)) {
             return Err(Refused::bad_redirect());
         }
-        if query.get("response_type") != Some("code") {
+        // There is one type, and the official SDK's `authorize` leaves it out.
+        if query.get("response_type").is_some_and(|asked| asked != "code") {
             return Err(Refused::input("UDAPI100036", "Invalid Input: response_type must be code."));
         }
         let state = query.get("state");

@@ -78,6 +78,16 @@ fn another_redirect_uri_or_app_is_not_let_in() {
 }
 
 #[test]
+fn the_official_sdk_names_no_response_type_and_another_one_is_refused() {
+    let mut rig = Rig::new(Settings::default());
+    for (said, status) in [("", 200), ("&response_type=code", 200), ("&response_type=token", 400)] {
+        let mut request = Request::new(Method::Get, "/v2/login/authorization/dialog");
+        request.query = Form::parse(format!("client_id=nirantar&redirect_uri=http://127.0.0.1/{said}").as_bytes());
+        assert_eq!(rig.core.answer(&request, rig.now).status, status, "{said}");
+    }
+}
+
+#[test]
 fn a_code_is_spent_by_an_exchange_that_fails_and_is_soon_too_old() {
     let mut rig = Rig::new(Settings::default());
     let redirect = rig.decide("approve");
