@@ -57,7 +57,7 @@ fn candidate(source: Source) -> Event {
         source,
         issued_at: None,
         expires_at: None,
-        renewable: false,
+        refresh: None,
         refresh_dies: None,
     };
     Event::Candidate { at: morning(), candidate }

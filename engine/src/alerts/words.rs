@@ -224,6 +224,15 @@ fn of_notice(notice: &Notice) -> Option<Finding> {
             "The reply to a renewal was lost and the refresh token may be spent: it is not used again. The token in use \
              lives on until it dies; log in before that.",
         ),
+        Notice::CommandGivenUp { times } => alert(
+            Kind::RenewalFailed,
+            Severity::Urgent,
+            "command",
+            &format!(
+                "Your own command failed {times} times today and is not run again: too many wrong logins lock an account. \
+                 Log in yourself, mend the command, then ask for a renewal."
+            ),
+        ),
         Notice::RenewalUseless => alert(
             Kind::RenewalFailed,
             Severity::Warning,

@@ -160,8 +160,10 @@ impl Engine {
     async fn offer(&self, session: &Session, source: Source) -> Result<Fingerprint, LoginError> {
         let vault = &self.renewer.vault;
         let candidate = renewal::offered(vault, session, source).ok_or(LoginError::BadToken)?;
+        // The session first: no order may go on under a token that this login has ended.
+        let told = self.tell(Input::Candidate(candidate)).await;
         self.renewer.keep(session).await;
-        self.tell(Input::Candidate(candidate)).await.ok_or(LoginError::Stopped)?;
+        told.ok_or(LoginError::Stopped)?;
         Ok(candidate.fingerprint)
     }
 

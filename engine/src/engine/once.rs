@@ -4,7 +4,6 @@
 //! an engine that runs sees the new token in the store and proves it as any other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use nirantar_brokers::time::Clock;
 use nirantar_brokers::{Fingerprint, Renewal};
@@ -38,8 +37,6 @@ pub(crate) enum Renewed {
     FailedForGood,
     /// The reply was lost: the refresh token may be spent.
     Unknown,
-    /// It did not end in time.
-    TimedOut(Duration),
 }
 
 /// Renews once, by the first of the account's ways that can.
@@ -81,7 +78,6 @@ pub(crate) async fn renew_once(setup: Setup, clock: Arc<dyn Clock>) -> Result<Re
     };
     let mut last = Renewed::NoWay;
     for way in &policy.automatic {
-        let limit = if *way == Renewal::External { policy.command_timeout } else { policy.attempt_timeout };
         if *way == Renewal::RefreshGrant && stored.refresh_token.is_none() {
             last = Renewed::NoRefreshToken;
             continue;
@@ -89,14 +85,15 @@ pub(crate) async fn renew_once(setup: Setup, clock: Arc<dyn Clock>) -> Result<Re
         let known = Known { spent: before.into_iter().collect(), ..Known::default() };
         let mut busy = clock.busy();
         let attempt = renewer.clone().attempt(*way, known, &mut busy);
-        last = match tokio::time::timeout(limit, attempt).await {
-            Err(_) => Renewed::TimedOut(limit),
-            Ok(AttemptEnd::Token(candidate)) if Some(candidate.fingerprint) == before => Renewed::Unchanged,
-            Ok(AttemptEnd::Token(candidate)) => return Ok(Renewed::Token(candidate.fingerprint)),
-            Ok(AttemptEnd::Failed) => Renewed::Failed,
-            Ok(AttemptEnd::FailedForGood) => Renewed::FailedForGood,
+        // It ends by itself: the lock, the call, the store and the command each have their own limit. Cut off from here a
+        // new token could be lost.
+        last = match attempt.await {
+            AttemptEnd::Token(candidate) if Some(candidate.fingerprint) == before => Renewed::Unchanged,
+            AttemptEnd::Token(candidate) => return Ok(Renewed::Token(candidate.fingerprint)),
+            AttemptEnd::Failed => Renewed::Failed,
+            AttemptEnd::FailedForGood => Renewed::FailedForGood,
             // Nothing else is tried on top of something that may have worked.
-            Ok(AttemptEnd::Unknown) => return Ok(Renewed::Unknown),
+            AttemptEnd::Unknown => return Ok(Renewed::Unknown),
         };
     }
     Ok(last)

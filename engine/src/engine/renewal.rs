@@ -92,6 +92,7 @@ impl Renewer {
     /// The attempt is over: somebody else has brought a token already, or the store does not work.
     async fn flight(&self, way: Renewal, known: &Known, busy: &mut Busy) -> Result<InFlight, AttemptEnd> {
         let mut stale = 0;
+        let give_up = self.clock.now().mono + self.policy.lock_wait(way);
         loop {
             let (store, vault, known) = (Arc::clone(&self.store), self.vault.clone(), known.clone());
             let decided = tokio::task::spawn_blocking(move || {
@@ -122,6 +123,10 @@ impl Renewer {
                 Ok(Ok((Flight::Busy, _))) => {}
                 Ok(Err(error)) => return Err(failed_at_store(&error)),
                 Err(_) => return Err(AttemptEnd::Failed),
+            }
+            if self.clock.now().mono >= give_up {
+                tracing::warn!("renewal: another process holds the lock beside {}", self.store.path().display());
+                return Err(AttemptEnd::Failed);
             }
             let over = self.clock.sleep(LOCK_RETRY);
             *busy = Busy::idle();
@@ -318,7 +323,7 @@ pub(crate) fn candidate(vault: &Vault, stored: &Stored, source: Source) -> Optio
         source,
         issued_at: life.issued_at,
         expires_at: stored.expires_at.into_iter().chain(life.expires_at).min(),
-        renewable: stored.refresh_token.is_some(),
+        refresh: stored.refresh_token.as_ref().map(Secret::fingerprint),
         refresh_dies: stored.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }
@@ -331,7 +336,7 @@ pub(crate) fn offered(vault: &Vault, session: &Session, source: Source) -> Optio
         source,
         issued_at: session.login_time.or(life.issued_at),
         expires_at: session.expires_at.into_iter().chain(life.expires_at).min(),
-        renewable: session.refresh_token.is_some(),
+        refresh: session.refresh_token.as_ref().map(Secret::fingerprint),
         refresh_dies: session.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock, Monotonic, Now};
-use nirantar_brokers::{Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest, Trading};
+use nirantar_brokers::{Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest, Renewal, Trading};
 use nirantar_exchange_mock::{PaperBroker, PriceSource};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -79,7 +79,7 @@ pub(crate) struct Task {
 #[derive(Default)]
 pub(crate) struct Doing {
     pub(super) tasks: JoinSet<()>,
-    attempts: BTreeMap<u64, AbortHandle>,
+    attempts: BTreeMap<u64, (Renewal, AbortHandle)>,
     /// Tokens on their way into the store.
     pub(super) keeping: Vec<AbortHandle>,
     pub(super) put_back: PutBack,
@@ -132,7 +132,7 @@ impl Task {
     /// with us.
     async fn finish(mut self) {
         self.state.sockets.clear();
-        let attempts = std::mem::take(&mut self.state.attempts).into_values();
+        let attempts = std::mem::take(&mut self.state.attempts).into_values().map(|(_, handle)| handle);
         let waited_for: Vec<AbortHandle> = attempts.chain(std::mem::take(&mut self.state.keeping)).collect();
         let finished = async {
             while waited_for.iter().any(|task| !task.is_finished()) {
@@ -269,11 +269,13 @@ impl Task {
                     let end = renewer.attempt(way, known, &mut busy).await;
                     (Input::Attempted { attempt, end }, busy)
                 });
-                self.state.attempts.retain(|_, handle| !handle.is_finished());
-                self.state.attempts.insert(attempt, handle);
+                self.state.attempts.retain(|_, (_, handle)| !handle.is_finished());
+                self.state.attempts.insert(attempt, (way, handle));
             }
             Output::Abandon { attempt } => {
-                if let Some(handle) = self.state.attempts.remove(&attempt) {
+                // A request that has left may have ended the living token: it runs out, and what it brings is a candidate.
+                // A command of the user's is ended.
+                if let Some((Renewal::External, handle)) = self.state.attempts.get(&attempt) {
                     handle.abort();
                 }
             }

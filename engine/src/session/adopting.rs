@@ -5,6 +5,7 @@ use nirantar_brokers::{Expiry, Fingerprint, Sessions};
 
 use super::doubt::DoubtCause;
 use super::memory::{Ctx, Misconfiguration, Session};
+use super::renewal::{Commands, Grant};
 use super::{AttemptEnd, Candidate, Effect, Generation, NotTaken, Notice, Policy, Source};
 
 /// Tokens of the past that are remembered; the oldest is forgotten.
@@ -43,6 +44,7 @@ impl Session {
                 held.renew_by_margin |= expires < by_rule;
                 held.expires = expires.min(by_rule);
             }
+            self.refreshed(candidate);
             return;
         }
         if candidate.source == Source::Operator {
@@ -52,6 +54,9 @@ impl Session {
         let outdated = alive && candidate.source != Source::Operator && self.replaced.contains(&fingerprint);
         if outdated || self.proving.was_refused(fingerprint) {
             let why = if outdated { NotTaken::Replaced } else { NotTaken::RefusedBefore };
+            if !alive {
+                self.refreshed(candidate);
+            }
             ctx.notice(Notice::NotTaken { fingerprint, source: candidate.source, why });
             return;
         }
@@ -74,13 +79,13 @@ impl Session {
         }
         // A dead token in the store may have a living refresh token beside it: that of a machine that was off.
         let own = matches!(why, NotTaken::Refused | NotTaken::Expired);
-        if own && self.grant.is_none() && self.token.is_none() {
-            self.new_grant(candidate, false);
+        if own && !(self.state.is_live() || self.failback.is_some()) {
+            self.refreshed(candidate);
         }
         self.candidate_failed(ctx.now.mono);
         ctx.notice(Notice::NotTaken { fingerprint, source, why });
         if self.attempt.is_some_and(|attempt| attempt.brought == Some(fingerprint)) {
-            self.attempt_failed(AttemptEnd::Failed, ctx.now.mono);
+            self.attempt_failed(AttemptEnd::Failed, ctx);
         }
     }
 
@@ -97,7 +102,7 @@ impl Session {
             source: Source::Revived,
             issued_at: Some(held.first_seen),
             expires_at: Some(held.expires),
-            renewable: self.grant.is_some(),
+            refresh: self.grant.map(Grant::token),
             refresh_dies: self.grant.and_then(|grant| grant.dies),
         })
     }
@@ -152,6 +157,7 @@ impl Session {
             ctx.out.push(Effect::Abandon { attempt: attempt.number });
         }
         self.failures = 0;
+        self.commands = Commands::default();
         self.retry_at = ctx.now.mono;
         self.doubt = None;
         if self.misconfigured == Some(Misconfiguration::Inferred) {
@@ -179,6 +185,9 @@ impl Session {
         self.unanswered = 0;
         self.look_at = None;
         self.due = None;
+        if let Some(grant) = &mut self.grant {
+            grant.of_use_again();
+        }
         if self.misconfigured == Some(Misconfiguration::Inferred) {
             self.misconfigured = None;
         }

@@ -11,7 +11,7 @@ use super::adopting::Held;
 use super::doubt::Doubt;
 use super::failback::{Comparison, Failback, Outage};
 use super::proving::Proving;
-use super::renewal::{Attempt, Grant};
+use super::renewal::{Attempt, Commands, Grant};
 use super::{Effect, Event, FallbackOrders, Generation, Notice, Policy, State, Why};
 
 /// What a handler is called with: an event from outside, or the machine's own.
@@ -67,6 +67,9 @@ pub(super) struct Session {
     /// The one automatic renewal in flight, in whatever state.
     pub(super) attempt: Option<Attempt>,
     pub(super) attempts_made: u64,
+    /// The last refresh token that bought nothing more.
+    pub(super) spent_grant: Option<Fingerprint>,
+    pub(super) commands: Commands,
     pub(super) failures: u32,
     pub(super) retry_at: Monotonic,
     /// The refresh token at hand, while it may still buy something.
@@ -114,6 +117,8 @@ impl Session {
             proving: Proving::default(),
             attempt: None,
             attempts_made: 0,
+            spent_grant: None,
+            commands: Commands::default(),
             failures: 0,
             retry_at: Monotonic::default(),
             grant: None,
@@ -197,6 +202,13 @@ impl Session {
 
     pub(super) fn halt(&mut self) {
         self.halted = true;
+    }
+
+    /// What was misconfigured counts as mended until the broker says otherwise.
+    pub(super) fn mended(&mut self, now: Monotonic) {
+        if self.misconfigured.take().is_some() && self.state.is_live() {
+            self.want_comparison(now);
+        }
     }
 
     /// Orders again; what was misconfigured counts as mended until the broker says otherwise.

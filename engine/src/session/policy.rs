@@ -13,8 +13,12 @@ use super::TradingDays;
 const LONGEST_BREAK: usize = 15;
 /// A command that was cut off is gone after this.
 const COMMAND_ENDS: Duration = Duration::from_secs(2);
-/// No attempt is cut off earlier: a call may take seven seconds and be answered.
-const LEAST_ATTEMPT: Duration = Duration::from_secs(8);
+/// What follows once the renewal lock is held: a call of seven seconds, a store that is locked for five.
+const LOCKED_WORK: Duration = Duration::from_secs(13);
+/// How long a command's run may wait for that lock.
+const MOST_LOCK_WAIT: Duration = Duration::from_secs(15);
+/// No attempt is cut off earlier.
+const LEAST_ATTEMPT: Duration = Duration::from_secs(14);
 
 /// Where orders go while there is no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -184,6 +188,19 @@ impl Policy {
         }
     }
 
+    /// Whether a token made at `now` lives longer than one made at `before`, by the broker's rule.
+    pub(super) fn outlives(&self, now: Timestamp, before: Timestamp) -> bool {
+        let flushed = match self.expiry {
+            // One made in the morning before the broker's flush may not survive it.
+            Expiry::Cutoff { mint_after, .. } => {
+                let mint = Timestamp::from_ist_parts(now.ist_date(), mint_after);
+                before < mint && now >= mint
+            }
+            Expiry::Ttl(_) => false,
+        };
+        flushed || self.dies_by_rule(now) > self.dies_by_rule(before)
+    }
+
     /// Whether `at` lies in the hours when the broker's daily flush is under way.
     pub(super) fn in_cutoff_band(&self, at: Timestamp) -> bool {
         match self.expiry {
@@ -259,10 +276,18 @@ impl Policy {
     pub(super) fn attempt_deadline(&self, way: Renewal) -> Duration {
         if way == Renewal::External {
             // The driver ends the command itself, by the wall clock: it is the user's own, in real time.
-            return self.command_timeout + COMMAND_ENDS;
+            return self.command_timeout + COMMAND_ENDS + MOST_LOCK_WAIT;
         }
         let room = self.margin.saturating_sub(self.retry_first * 3) / 3;
         room.clamp(LEAST_ATTEMPT.min(self.attempt_timeout), self.attempt_timeout)
+    }
+
+    /// How long an attempt may wait for the renewal lock that somebody else holds, so that what follows still fits.
+    pub(crate) fn lock_wait(&self, way: Renewal) -> Duration {
+        match way {
+            Renewal::External => MOST_LOCK_WAIT,
+            _ => self.attempt_deadline(way).saturating_sub(LOCKED_WORK).max(Duration::from_secs(1)),
+        }
     }
 
     /// How long whoever was refused waits for a new token: an attempt and the probe of what it brings.

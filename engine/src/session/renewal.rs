@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{Fingerprint, Renewal};
 
@@ -21,12 +22,38 @@ pub(super) struct Attempt {
 /// A refresh token that may still buy something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Grant {
+    /// Which refresh token.
+    token: Fingerprint,
     /// When it dies, if it says so.
     pub(super) dies: Option<Timestamp>,
     /// How often its end was announced.
     told: usize,
+    /// It bought a token that lives no longer than the one before: it buys nothing until the token in use is dead.
+    useless: bool,
 }
 
+impl Grant {
+    pub(super) const fn token(self) -> Fingerprint {
+        self.token
+    }
+
+    /// The token it could not better is dead.
+    pub(super) const fn of_use_again(&mut self) {
+        self.useless = false;
+    }
+}
+
+/// Runs of the user's command that brought nothing, on one date in India.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Commands {
+    on: Option<NaiveDate>,
+    failed: u32,
+}
+
+/// So often a command is run in vain on one day: brokers lock an account after a few wrong passwords.
+const MOST_COMMANDS: u32 = 6;
+/// A human is asked before the token is dead once so many attempts have failed.
+const ASK_AFTER: u32 = 3;
 /// The end of a refresh token is announced so long before.
 const TOLD_BEFORE: [Duration; 2] = [Duration::from_secs(2 * 86_400), Duration::from_secs(86_400)];
 
@@ -42,7 +69,8 @@ impl Session {
             // Where only a human brings a new token, an hour of the day is no reason to call one: the token in use is good.
             let scheduled = self.usable_way().and_then(|_| self.policy.last_scheduled(now));
             let first_seen = self.token.map_or(now, |held| held.first_seen);
-            scheduled.filter(|at| *at > self.schedule_done && *at > first_seen).map(|at| {
+            let due = scheduled.filter(|at| *at > self.schedule_done && *at > first_seen);
+            due.filter(|_| self.policy.outlives(now, first_seen)).map(|at| {
                 self.schedule_done = at;
                 Why::Scheduled
             })
@@ -53,6 +81,7 @@ impl Session {
     /// The operator wants a new token now, whatever the hour: by itself, or with the link to log in at.
     pub(super) fn ask_for_renewal(&mut self, now: Timestamp) {
         self.due = Some(Why::OperatorAsked);
+        self.commands = Commands::default();
         self.retry_at = Monotonic::default();
         if self.usable_way().is_none() {
             self.ask_at = Some(now);
@@ -66,20 +95,36 @@ impl Session {
 
     /// The automatic way that may be tried, now or after a wait.
     pub(super) fn usable_way(&self) -> Option<Renewal> {
-        self.policy.automatic.iter().copied().find(|way| *way != Renewal::RefreshGrant || self.grant.is_some())
+        self.policy.automatic.iter().copied().find(|way| match way {
+            Renewal::RefreshGrant => self.grant.is_some_and(|grant| !grant.useless),
+            Renewal::External => self.commands.failed < MOST_COMMANDS,
+            Renewal::Login | Renewal::Approval => false,
+        })
     }
 
-    /// Whether an automatic attempt may start now. In the quiet hours none does, unless the operator asked.
+    /// Whether an automatic attempt may start now. In the quiet hours none does, unless somebody asked for it.
     pub(super) fn may_attempt(&self, now: Now) -> bool {
-        let wanted = !self.policy.is_quiet(now.wall) || self.due == Some(Why::OperatorAsked);
+        let asked = matches!(self.due, Some(Why::OperatorAsked | Why::Scheduled));
+        let wanted = !self.policy.is_quiet(now.wall) || asked;
         wanted && self.attempt.is_none() && now.mono >= self.retry_at && self.usable_way().is_some()
     }
 
     /// Takes up the refresh token that came with a new token, if one did.
     pub(super) fn new_grant(&mut self, candidate: Candidate, useless: bool) {
-        // A renewal that brings no new refresh token hands the old one on, whose end may have been announced already.
-        let told = self.grant.filter(|grant| grant.dies == candidate.refresh_dies).map_or(0, |grant| grant.told);
-        self.grant = (candidate.renewable && !useless).then_some(Grant { dies: candidate.refresh_dies, told });
+        let dies = candidate.refresh_dies;
+        self.grant = candidate.refresh.map(|token| {
+            // A renewal that brings no new refresh token hands the old one on, whose end may have been announced already.
+            let told = self.grant.filter(|grant| grant.token == token).map_or(0, |grant| grant.told);
+            Grant { token, dies, told, useless }
+        });
+    }
+
+    /// Takes up a refresh token that somebody put beside a token known already. One that was spent buys nothing again.
+    pub(super) fn refreshed(&mut self, candidate: Candidate) {
+        let known = self.grant.map(|grant| grant.token).into_iter().chain(self.spent_grant).any(|known| Some(known) == candidate.refresh);
+        if candidate.refresh.is_some() && !known {
+            self.new_grant(candidate, false);
+        }
     }
 
     /// When the refresh token's end is announced next, and when it is there.
@@ -91,7 +136,12 @@ impl Session {
 
     /// A refresh token that is about to die is announced, twice; a dead one buys nothing.
     pub(super) fn look_at_grant(&mut self, ctx: &mut Ctx<'_>) {
-        let Some(Grant { dies: Some(dies), told }) = self.grant else { return };
+        let today = ctx.now.wall.ist_date();
+        if self.commands.on.is_some_and(|on| on != today) {
+            self.commands = Commands::default();
+        }
+        let Some(grant) = self.grant.filter(|_| self.policy.automatic.contains(&Renewal::RefreshGrant)) else { return };
+        let Grant { dies: Some(dies), told, .. } = grant else { return };
         if ctx.now.wall >= dies {
             self.grant = None;
             return;
@@ -99,7 +149,7 @@ impl Session {
         // Whoever starts late in its life is told once.
         let reached = TOLD_BEFORE.iter().filter(|before| ctx.now.wall >= dies - **before).count();
         if reached > told {
-            self.grant = Some(Grant { dies: Some(dies), told: reached });
+            self.grant = Some(Grant { told: reached, ..grant });
             ctx.out.push(Effect::RefreshTokenDies { dies });
         }
     }
@@ -117,6 +167,11 @@ impl Session {
     pub(super) fn begin_attempt(&mut self, ctx: &mut Ctx<'_>) -> Option<Renewal> {
         let way = self.usable_way().filter(|_| self.may_attempt(ctx.now))?;
         self.attempts_made += 1;
+        // Whatever called for it: the hour of the schedule is served by it as well.
+        self.schedule_done = self.policy.last_scheduled(ctx.now.wall).unwrap_or_default().max(self.schedule_done);
+        if !self.state.is_live() {
+            self.due = None; // the operator's word is good for one attempt at night
+        }
         let (number, deadline) = (self.attempts_made, ctx.now.mono + self.policy.attempt_deadline(way));
         self.attempt = Some(Attempt { number, way, deadline, brought: None });
         ctx.out.push(Effect::Attempt { attempt: number, way });
@@ -134,24 +189,31 @@ impl Session {
                 self.consider(candidate, ctx);
                 if current && !self.proving.knows(candidate.fingerprint) {
                     // A token that was refused before, or the very token in use: nothing new.
-                    self.attempt_failed(AttemptEnd::Failed, ctx.now.mono);
+                    self.attempt_failed(AttemptEnd::Failed, ctx);
                 }
             }
             AttemptEnd::Failed | AttemptEnd::FailedForGood | AttemptEnd::Unknown if current => {
                 ctx.notice(Notice::RenewalFailed { end });
-                self.attempt_failed(end, ctx.now.mono);
+                self.attempt_failed(end, ctx);
             }
             AttemptEnd::Failed | AttemptEnd::FailedForGood | AttemptEnd::Unknown => {}
         }
     }
 
-    pub(super) fn attempt_failed(&mut self, end: AttemptEnd, now: Monotonic) {
+    pub(super) fn attempt_failed(&mut self, end: AttemptEnd, ctx: &mut Ctx<'_>) {
         if let Some(attempt) = self.attempt.take() {
             let spent = matches!(end, AttemptEnd::FailedForGood | AttemptEnd::Unknown);
             if spent && attempt.way == Renewal::RefreshGrant {
-                self.grant = None;
+                self.spent_grant = self.grant.take().map(|grant| grant.token);
             }
-            self.retry_at = now + self.policy.retry_after(self.failures);
+            if attempt.way == Renewal::External {
+                let failed = self.commands.failed + 1;
+                self.commands = Commands { on: Some(ctx.now.wall.ist_date()), failed };
+                if failed == MOST_COMMANDS {
+                    ctx.notice(Notice::CommandGivenUp { times: failed });
+                }
+            }
+            self.retry_at = ctx.now.mono + self.policy.retry_after(self.failures);
             self.failures = self.failures.saturating_add(1);
         }
     }
@@ -161,8 +223,13 @@ impl Session {
         if let Some(attempt) = self.attempt.filter(|attempt| ctx.now.mono >= attempt.deadline) {
             ctx.out.push(Effect::Abandon { attempt: attempt.number });
             ctx.notice(Notice::AttemptTimedOut);
-            self.attempt_failed(AttemptEnd::Unknown, ctx.now.mono);
+            self.attempt_failed(AttemptEnd::Unknown, ctx);
         }
+    }
+
+    /// Whether the next attempts may still make a human needless: the token lives, and not many have failed.
+    pub(super) fn may_still_renew(&self) -> bool {
+        self.usable_way().is_some() && self.failures < ASK_AFTER
     }
 
     /// A human is needed: says so now, or when the night is over.

@@ -233,6 +233,7 @@ impl Session {
             Signal::Told(Event::FeedFailed { generation }) => self.feed_failed(*generation, context.now.mono),
             Signal::Told(Event::Market { open }) => self.market(*open),
             Signal::Told(Event::Operator(Operator::Halt)) => self.halt(),
+            Signal::Told(Event::Operator(Operator::Mended)) => self.mended(context.now.mono),
             Signal::Told(Event::Operator(Operator::Resume)) => self.resume(context.now.mono),
             Signal::Told(Event::Refused { generation, .. }) if *generation < self.generation => {
                 context.notice(Notice::OldGeneration { generation: *generation });
@@ -261,7 +262,7 @@ impl Session {
     fn enter_expiring(&mut self, context: &mut Ctx<'_>) {
         if self.may_attempt(context.now) {
             context.raised.push(Signal::BeginAttempt);
-        } else {
+        } else if !self.may_still_renew() {
             self.need_login(context.now.wall);
         }
     }

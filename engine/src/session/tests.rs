@@ -18,13 +18,14 @@ struct Story {
 
 const OLD: Fingerprint = Fingerprint(1);
 const NEW: Fingerprint = Fingerprint(2);
+const REFRESH: Fingerprint = Fingerprint(77);
 
 fn candidate(fingerprint: Fingerprint, source: Source) -> Candidate {
-    Candidate { fingerprint, source, issued_at: None, expires_at: None, renewable: false, refresh_dies: None }
+    Candidate { fingerprint, source, issued_at: None, expires_at: None, refresh: None, refresh_dies: None }
 }
 
 fn renewable(fingerprint: Fingerprint) -> Candidate {
-    Candidate { renewable: true, ..candidate(fingerprint, Source::Stored) }
+    Candidate { refresh: Some(REFRESH), ..candidate(fingerprint, Source::Stored) }
 }
 
 fn ours() -> Verdict {
@@ -164,7 +165,7 @@ fn a_renewal_before_expiry_passes_through_expiring_and_refreshing() {
     assert_eq!(story.machine.state(), State::Valid);
     story.waits(Duration::from_secs(2));
     assert_eq!(story.machine.state(), State::Refreshing);
-    let end = AttemptEnd::Token(Candidate { renewable: true, ..candidate(NEW, Source::Renewal) });
+    let end = AttemptEnd::Token(Candidate { refresh: Some(REFRESH), ..candidate(NEW, Source::Renewal) });
     story.told(Event::Attempted { attempt: 1, end });
     assert_eq!(story.venue(), Venue::Blocked(Block::Holding), "a new login may have killed the old token");
     story.probed(NEW, ours());

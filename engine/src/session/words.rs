@@ -51,8 +51,8 @@ pub struct Candidate {
     pub issued_at: Option<Timestamp>,
     /// When the token itself or its store says it dies, the earlier of the two.
     pub expires_at: Option<Timestamp>,
-    /// Whether a refresh token came with it.
-    pub renewable: bool,
+    /// Which refresh token came with it, if one did.
+    pub refresh: Option<Fingerprint>,
     /// When that refresh token dies, if it says so.
     pub refresh_dies: Option<Timestamp>,
 }
@@ -93,6 +93,8 @@ pub enum Operator {
     Confirm,
     /// No orders anywhere.
     Halt,
+    /// What was misconfigured is mended: live orders may be tried again. A halt stays.
+    Mended,
     /// Orders again; what was misconfigured is mended.
     Resume,
 }
@@ -355,6 +357,11 @@ pub enum Notice {
     },
     /// A renewal took too long and was given up.
     AttemptTimedOut,
+    /// The user's command failed so often that it is not run again on that day.
+    CommandGivenUp {
+        /// How often it was run in vain.
+        times: u32,
+    },
     /// A renewal brought a token that lives no longer than the one before: not tried again until the cut-off.
     RenewalUseless,
 }
@@ -440,6 +447,11 @@ impl fmt::Display for Notice {
             Self::RenewalFailed { end: AttemptEnd::Failed | AttemptEnd::Token(_) } => {
                 f.write_str("the renewal failed; it will be tried again")
             }
+            Self::CommandGivenUp { times } => write!(
+                f,
+                "your command failed {times} times today and is not run again until tomorrow, or until you ask for a \
+                 renewal: too many wrong logins lock an account"
+            ),
             Self::AttemptTimedOut => f.write_str("the renewal took too long and was given up"),
             Self::RenewalUseless => {
                 f.write_str("the renewed token lives no longer than the old one; not tried again until the cut-off")

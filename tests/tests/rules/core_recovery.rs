@@ -32,7 +32,7 @@ pub fn recovers(from: &CoreWorld, user_id: &str) -> Result<Duration, String> {
         source: Source::Operator,
         issued_at: None,
         expires_at: None,
-        renewable: false,
+        refresh: None,
         refresh_dies: None,
     };
     let mut todo = Todo::default();

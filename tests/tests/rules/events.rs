@@ -236,7 +236,7 @@ impl Offer {
             source: self.source,
             issued_at: self.issued.map(at),
             expires_at: self.expires.map(at),
-            renewable: self.renewable,
+            refresh: self.renewable.then_some(Fingerprint(0xfeed)),
             refresh_dies: None,
         }
     }

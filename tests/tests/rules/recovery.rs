@@ -31,7 +31,7 @@ pub fn recovers(world: &World, user_id: &str) -> Result<Duration, String> {
         source: Source::Operator,
         issued_at: None,
         expires_at: None,
-        renewable: false,
+        refresh: None,
         refresh_dies: None,
     };
     todo.add(now, Event::Started);

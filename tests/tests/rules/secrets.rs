@@ -155,7 +155,7 @@ fn sessions(token: &AccessToken, printed: &mut Printed) {
         source: Source::Store,
         issued_at: None,
         expires_at: None,
-        renewable: true,
+        refresh: Some(nirantar_brokers::Fingerprint(7)),
         refresh_dies: None,
     };
     let verdict = Verdict::Accepted { user_id: "AB1234".to_owned() };

@@ -103,6 +103,5 @@ fn words(ended: &Result<Renewed, String>, standing: Option<&Standing>, account: 
                                  if the token is dead, log in"
                 .to_owned()
         }
-        Ok(Renewed::TimedOut(limit)) => format!("not renewed: it took longer than {} s and was ended", limit.as_secs()),
     }
 }
