@@ -52,14 +52,8 @@ fn venue(venue: Venue) -> Event {
 }
 
 fn candidate(source: Source) -> Event {
-    let candidate = Candidate {
-        fingerprint: TOKEN,
-        source,
-        issued_at: None,
-        expires_at: None,
-        refresh: None,
-        refresh_dies: None,
-    };
+    let candidate =
+        Candidate { fingerprint: TOKEN, source, issued_at: None, expires_at: None, refresh: None, refresh_dies: None };
     Event::Candidate { at: morning(), candidate }
 }
 

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Busy, Clock, Monotonic, Now};
-use nirantar_brokers::{Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest, Renewal, Trading};
+use nirantar_brokers::{
+    Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest, Renewal, Trading,
+};
 use nirantar_exchange_mock::{PaperBroker, PriceSource};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};

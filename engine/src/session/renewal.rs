@@ -121,7 +121,12 @@ impl Session {
 
     /// Takes up a refresh token that somebody put beside a token known already. One that was spent buys nothing again.
     pub(super) fn refreshed(&mut self, candidate: Candidate) {
-        let known = self.grant.map(|grant| grant.token).into_iter().chain(self.spent_grant).any(|known| Some(known) == candidate.refresh);
+        let known = self
+            .grant
+            .map(|grant| grant.token)
+            .into_iter()
+            .chain(self.spent_grant)
+            .any(|known| Some(known) == candidate.refresh);
         if candidate.refresh.is_some() && !known {
             self.new_grant(candidate, false);
         }

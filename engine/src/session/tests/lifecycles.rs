@@ -239,3 +239,143 @@ fn the_waits_between_failed_attempts_start_anew_after_a_success() {
     let again = attempt(&mut story, None);
     assert!(again <= Duration::from_secs(6), "{again:?}");
 }
+
+const OTHER_REFRESH: Fingerprint = Fingerprint(78);
+
+fn failed_attempt(story: &mut Story, end: AttemptEnd) {
+    let from = story.effects.len();
+    while !story.effects[from..].iter().any(|effect| matches!(effect, Effect::Attempt { .. })) {
+        story.waits(Duration::from_secs(1));
+    }
+    let last = story.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Attempt { attempt, .. } => Some(*attempt),
+        _ => None,
+    });
+    story.told(Event::Attempted { attempt: last.unwrap(), end });
+}
+
+fn attempts(story: &Story) -> usize {
+    story.effects.iter().filter(|effect| matches!(effect, Effect::Attempt { .. })).count()
+}
+
+#[test]
+fn a_renewal_of_the_morning_serves_the_scheduled_hour_though_the_brokers_clock_is_behind() {
+    let mut story = Story::lives(scheduled, renewable(OLD));
+    story.told(Event::Market { open: false });
+    story.waits(hours(70)); // Monday 08:00, dead since Saturday 07:30
+    let behind = |token: Fingerprint, now: Now| Candidate {
+        issued_at: Some(now.wall - Duration::from_secs(2)),
+        source: Source::Renewal,
+        ..renewable(token)
+    };
+    while attempts(&story) == 0 {
+        story.waits(Duration::from_secs(1));
+    }
+    assert_eq!(story.now.wall, at("2026-11-23 08:45:00"));
+    let token = behind(NEW, story.now);
+    story.told(Event::Attempted { attempt: 1, end: AttemptEnd::Token(token) });
+    story.probed(NEW, ours());
+    story.reconciled();
+    story.waits(hours(5));
+    assert_eq!((attempts(&story), story.machine.state()), (1, State::Valid));
+}
+
+#[test]
+fn a_login_just_before_the_scheduled_hour_makes_that_renewal_needless() {
+    let mut story = Story::lives(scheduled, renewable(OLD));
+    story.told(Event::Market { open: false });
+    story.waits(hours(70)); // Monday 08:00
+    story.told(Event::Candidate(Candidate { source: Source::Login, ..renewable(NEW) }));
+    story.probed(NEW, ours());
+    story.reconciled();
+    story.waits(hours(3));
+    assert_eq!((attempts(&story), story.machine.state()), (0, State::Valid));
+}
+
+#[test]
+fn a_grant_that_was_useless_against_a_cut_off_is_used_again_after_it() {
+    let mut story = Story::lives(scheduled, renewable(OLD));
+    story.told(Event::Operator(Operator::Renew));
+    let useless = Candidate { source: Source::Renewal, ..renewable(NEW) };
+    story.told(Event::Attempted { attempt: 1, end: AttemptEnd::Token(useless) });
+    story.probed(NEW, ours());
+    assert!(story.effects.contains(&Effect::Notice(Notice::RenewalUseless)));
+    story.told(Event::Market { open: false });
+    let renewed = story.attempts(hours(24 * 4), |made| made + hours(22));
+    assert_eq!(renewed.first().map(String::as_str), Some("Mon 08:45"), "{renewed:?}");
+}
+
+#[test]
+fn a_new_refresh_token_beside_a_known_token_is_taken_up_and_a_spent_one_is_not() {
+    for alive in [true, false] {
+        let ttl = |policy: &mut Policy| policy.expiry = Expiry::Ttl(hours(2));
+        let mut story = Story::lives(ttl, renewable(OLD));
+        story.waits(hours(2) - Duration::from_secs(250));
+        assert_eq!(attempts(&story), 1);
+        story.told(Event::Attempted { attempt: 1, end: AttemptEnd::FailedForGood });
+        if !alive {
+            story.waits(Duration::from_secs(300));
+            assert_eq!(story.machine.state(), State::Fallback);
+        }
+        let stored = |refresh| Candidate { refresh: Some(refresh), ..candidate(OLD, Source::Store) };
+        story.told(Event::Candidate(stored(REFRESH)));
+        if !alive {
+            story.probed(OLD, Verdict::Refused);
+        }
+        story.waits(Duration::from_secs(30));
+        assert_eq!(attempts(&story), 1, "it is spent");
+        story.told(Event::Candidate(stored(OTHER_REFRESH)));
+        story.waits(Duration::from_secs(30));
+        assert_eq!(attempts(&story), 2, "alive: {alive}");
+    }
+}
+
+#[test]
+fn a_command_that_fails_is_run_six_times_on_a_day_and_again_on_the_next_or_on_the_operators_word() {
+    let command = |policy: &mut Policy| policy.automatic = vec![Renewal::External];
+    let mut story = Story::starts(command);
+    story.told(Event::Started);
+    for _ in 0..6 {
+        failed_attempt(&mut story, AttemptEnd::Failed);
+    }
+    assert!(story.effects.contains(&Effect::Notice(Notice::CommandGivenUp { times: 6 })));
+    story.waits(hours(2));
+    assert_eq!(attempts(&story), 6);
+    story.told(Event::Operator(Operator::Renew));
+    for _ in 0..6 {
+        failed_attempt(&mut story, AttemptEnd::Failed);
+    }
+    story.waits(hours(16)); // Saturday 05:00
+    assert_eq!(attempts(&story), 12);
+    story.waits(hours(4));
+    assert!(attempts(&story) > 12, "a new day");
+}
+
+#[test]
+fn one_failure_of_many_tries_calls_nobody_while_the_token_lives() {
+    let ttl = |policy: &mut Policy| {
+        policy.expiry = Expiry::Ttl(hours(2));
+        policy.margin = hours(1);
+    };
+    let mut story = Story::lives(ttl, renewable(OLD));
+    failed_attempt(&mut story, AttemptEnd::Failed);
+    failed_attempt(&mut story, AttemptEnd::Failed);
+    assert_eq!(story.asked(), 0);
+    failed_attempt(&mut story, AttemptEnd::Failed);
+    story.waits(Duration::from_secs(1));
+    assert_eq!(story.asked(), 1);
+}
+
+#[test]
+fn an_hour_after_the_close_is_kept_too() {
+    let mut story = Story::lives(
+        |policy| {
+            scheduled(policy);
+            policy.expiry = Expiry::Ttl(hours(30));
+            policy.schedule.as_mut().unwrap().at = vec![NaiveTime::from_hms_opt(18, 0, 0).unwrap()];
+        },
+        renewable(OLD),
+    );
+    story.told(Event::Market { open: false });
+    assert_eq!(story.attempts(hours(12), |made| made + hours(30)), ["Fri 18:00"]);
+}
