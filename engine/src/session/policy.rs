@@ -188,8 +188,8 @@ impl Policy {
         }
     }
 
-    /// Whether a token made at `now` lives longer than one made at `before`, by the broker's rule.
-    pub(super) fn outlives(&self, now: Timestamp, before: Timestamp) -> bool {
+    /// Whether a token made at `now` may live longer, by the broker's rule, than one made at `before` that dies at `expires`.
+    pub(super) fn outlives(&self, now: Timestamp, before: Timestamp, expires: Timestamp) -> bool {
         let flushed = match self.expiry {
             // One made in the morning before the broker's flush may not survive it.
             Expiry::Cutoff { mint_after, .. } => {
@@ -198,7 +198,7 @@ impl Policy {
             }
             Expiry::Ttl(_) => false,
         };
-        flushed || self.dies_by_rule(now) > self.dies_by_rule(before)
+        flushed || self.dies_by_rule(now) > expires
     }
 
     /// Whether `at` lies in the hours when the broker's daily flush is under way.

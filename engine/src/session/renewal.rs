@@ -70,7 +70,8 @@ impl Session {
             let scheduled = self.usable_way().and_then(|_| self.policy.last_scheduled(now));
             let first_seen = self.token.map_or(now, |held| held.first_seen);
             let due = scheduled.filter(|at| *at > self.schedule_done && *at > first_seen);
-            due.filter(|_| self.policy.outlives(now, first_seen)).map(|at| {
+            let gains = self.token.is_none_or(|held| self.policy.outlives(now, held.first_seen, held.expires));
+            due.filter(|_| gains).map(|at| {
                 self.schedule_done = at;
                 Why::Scheduled
             })
