@@ -117,6 +117,8 @@ pub struct Account {
     pub paper_only: bool,
     /// What becomes of resting live orders when `nirantar run` ends.
     pub on_stop: OnStop,
+    /// Fewer orders a second than the broker takes, where the store asks for it (`rate_limit.burst_size`).
+    pub orders_per_second: Option<u32>,
     /// Whose account it is, and the app's key.
     pub credentials: Credentials,
     /// What will not go as the user may think, one sentence each. None holds a secret.
@@ -184,6 +186,7 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         ask_from: lifecycle::ask_from(table)?,
         paper_only: choice(table, "venue", &[("live", false), ("paper", true)])?.unwrap_or_default(),
         on_stop: choice(table, "on_stop", &[("leave", OnStop::Leave), ("cancel", OnStop::Cancel)])?.unwrap_or_default(),
+        orders_per_second: None,
         credentials: Credentials::blank(),
         warnings: Vec::new(),
     };

@@ -78,6 +78,8 @@ pub(super) struct Findings {
     pub(super) credentials: Credentials,
     /// See [`Account::warnings`](super::Account::warnings).
     pub(super) warnings: Vec<String>,
+    /// The guide's `rate_limit.burst_size`, if a store has one.
+    pub(super) burst: Option<u64>,
 }
 
 /// Finds an account's credentials: each in the environment, else in the first store that has it.
@@ -145,5 +147,6 @@ pub(super) fn find(file: &Path, declared: &Declared, outside: &dyn Outside) -> R
         sandbox: sandbox || held.iter().any(|(_, stored)| stored.sandbox),
     };
     warnings.extend(warnings::of(account, &credentials, &held));
-    Ok(Findings { credentials, warnings })
+    let burst = held.iter().filter_map(|(_, stored)| stored.burst_size).min();
+    Ok(Findings { credentials, warnings, burst })
 }

@@ -105,13 +105,14 @@ impl Config {
         refuse_shared_stores(file, &declared, outside)?;
         let mut accounts = Vec::with_capacity(declared.len());
         for declared in declared {
-            let Findings { credentials, warnings } = credentials::find(file, &declared, outside)?;
+            let Findings { credentials, warnings, burst } = credentials::find(file, &declared, outside)?;
             let account = declared.account;
             accounts.push(Account {
                 redirect_url: account.redirect_url.or_else(|| credentials.redirect_uri.clone()),
                 paper_only: account.paper_only || credentials.sandbox,
                 credentials,
                 warnings,
+                orders_per_second: burst.and_then(|burst| u32::try_from(burst).ok()),
                 ..account
             });
         }

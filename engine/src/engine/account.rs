@@ -35,6 +35,7 @@ impl From<&Account> for Setup {
             command: account.external_command.clone(),
             ask_approval: account.approval,
             on_stop: account.on_stop,
+            orders_per_second: account.orders_per_second,
             instruments: account.instruments.clone(),
             mode: account.mode,
             broker,

@@ -21,6 +21,8 @@ use crate::token::{FileLock, Flight, Held, RenewalLock as _, Writer, single_flig
 
 /// So much of what a command prints is shown.
 const MOST_OUTPUT: usize = 500;
+/// What is shorter is a word.
+const SHORTEST_TOKEN: usize = 16;
 /// How long to wait before the lock that somebody else holds is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(500);
 /// How often a refresh token that is known to be spent is waited out before the broker is asked all the same.
@@ -249,14 +251,13 @@ impl Renewer {
                 false
             }
             Ok(Ok(output)) => {
-                let words = |bytes: &[u8]| -> String {
-                    let clean = self.vault.redactor().clean(&String::from_utf8_lossy(bytes));
-                    clean.trim().chars().take(MOST_OUTPUT).collect()
-                };
-                let (status, said, complained) = (output.status, words(&output.stdout), words(&output.stderr));
+                let status = output.status;
                 if status.success() {
-                    tracing::info!("the external command ended well: {said}");
+                    // What it printed is not shown: it may be the token.
+                    tracing::info!("the external command ended well");
                 } else {
+                    let complained = self.vault.redactor().clean(&String::from_utf8_lossy(&output.stderr));
+                    let complained: String = mask_tokens(complained.trim()).chars().take(MOST_OUTPUT).collect();
                     tracing::warn!("the external command ended with {status}: {complained}");
                 }
                 status.success()
@@ -285,6 +286,25 @@ fn refresh_token(stored: &Stored, known: &Known, vault: &Vault) -> Option<Secret
         Some(stands) if !known.replaced.contains(&stands) => stored.refresh_token.clone(),
         Some(_) | None => kept().or_else(|| stored.refresh_token.clone()),
     }
+}
+
+/// The text with everything masked that is long and unbroken enough to be a token nobody here knows.
+fn mask_tokens(text: &str) -> String {
+    let like_a_token = |letter: char| letter.is_ascii_alphanumeric() || "+/=_-.".contains(letter);
+    let mut masked = String::with_capacity(text.len());
+    let mut run = String::new();
+    for letter in text.chars().chain(['\n']) {
+        if like_a_token(letter) {
+            run.push(letter);
+            continue;
+        }
+        let digits = run.bytes().any(|byte| byte.is_ascii_digit());
+        masked.push_str(if run.len() >= SHORTEST_TOKEN && digits { "***" } else { &run });
+        run.clear();
+        masked.push(letter);
+    }
+    masked.pop();
+    masked
 }
 
 fn failed_at_store(error: &StoreError) -> AttemptEnd {
@@ -339,4 +359,17 @@ pub(crate) fn offered(vault: &Vault, session: &Session, source: Source) -> Optio
         refresh: session.refresh_token.as_ref().map(Secret::fingerprint),
         refresh_dies: session.refresh_token.as_ref().and_then(|refresh| vault.life(refresh).expires_at),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_token_is_masked_and_words_are_not() {
+        let said = "wrong password for AB1234\ngot eyJhbGciOiJIUzI1NiJ9.e30.c2ln, sent q7Wm2yEXAMPLEtokenXYZ0123 to /home/trader/login.sh";
+        let shown = mask_tokens(said);
+        assert_eq!(shown, "wrong password for AB1234\ngot ***, sent *** to /home/trader/login.sh");
+        assert_eq!(mask_tokens(""), "");
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
-use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, Renewal, Secret};
+use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, RateLimit, Renewal, Secret};
 use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, PriceSource, universe};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -58,6 +58,8 @@ pub struct Setup {
     pub ask_approval: bool,
     /// What becomes of orders that rest at the broker when the engine stops.
     pub on_stop: OnStop,
+    /// Fewer orders a second than the broker takes; more is cut to the broker's own limit.
+    pub orders_per_second: Option<u32>,
     /// What to subscribe to from the start.
     pub instruments: Vec<InstrumentKey>,
     /// In which mode.
@@ -87,6 +89,7 @@ impl Setup {
             command: None,
             ask_approval: false,
             on_stop: OnStop::Leave,
+            orders_per_second: None,
             instruments: Vec::new(),
             mode: Mode::Full,
             broker,
@@ -257,7 +260,7 @@ impl Builder {
 
         let desk = Desk::new(DeskPolicy {
             run: run_number(&setup.name, now.wall.as_nanos()),
-            limits: facts.limits.orders.to_vec(),
+            limits: order_limits(facts.limits.orders, setup.orders_per_second),
             propagation: facts.propagation,
             look_again: Duration::from_secs(1),
             refuse_live: match &trading {
@@ -364,6 +367,16 @@ fn run_number(account: &str, nanos: i64) -> u64 {
     Rng::from_seed(nanos.unsigned_abs() ^ (u64::from(Fingerprint::of(account).0) << 32)).next_u64()
 }
 
+/// The broker's limits, with the account's own in place of that for a second where it is lower. None is no limit.
+fn order_limits(limits: &[RateLimit], own: Option<u32>) -> Vec<RateLimit> {
+    let own = own.filter(|count| *count > 0);
+    let lower = |limit: &RateLimit| match own {
+        Some(own) if limit.per == Duration::from_secs(1) => RateLimit { count: limit.count.min(own), ..*limit },
+        Some(_) | None => *limit,
+    };
+    limits.iter().map(lower).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -381,6 +394,16 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let account = Config::load(&file).unwrap().accounts.remove(0);
         Engine::builder(Setup::from(&account)).start().await
+    }
+
+    #[test]
+    fn an_accounts_own_limit_counts_only_where_it_is_lower_than_the_brokers() {
+        let limit = |count, seconds| RateLimit { count, per: Duration::from_secs(seconds) };
+        let brokers = [limit(10, 1), limit(200, 60)];
+        assert_eq!(order_limits(&brokers, Some(3)), [limit(3, 1), limit(200, 60)]);
+        for unchanged in [Some(20), Some(0), None] {
+            assert_eq!(order_limits(&brokers, unchanged), brokers);
+        }
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use std::time::Duration;
 use chrono::NaiveTime;
 use nirantar_brokers::kite::{self, Kite};
 use nirantar_brokers::time::{Clock as _, SteppedClock, Timestamp};
-use nirantar_brokers::{Broker as _, Expiry, Mode, Price};
+use nirantar_brokers::{Broker as _, Expiry, Price};
 use nirantar_exchange_mock::kite::{Control, KiteServer, Refresh, Settings};
 use nirantar_exchange_mock::{Config as PaperConfig, MockExchange, PaperBroker};
 use tokio::io::AsyncWriteExt as _;
@@ -31,7 +31,7 @@ use super::recorder::{record_events, record_ticks};
 use super::report::{Evidence, Report};
 use super::{Line, Market, Options, SandboxError, Show, Teller, Who, strategy};
 use crate::core::Event;
-use crate::engine::{Engine, EventMessage, OnStop, Setup};
+use crate::engine::{Engine, EventMessage, Setup};
 use crate::feed::PaperSource;
 use crate::orders::{Journal as _, MemoryJournal};
 use crate::session::Policy;
@@ -94,21 +94,13 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
         close: close.ist_time(),
         ..Policy::for_broker(broker.facts())
     };
+    let (rest, feed) = (format!("http://{origin}"), format!("ws://{origin}"));
     let setup = Setup {
-        name: "sandbox".to_owned(),
-        broker: Arc::new(broker),
-        rest_url: format!("http://{origin}"),
-        feed_url: format!("ws://{origin}"),
         loopback: true,
-        store: store.clone(),
-        fallback_stores: Vec::new(),
         policy,
         secrets: vec![api_secret],
-        command: None,
-        ask_approval: false,
-        on_stop: OnStop::Leave,
         instruments: market.instruments.iter().map(|(instrument, _)| instrument.key.clone()).collect(),
-        mode: Mode::Full,
+        ..Setup::new("sandbox", Arc::new(broker), rest, feed, store.clone())
     };
     let instruments = market.instruments.iter().map(|(instrument, _)| instrument.clone()).collect();
     let paper = MockExchange::new(PaperConfig::default(), instruments, market.calendar.clone());

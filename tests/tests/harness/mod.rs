@@ -25,7 +25,7 @@ use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, OffsetClock, SteppedClock, Timestamp};
 use nirantar_brokers::{
-    Broker as _, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, Mode, OrderRequest, OrderStatus,
+    Broker as _, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, OrderRequest, OrderStatus,
     OrderType, Price, Side, Venue,
 };
 use nirantar_exchange_mock::kite::{Control, KiteServer, OrderAction, OrderLog, Settings};
@@ -125,22 +125,16 @@ impl World {
         let origin = format!("127.0.0.1:{}", server.addr().port());
         let broker = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
         let policy = Policy { user_id: Some(user_id), ..Policy::for_broker(broker.facts()) };
+        let (rest, feed) = (format!("http://{origin}"), format!("ws://{origin}"));
         let setup = Setup {
-            name: "story".to_owned(),
-            broker: Arc::new(broker),
-            rest_url: format!("http://{origin}"),
-            feed_url: format!("ws://{origin}"),
             loopback: true,
-            store: opened.next().unwrap(),
-            fallback_stores: opened.collect(),
             policy,
             secrets: vec![api_secret],
-            command: None,
-            ask_approval: false,
             on_stop,
             instruments: vec![instrument()],
-            mode: Mode::Full,
+            ..Setup::new("story", Arc::new(broker), rest, feed, opened.next().unwrap())
         };
+        let setup = Setup { fallback_stores: opened.collect(), ..setup };
         let instruments = market().into_iter().map(|(instrument, _)| instrument).collect();
         let journal = MemoryJournal::default();
         let engine = Engine::builder(setup)
