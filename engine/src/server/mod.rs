@@ -13,7 +13,7 @@
 //! and operator routes need the shared secret wherever somebody beyond this machine could reach them; no page, reply or
 //! log shows a code, a state or a token; a login whose browser goes away is finished all the same.
 //!
-//! This module is a driver; [`states`], [`access`] and [`pages`] are values.
+//! This module is a driver; `states`, `access` and `pages` are values.
 
 mod access;
 mod health;

@@ -88,7 +88,7 @@ impl Held {
     }
 
     /// Writes down, in the lock file, that a renewal has used that refresh token up. Of the token only its fingerprint is
-    /// written, and of all of them the last [`MOST_SPENT`].
+    /// written, and of all of them the last sixteen.
     ///
     /// # Errors
     /// The lock file cannot be written: others may try that refresh token once more, and are refused.
