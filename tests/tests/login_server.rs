@@ -292,8 +292,9 @@ async fn a_page_loaded_again_while_the_token_is_being_checked_offers_no_other_lo
     let refused = |event: &EventMessage| matches!(event, EventMessage::Event(Event::Notice { .. }));
     while !refused(&events.next().await.unwrap()) {}
     let back = world.log_in_at_broker("main", "").await;
+    // Whoever listens and does not read holds time still: the listener ends with what it waits for.
     let candidate =
-        async { while !matches!(events.next().await, Some(EventMessage::Event(Event::Candidate { .. }))) {} };
+        async move { while !matches!(events.next().await, Some(EventMessage::Event(Event::Candidate { .. }))) {} };
     let hold = std::mem::take(&mut world.hold);
     let mut first = Box::pin(world.ask(Method::GET, &back, &[], ""));
     tokio::select! {
