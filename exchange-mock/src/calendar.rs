@@ -29,6 +29,20 @@ pub enum Phase {
     PostClose,
 }
 
+impl Phase {
+    /// Its name for programs: `pre_open`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::PreOpen => "pre_open",
+            Self::Continuous => "continuous",
+            Self::Closing => "closing",
+            Self::PostClose => "post_close",
+        }
+    }
+}
+
 /// Markets that share a timetable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarketSegment {

@@ -19,7 +19,7 @@ use nirantar::session::Policy;
 use nirantar::token::store::{EnvFormat, EnvStore};
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, SteppedClock, Timestamp};
-use nirantar_brokers::{Broker as _, Exchange, InstrumentKey, Secret, Venue};
+use nirantar_brokers::{AccessToken, Broker as _, Exchange, InstrumentKey, Secret, Venue};
 use nirantar_exchange_mock::Calendar;
 use nirantar_exchange_mock::kite::{KiteServer, Settings};
 use nirantar_exchange_mock::prices::Walk;
@@ -284,6 +284,48 @@ async fn a_redirect_that_was_loaded_again_is_not_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_loaded_again_while_the_token_is_being_checked_offers_no_other_login() {
+    let mut world = World::at(OPEN).await;
+    let mut events = world.engines[0].events();
+    // A probe was just made: the next one waits, and time stands still.
+    world.engines[0].offer_token(AccessToken::new("dead")).await.unwrap();
+    let refused = |event: &EventMessage| matches!(event, EventMessage::Event(Event::Notice { .. }));
+    while !refused(&events.next().await.unwrap()) {}
+    let back = world.log_in_at_broker("main", "").await;
+    // Whoever listens and does not read holds time still: the listener ends with what it waits for.
+    let candidate =
+        async move { while !matches!(events.next().await, Some(EventMessage::Event(Event::Candidate { .. }))) {} };
+    let hold = std::mem::take(&mut world.hold);
+    let mut first = Box::pin(world.ask(Method::GET, &back, &[], ""));
+    tokio::select! {
+        answer = &mut first => panic!("{answer:?}"),
+        () = candidate => {}
+    }
+    let again = world.ask(Method::GET, &back, &[], "").await;
+    assert_eq!(again.status, StatusCode::ACCEPTED, "{}", again.body);
+    assert!(again.body.contains("Being checked") && again.body.contains("http-equiv=\"refresh\""), "{}", again.body);
+    assert!(!again.body.contains("/api/auth/login"), "no other login: {}", again.body);
+    drop(hold);
+    assert!(first.await.body.contains("<h1>Connected</h1>"));
+    let settled = world.ask(Method::GET, &back, &[], "").await;
+    assert!(settled.body.contains("<h1>Connected</h1>") && !settled.body.contains("refresh"), "{}", settled.body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_owns_the_accounts_is_shown_to_this_machine_or_for_the_secret() {
+    let open = World::with(OPEN, &["main", "other"], |_| {}).await;
+    assert!(open.get("/api/auth/login").await.body.contains(OWNER));
+    let world = World::with(OPEN, &["main", "other"], |settings| settings.secret = Some(Secret::new(SHARED))).await;
+    let (url, right) = (world.url("/api/auth/login"), format!("Bearer {SHARED}"));
+    for (said, shown) in [(None, false), (Some("Bearer wrong"), false), (Some(right.as_str()), true)] {
+        let headers: Vec<_> = said.iter().map(|said| (AUTHORIZATION.as_str(), *said)).collect();
+        let page = world.ask(Method::GET, &url, &headers, "").await;
+        assert!(page.body.contains("Log in: main"), "{}", page.body);
+        assert_eq!(page.body.contains(OWNER), shown, "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_without_a_state_of_ours_is_somebody_elses_login_and_is_not_used() {
     let mut world = World::at(OPEN).await;
     let back = world.log_in_at_broker("main", "").await;
@@ -365,8 +407,13 @@ async fn a_login_that_would_end_a_living_token_in_market_hours_is_asked_about_fi
     assert!(page.body.contains("ends that token") && page.body.contains("?confirm=1"), "{}", page.body);
     // A link on somebody's web page must not confirm in the human's place.
     let url = world.url("/api/auth/login/main?confirm=1");
-    let strange = world.ask(Method::GET, &url, &[("sec-fetch-site", "cross-site")], "").await;
-    assert_eq!(strange.status, StatusCode::OK, "{strange:?}");
+    for strange in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("host", "evil.example")] {
+        let asked = world.ask(Method::GET, &url, &[strange], "").await;
+        assert_eq!((asked.status, asked.location.is_none()), (StatusCode::OK, true), "{strange:?}: {asked:?}");
+        let rebound = strange.0 == "host";
+        assert_eq!(asked.body.contains("public_url"), rebound, "{}", asked.body);
+        assert_eq!(asked.body.contains("?confirm=1"), !rebound, "{}", asked.body);
+    }
     let back = world.log_in_at_broker("main", "?confirm=1").await;
     assert!(world.follow(&back).await.body.contains("<h1>Connected</h1>"));
 }

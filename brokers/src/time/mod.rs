@@ -79,6 +79,13 @@ impl Timestamp {
         DateTime::from_timestamp_nanos(self.0).with_timezone(&offset).naive_local()
     }
 
+    /// RFC 3339 with India's offset, cut off to whole seconds: `2021-04-12T09:15:09+05:30`. For programs; every one reads
+    /// it.
+    #[must_use]
+    pub fn to_rfc3339_ist(self) -> String {
+        format!("{}+05:30", self.to_ist().format("%Y-%m-%dT%H:%M:%S"))
+    }
+
     /// As an HTTP `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT`, cut off to whole seconds.
     #[must_use]
     pub fn to_http_date(self) -> String {
@@ -214,6 +221,14 @@ mod tests {
         assert_eq!(open.as_unix_seconds(), 1_618_199_109);
         assert_eq!(open.to_string(), "2021-04-12 09:15:09");
         assert_eq!((open + Duration::from_millis(250)).to_string(), "2021-04-12 09:15:09.250");
+    }
+
+    #[test]
+    fn what_programs_read_carries_indias_offset_and_means_the_same_instant() {
+        let open = Timestamp::parse_ist("2021-04-12 09:15:09").unwrap() + Duration::from_millis(250);
+        assert_eq!(open.to_rfc3339_ist(), "2021-04-12T09:15:09+05:30");
+        let read = DateTime::parse_from_rfc3339(&open.to_rfc3339_ist()).unwrap();
+        assert_eq!(read.timestamp(), open.as_unix_seconds());
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Alert {
             "account": self.account,
             "kind": self.kind.as_str(),
             "severity": self.severity.as_str(),
-            "at": format!("{}+05:30", self.at.to_ist().format("%Y-%m-%dT%H:%M:%S")),
+            "at": self.at.to_rfc3339_ist(),
             "words": self.words,
             "link": self.link,
         })

@@ -121,7 +121,7 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         }
         Event::Transition(step) if Standing::enters_fallback(step) => {
             let (severity, then) = if is_quiet(step.at) {
-                (Severity::Info, "The market is closed: the login is asked for in the morning.")
+                (Severity::Info, "The market is closed: the login is asked for on the next trading morning.")
             } else {
                 (
                     Severity::Urgent,

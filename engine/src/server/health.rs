@@ -1,7 +1,5 @@
 //! How the accounts stand, as JSON for monitors and load balancers.
 
-use nirantar_brokers::time::Timestamp;
-use nirantar_exchange_mock::Phase;
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, Health, NotTaken};
@@ -34,20 +32,21 @@ fn account(health: &Health) -> Value {
             "generation": token.generation.0,
             "age_seconds": health.at.since(token.since).as_secs(),
             "seconds_left": token.expires.since(health.at).as_secs(),
-            "expires_at": in_india(token.expires),
+            "expires_at": token.expires.to_rfc3339_ist(),
         })
     });
-    let last_error = health.last_error.as_ref().map(|(at, words)| json!({ "at": in_india(*at), "message": words }));
+    let last_error =
+        health.last_error.as_ref().map(|(at, words)| json!({ "at": at.to_rfc3339_ist(), "message": words }));
     json!({
         "account": health.account,
         "broker": health.broker,
-        "at": in_india(health.at),
+        "at": health.at.to_rfc3339_ist(),
         "ok": health.is_well(),
         "state": health.state.to_string(),
         "venue": health.venue.to_string(),
         "reduce_only": health.reduce_only,
         "feed": feed(health.feed),
-        "phase": phase(health.phase),
+        "phase": health.phase.as_str(),
         "token": token,
         "last_error": last_error,
         "expected": health.expected,
@@ -63,19 +62,4 @@ const fn feed(status: FeedStatus) -> &'static str {
         FeedStatus::Silent => "silent",
         FeedStatus::Refused => "refused",
     }
-}
-
-const fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Closed => "closed",
-        Phase::PreOpen => "pre_open",
-        Phase::Continuous => "continuous",
-        Phase::Closing => "closing",
-        Phase::PostClose => "post_close",
-    }
-}
-
-/// RFC 3339 with India's offset.
-fn in_india(at: Timestamp) -> String {
-    format!("{}+05:30", at.to_ist().format("%Y-%m-%dT%H:%M:%S"))
 }

@@ -112,15 +112,16 @@ impl Server {
         let failed = |reason| ServerError::Listen { listen, reason };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let login = settings.login_links(address).unwrap_or_default();
         let app = Arc::new(App {
             engines,
             clock,
+            login: login.clone(),
             access: Access::new(settings),
             notifier: settings.notifier.clone(),
-            states: Mutex::default(),
+            states: Arc::default(),
             exchanges: Mutex::default(),
         });
-        let login = settings.login_links(address).unwrap_or_default();
         let accepting = tokio::spawn(accept(listener, Arc::clone(&app)));
         Ok(Self { address, login, accepting, app })
     }
@@ -164,9 +165,11 @@ impl Drop for Server {
 struct App {
     engines: Vec<Arc<Engine>>,
     clock: Arc<dyn Clock>,
+    /// The login page, as a browser must be sent to it.
+    login: String,
     access: Access,
     notifier: Option<nirantar_brokers::Secret>,
-    states: Mutex<LoginStates>,
+    states: Arc<Mutex<LoginStates>>,
     /// Logins between code and token: they go on when the browser goes away.
     exchanges: Mutex<JoinSet<()>>,
 }

@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use nirantar_brokers::Venue;
 use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{Fingerprint, Venue};
 
 use super::proof::Proof;
 use crate::core::Event;
@@ -28,6 +28,9 @@ a.go{display:block;margin:.9rem 0 0;padding:.8rem 1rem;border:1px solid var(--li
 color:var(--go);font-weight:600;text-decoration:none}a.go:hover,a.go:focus{border-color:var(--go)}\
 a small{display:block;color:var(--quiet);font-weight:400}\
 footer{margin-top:1.4rem;color:var(--quiet);font-size:.85rem}";
+
+/// After how many seconds a browser asks again, while something is being waited for.
+const AGAIN: u32 = 5;
 
 /// What colour a page wears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +146,7 @@ impl Page {
 }
 
 /// A link for each account.
-pub(super) fn accounts<'a>(names: impl Iterator<Item = (&'a str, &'a str, Option<&'a str>)>) -> Page {
+pub(super) fn accounts<'a>(names: impl Iterator<Item = (&'a str, &'a str, Option<String>)>) -> Page {
     let page = Page::new(200, Tone::Plain, "Which account?", "Log in at the broker as the account's own user.");
     names.fold(page, |page, (name, broker, owner)| {
         let owner = owner.map(|owner| format!(", user {owner}")).unwrap_or_default();
@@ -151,11 +154,18 @@ pub(super) fn accounts<'a>(names: impl Iterator<Item = (&'a str, &'a str, Option
     })
 }
 
-/// What a login costs now, with a link that goes on.
-pub(super) fn cost(account: &str, words: &str) -> Page {
-    Page::new(200, Tone::Wait, "This login has a price", words)
-        .paragraph("Without it everything goes on as it is. Close this page to leave it so.")
-        .link(format!("/api/auth/login/{account}?confirm=1"), "Log in all the same", format!("account {account}"))
+/// What a login costs now, with a link that goes on. `elsewhere`: the login page by a name of ours, where the browser has
+/// called us by another; under that one nothing is confirmed.
+pub(super) fn cost(account: &str, words: &str, elsewhere: Option<&str>) -> Page {
+    let page = Page::new(200, Tone::Wait, "This login has a price", words)
+        .paragraph("Without it everything goes on as it is. Close this page to leave it so.");
+    if let Some(login) = elsewhere {
+        return page.paragraph(
+            "It cannot go on under this name, which this server does not know as its own: open the address below, or \
+             set public_url under [server] to the address that browsers use.",
+        ).link(format!("{login}/{account}"), "Open the login page", login);
+    }
+    page.link(format!("/api/auth/login/{account}?confirm=1"), "Log in all the same", format!("account {account}"))
 }
 
 /// There is no such account here.
@@ -198,11 +208,32 @@ pub(super) fn too_late(account: &str) -> Page {
     Page::new(400, Tone::Bad, "This login came too late", words).log_in_again(account)
 }
 
-/// The page was loaded again.
-pub(super) fn used(health: &Health) -> Page {
-    let page =
-        Page::new(409, Tone::Plain, "This login was used", "A login works once. This is how the account stands now.");
-    let page = if health.state.is_live() { page } else { page.log_in_again(&health.account) };
+/// The page was loaded again, and the broker has not said yet what the token is that the login brought.
+pub(super) fn being_checked(health: &Health) -> Page {
+    let words = "The login has come back and its token is being checked with the broker. This page asks again by itself; \
+                 another login would only get in its way.";
+    let page = Page::new(202, Tone::Wait, "Being checked", words).standing(health);
+    Page { again: Some(AGAIN), ..page }
+}
+
+/// The page was loaded again, and nothing is being waited for but the orders' way back. `brought`: the token of that
+/// login.
+pub(super) fn used(health: &Health, brought: Option<Fingerprint>) -> Page {
+    let in_use = brought.is_some_and(|token| health.token.is_some_and(|used| used.fingerprint == token));
+    let settled = health.possible && !health.reduce_only;
+    let once = "A login works once. This is how the account stands now.";
+    let page = match (in_use, settled) {
+        (true, true) => {
+            Page::new(409, Tone::Good, "Connected", "This login was used, and its token is. You can close this page.")
+        }
+        (true, false) => {
+            let words = "The token of this login is good and in use. Orders are not all the way back yet; see below.";
+            let page = Page::new(200, Tone::Wait, "Logged in", words);
+            Page { again: Some(AGAIN), ..page }
+        }
+        (false, _) if health.state.is_live() => Page::new(409, Tone::Plain, "This login was used", once),
+        (false, _) => Page::new(409, Tone::Plain, "This login was used", once).log_in_again(&health.account),
+    };
     page.standing(health)
 }
 
@@ -237,7 +268,7 @@ pub(super) fn proof(proof: &Proof, account: &str, owner: Option<&str>) -> Page {
                 health.broker
             );
             let page = Page::new(200, Tone::Wait, "Logged in", words).standing(health);
-            Page { again: Some(5), ..page }
+            Page { again: Some(AGAIN), ..page }
         }
         Proof::NotTaken { why, health } => {
             Page::new(502, Tone::Bad, "Not connected", sentence(why)).log_in_again(account).standing(health)
@@ -245,7 +276,7 @@ pub(super) fn proof(proof: &Proof, account: &str, owner: Option<&str>) -> Page {
         Proof::Undecided => {
             let words = "The broker gave a token and has not yet said whose it is. It is asked again by itself.";
             let page = Page::new(202, Tone::Wait, "Logged in, not yet proven", words);
-            Page { again: Some(5), ..page }
+            Page { again: Some(AGAIN), ..page }
         }
     }
 }
@@ -289,8 +320,9 @@ mod tests {
         let refused = nirantar_brokers::BadRedirect::Refused { said: Some(EVIL.to_owned()) };
         let pages = [
             failed("main", &LoginError::Redirect(refused)),
-            cost(EVIL, EVIL),
-            accounts([(EVIL, EVIL, Some(EVIL))].into_iter()),
+            cost(EVIL, EVIL, None),
+            cost(EVIL, EVIL, Some(EVIL)),
+            accounts([(EVIL, EVIL, Some(EVIL.to_owned()))].into_iter()),
             proof(&Proof::Undecided, EVIL, Some(EVIL)),
         ];
         for page in pages {
@@ -302,7 +334,8 @@ mod tests {
 
     #[test]
     fn a_page_needs_nothing_from_elsewhere() {
-        for page in [accounts([("main", "kite", None)].into_iter()), cost("main", "words"), not_ours(), nothing_here()]
+        for page in
+            [accounts([("main", "kite", None)].into_iter()), cost("main", "words", None), not_ours(), nothing_here()]
         {
             let html = page.html();
             for outside in ["http://", "https://", "src=", "@import", "url("] {

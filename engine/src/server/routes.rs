@@ -1,19 +1,20 @@
 //! The routes of browsers and brokers: login, callback, notifier.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use nirantar_brokers::{BadNotice, Form, Secret};
+use nirantar_brokers::{BadNotice, Fingerprint, Form, Secret};
 use tokio::sync::oneshot;
 
 use super::pages::{self, Page, Tone};
-use super::states::BadState;
+use super::states::{BadState, Brought};
 use super::{App, access, operator, proof};
 use crate::engine::{Engine, LoginError};
 
@@ -58,11 +59,20 @@ pub(super) fn respond(status: u16, content_type: &'static str, body: String) -> 
 }
 
 /// `GET /api/auth/login`: the one account's login, or a page to choose from.
-async fn choose(State(app): State<Arc<App>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+async fn choose(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<SocketAddr>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     match app.engines.as_slice() {
         [only] => begin(&app, 0, only, &method, &uri, &headers).await,
         several => {
-            show(&pages::accounts(several.iter().map(|engine| (engine.name(), engine.broker(), engine.owner()))))
+            // The page is for everybody; whose accounts they are is not.
+            let may_know = app.access.check(peer, &headers, false).is_ok();
+            let owner = |engine: &'_ Arc<Engine>| engine.owner().filter(|_| may_know).map(str::to_owned);
+            show(&pages::accounts(several.iter().map(|engine| (engine.name(), engine.broker(), owner(engine)))))
         }
     }
 }
@@ -93,10 +103,10 @@ async fn begin(app: &App, number: usize, engine: &Engine, method: &Method, uri: 
     };
     // A link on somebody's web page must not go on by itself: where the human is logged in at the broker already, the
     // way there and back takes no click, and the living token is gone.
-    let strange = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
-    let confirmed = !strange && Form::parse(query(uri)).get("confirm") == Some("1");
+    let confirmed = app.access.confirms(headers) && Form::parse(query(uri)).get("confirm") == Some("1");
     if let Some(words) = cost.filter(|_| !confirmed) {
-        return show(&pages::cost(engine.name(), words));
+        let elsewhere = (!app.access.is_called_by_its_name(headers)).then_some(app.login.as_str());
+        return show(&pages::cost(engine.name(), words, elsewhere));
     }
     let Some(state) = new_state() else {
         let words = "The system gives no random numbers, so that no login can be started safely.";
@@ -137,7 +147,8 @@ async fn callback_of(State(app): State<Arc<App>>, Path(account): Path<String>, m
 async fn finish(app: &Arc<App>, callback_of: Option<usize>, uri: &Uri) -> Response {
     let busy = app.clock.busy();
     let form = Form::parse(query(uri));
-    let taken = lock(&app.states).take(form.get("state").unwrap_or_default(), callback_of, app.clock.now().mono);
+    let state = Secret::new(form.get("state").unwrap_or_default());
+    let taken = lock(&app.states).take(state.expose(), callback_of, app.clock.now().mono);
     let number = match taken {
         Ok(number) => number,
         Err(BadState::Unknown | BadState::OtherAccount) => {
@@ -147,12 +158,12 @@ async fn finish(app: &Arc<App>, callback_of: Option<usize>, uri: &Uri) -> Respon
         Err(BadState::Expired { account }) => {
             return show(&pages::too_late(app.engines.get(account).map_or("", |engine| engine.name())));
         }
-        Err(BadState::Used { account }) => return used(app, account).await,
+        Err(BadState::Used { account, brought }) => return used(app, account, brought).await,
     };
     let Some(engine) = app.engines.get(number).cloned() else { return show(&pages::no_account()) };
     let (name, owner) = (engine.name().to_owned(), engine.owner().map(str::to_owned));
     let events = engine.events();
-    let token = match exchange(app, Arc::clone(&engine), form).await {
+    let token = match exchange(app, Arc::clone(&engine), form, state).await {
         Ok(token) => token,
         Err(error) => {
             tracing::warn!(account = name, "a login in the browser failed: {error}");
@@ -169,25 +180,38 @@ async fn finish(app: &Arc<App>, callback_of: Option<usize>, uri: &Uri) -> Respon
 
 /// Exchanges the code in a task of its own: the code is spent once it is sent, and the token must be stored even if the
 /// browser goes away.
-async fn exchange(app: &App, engine: Arc<Engine>, form: Form) -> Result<nirantar_brokers::Fingerprint, LoginError> {
+async fn exchange(app: &App, engine: Arc<Engine>, form: Form, state: Secret) -> Result<Fingerprint, LoginError> {
     let (done, ended) = oneshot::channel();
     {
         let mut exchanges = lock(&app.exchanges);
         while exchanges.try_join_next().is_some() {}
+        let (states, clock) = (Arc::clone(&app.states), Arc::clone(&app.clock));
         exchanges.spawn(async move {
+            let token = engine.finish_redirect(&form).await;
+            lock(&states).ended(state.expose(), token.as_ref().ok().copied(), clock.now().mono);
             // The one who waits may have gone away.
-            let _ = done.send(engine.finish_redirect(&form).await);
+            let _ = done.send(token);
         });
     }
     ended.await.unwrap_or(Err(LoginError::Stopped))
 }
 
-/// The page of a login that was used: how things stand now.
-async fn used(app: &App, account: usize) -> Response {
+/// The page of a login that was used: how things stand now. Another login is not offered while the broker is being asked
+/// about the token that this one brought: where a login ends the session before it, it would end that one too.
+async fn used(app: &App, account: usize, brought: Brought) -> Response {
     let Some(engine) = app.engines.get(account) else { return show(&pages::no_account()) };
-    match engine.health().await {
-        Ok(health) => show(&pages::used(&health)),
-        Err(_) => show(&pages::failed(engine.name(), &LoginError::Stopped)),
+    let token = match brought {
+        Brought::Token(token) => Some(token),
+        Brought::NothingYet | Brought::Nothing => None,
+    };
+    let judged = match token {
+        Some(token) => engine.look(move |core| core.session().spent_tokens().contains(&token)).await,
+        None => Ok(brought == Brought::Nothing),
+    };
+    match (judged, engine.health().await) {
+        (Ok(false), Ok(health)) => show(&pages::being_checked(&health)),
+        (Ok(true), Ok(health)) => show(&pages::used(&health, token)),
+        _ => show(&pages::failed(engine.name(), &LoginError::Stopped)),
     }
 }
 

@@ -16,19 +16,6 @@ pub(crate) struct MarketNow {
     pub(crate) words: String,
 }
 
-impl MarketNow {
-    /// The phase's name for programs.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self.phase {
-            Phase::Closed => "closed",
-            Phase::PreOpen => "pre_open",
-            Phase::Continuous => "continuous",
-            Phase::Closing => "closing",
-            Phase::PostClose => "post_close",
-        }
-    }
-}
-
 /// What shares at NSE do at that moment.
 pub(crate) fn market(calendar: &Calendar, at: Timestamp) -> MarketNow {
     let phase = calendar.phase(Exchange::Nse, at);

@@ -47,7 +47,7 @@ impl Report {
                 "state": standing.state.as_str(),
                 "token": standing.token.map(|token| token.to_string()),
                 "user_id": standing.user_id,
-                "expires_at": standing.expires_at.map(in_india),
+                "expires_at": standing.expires_at.map(Timestamp::to_rfc3339_ist),
                 "missing": standing.missing,
                 "why": standing.why,
                 "symptom": symptom(standing.state, self.market.phase),
@@ -59,7 +59,7 @@ impl Report {
         json!({
             "ok": self.all_live(),
             "accounts": self.standings.iter().map(account).collect::<Vec<_>>(),
-            "market": { "phase": self.market.name(), "words": self.market.words },
+            "market": { "phase": self.market.phase.as_str(), "words": self.market.words },
             "error": null,
         })
     }
@@ -112,11 +112,6 @@ impl Report {
         }
         text
     }
-}
-
-/// RFC 3339 with India's offset, which every program can read.
-fn in_india(at: Timestamp) -> String {
-    format!("{}+05:30", at.to_ist().format("%Y-%m-%dT%H:%M:%S"))
 }
 
 #[cfg(test)]
