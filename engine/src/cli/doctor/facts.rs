@@ -97,8 +97,6 @@ pub(super) struct TokenFacts {
     pub(super) has_junk: bool,
     /// What it says of its own life.
     pub(super) life: TokenLife,
-    /// When the store says that it dies.
-    pub(super) expires_at: Option<Timestamp>,
 }
 
 /// The login server.

@@ -59,7 +59,6 @@ pub(super) async fn at(config: &Config) -> Facts {
                 fits_header: LiveToken::new(token.clone(), &setup.broker.authorization(token)).is_ok(),
                 has_junk: token.expose().contains(|c: char| c.is_whitespace() || c == '"' || c == '\''),
                 life: life(token.secret()),
-                expires_at: stored.expires_at,
             }),
             standing,
             refresh: stored.refresh_token.as_ref().map(life),

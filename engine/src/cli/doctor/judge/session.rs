@@ -45,6 +45,9 @@ fn standing(account: &AccountFacts, now: Timestamp) -> Check {
             let until = standing.expires_at.map(|at| format!(", good until {at} IST")).unwrap_or_default();
             Check::ok(name, format!("live: the broker knows it as {}'s{until}", standing.user_id))
         }
+        State::Expired => {
+            Check::fail(name, format!("not used{why}: no feed, and no order goes to the broker"), &standing.next)
+        }
         State::Missing => Check::warn(
             name,
             format!("there is none yet{why}: no feed, and no order goes to the broker"),
@@ -89,7 +92,7 @@ fn at_night(account: &AccountFacts, now: Timestamp) -> String {
 fn shape(account: &AccountFacts, token: &TokenFacts, now: Timestamp) -> Option<Check> {
     let name = about(account, "token shape");
     let jwt_expected = account.broker != BrokerName::Kite;
-    let live = account.standing.state == State::Live;
+    let live = matches!(account.standing.state, State::Live | State::Expired);
     if token.is_jwt != jwt_expected && !live {
         let broker = account.declared.name;
         let words = if jwt_expected {
@@ -102,11 +105,6 @@ fn shape(account: &AccountFacts, token: &TokenFacts, now: Timestamp) -> Option<C
             words,
             "a code from the address bar, an API key or a secret is no access token: log in",
         ));
-    }
-    if let Some(at) = token.expires_at.filter(|at| *at <= now && live) {
-        let words =
-            format!("the store says that it ended at {at} IST, and the broker still takes it: the store is believed");
-        return Some(Check::warn(name, words, "correct expires_at in the store, or take it out"));
     }
     if let Some(at) = token.life.expires_at.filter(|at| *at <= now && !live) {
         return Some(Check::ok(name, format!("it says itself that it ended at {at} IST")));
@@ -124,7 +122,7 @@ fn place(account: &AccountFacts) -> Check {
             "register this machine's public IP (curl -4 https://ifconfig.me) in the broker's developer console, and look \
              whether the app's plan is paid",
         ),
-        State::Live => Check::ok(
+        State::Live | State::Expired => Check::ok(
             name,
             "nothing speaks against it; whether this machine's IP may trade shows at the first order, since brokers check it there",
         ),

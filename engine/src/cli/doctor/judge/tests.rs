@@ -41,13 +41,7 @@ fn well() -> AccountFacts {
         rest: reach(200),
         feed: Reach { url: "wss://socket.fyers.in".to_owned(), answer: Ok(None) },
         login: reach(200),
-        token: Some(TokenFacts {
-            is_jwt: true,
-            fits_header: true,
-            has_junk: false,
-            life: TokenLife::default(),
-            expires_at: None,
-        }),
+        token: Some(TokenFacts { is_jwt: true, fits_header: true, has_junk: false, life: TokenLife::default() }),
         standing: Standing {
             account: "main".to_owned(),
             broker: "fyers",
@@ -141,10 +135,10 @@ fn each_thing_that_is_broken_is_the_one_thing_that_is_named() {
         ),
         (|a| a.token = a.token.map(|token| TokenFacts { has_junk: true, ..token }), "token", Level::Fail, "no token"),
         (
-            |a| a.token = a.token.map(|token| TokenFacts { expires_at: Some(now()), ..token }),
-            "token shape",
-            Level::Warn,
-            "the store is believed",
+            |a| (a.standing.state, a.standing.why) = (State::Expired, Some("the store is believed".to_owned())),
+            "token",
+            Level::Fail,
+            "not used: the store is believed",
         ),
     ];
     for (breaks, about, level, said) in cases {
