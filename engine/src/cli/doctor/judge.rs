@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::facts::{AccountFacts, AlertFacts, Facts, Port, Reach, ServerFacts, Spilt, StoreFacts};
 use crate::config::{Account, ConfigError, Problem};
+use crate::engine::TOLERATED_OFFSET;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +55,6 @@ impl Check {
         Self { about: about.into(), level: Level::Fail, words: words.into(), mend: Some(mend.into()) }
     }
 }
-
-/// By how many milliseconds two clocks may differ before anything goes wrong: tokens are judged by the second.
-const MOST_OFFSET_MS: u64 = 5_000;
 
 /// The configuration could be read.
 pub(super) fn configuration(file: &Path, accounts: &[Account]) -> Check {
@@ -195,7 +193,9 @@ fn clock(account: &AccountFacts, reach: &Reach) -> Option<Check> {
     let ahead = *reach.answer.as_ref().ok()?;
     Some(match ahead {
         None => Check::ok(name, format!("{} does not say what time it is", reach.url)),
-        Some(ms) if ms.unsigned_abs() <= MOST_OFFSET_MS => Check::ok(name, "agrees with the broker's to 5 s"),
+        Some(ms) if u128::from(ms.unsigned_abs()) <= TOLERATED_OFFSET.as_millis() => {
+            Check::ok(name, format!("agrees with the broker's to {} s", TOLERATED_OFFSET.as_secs()))
+        }
         Some(ms) => {
             let (seconds, which) = (ms.unsigned_abs() / 1_000, if ms > 0 { "ahead of" } else { "behind" });
             let words = format!("this machine's clock is {seconds} s {which} the broker's");
