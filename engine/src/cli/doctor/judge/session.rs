@@ -8,7 +8,7 @@ use nirantar_brokers::time::Timestamp;
 use super::super::facts::{AccountFacts, ServerFacts, TokenFacts};
 use super::{Check, about};
 use crate::cli::token::probe::State;
-use crate::config::BrokerName;
+use crate::config::{BrokerName, SHORTEST_SECRET, is_loopback};
 use crate::server::CALLBACKS;
 
 /// How long before its end a refresh token is worth a word.
@@ -205,7 +205,7 @@ fn misses(redirect: &str, server: &ServerFacts) -> Option<String> {
     let uri: http::Uri = redirect.parse().ok()?;
     let listen = server.settings.listen;
     let host = uri.host()?;
-    let on_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let on_loopback = is_loopback(host);
     if on_loopback && uri.port_u16().unwrap_or(80) != listen.port() {
         return Some(format!("a login comes back to {redirect}, and the server listens at {listen}: nobody is there"));
     }
@@ -228,8 +228,10 @@ fn approval(account: &AccountFacts, server: Option<&ServerFacts>) -> Option<Chec
     };
     if server.settings.notifier.is_none() {
         let words = "the token of an approval is posted to a notifier, and NIRANTAR_NOTIFIER_PATH is not set";
-        let mend = "set it to 16 random characters or more (openssl rand -hex 16), and register \
-                    https://YOUR-HOST/api/auth/notify/THOSE-CHARACTERS with the broker";
+        let mend = format!(
+            "set it to {SHORTEST_SECRET} random characters or more (openssl rand -hex 16), and register \
+             https://YOUR-HOST/api/auth/notify/THOSE-CHARACTERS with the broker"
+        );
         return Some(Check::fail(name, words, mend));
     }
     Some(Check::ok(name, "asked for on the phone; its token comes to the notifier"))
