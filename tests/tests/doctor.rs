@@ -178,6 +178,20 @@ fn set_ups(here: &str, token: &str, blocked: &str, wrong: &str, nowhere: &str, t
             ..broken("somebody else's token", good().replace("user_id = \"NR0001\"", "user_id = \"ZZ9999\""), living())
         },
         Broken {
+            doctor: (
+                "main: token",
+                "fail",
+                &["the store says that it ended at 2020-11-20 06:00:00 IST", "will not use"],
+                &["correct expires_at in .env", "token set --store .env"],
+            ),
+            status: &["main is expired_in_store", "the store says that it ended", "next: correct expires_at in .env"],
+            ..broken(
+                "a living token beside yesterday's expiry",
+                good(),
+                living() + "ZERODHA_TOKEN_EXPIRES_AT=\"2020-11-20 06:00:00\"\n",
+            )
+        },
+        Broken {
             doctor: ("main: token", "warn", &["there is none yet"], &["log in as NR0001", "token set --store .env"]),
             status: &["main is missing", "missing: ZERODHA_ACCESS_TOKEN in .env"],
             ..broken("no token yet", good(), keys(None))

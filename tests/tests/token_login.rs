@@ -82,6 +82,31 @@ async fn a_pasted_login_is_finished_once_and_its_token_is_good() {
 }
 
 #[tokio::test]
+async fn where_the_token_could_not_be_kept_the_code_is_not_spent() {
+    let exchange = Exchange::start(&[]);
+    let folder = furnished("NR0001", &exchange);
+    let (back, code) = log_in(folder.path(), &exchange).await;
+    let good = store(folder.path());
+    let config = fs::read_to_string(folder.path().join("nirantar.toml")).unwrap();
+    let elsewhere = config.replace("store = \"main.env\"", "store = \"/proc/nirantar.env\"");
+    fs::write(folder.path().join("nirantar.toml"), elsewhere).unwrap();
+    let variables = [("ZERODHA_API_KEY", "nirantar"), ("ZERODHA_API_SECRET", SECRET)];
+    let mut child = nirantar();
+    child.args(["token", "login", "--paste", &back]).envs(variables).current_dir(folder.path());
+    let pasted = child.output().unwrap();
+    assert_eq!(pasted.status.code(), Some(2));
+    for words in ["could not be kept", "/proc", "is not spent", "paste the same address again"] {
+        assert!(said(&pasted).contains(words), "`{words}` is not in {}", said(&pasted));
+    }
+    assert!(!said(&pasted).contains(&code), "{}", said(&pasted));
+
+    fs::write(folder.path().join("nirantar.toml"), config).unwrap();
+    assert_eq!(store(folder.path()), good);
+    let again = token(folder.path(), &["login", "--paste", "-"], &back);
+    assert!(again.status.success(), "the code still works: {}", said(&again));
+}
+
+#[tokio::test]
 async fn an_address_given_as_an_argument_works_and_is_warned_about() {
     let exchange = Exchange::start(&[]);
     let folder = furnished("NR0001", &exchange);

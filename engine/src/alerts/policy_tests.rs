@@ -184,7 +184,7 @@ fn every_kind_says_what_happened_what_is_safe_and_what_to_do() {
             vec![not_taken(Source::Operator, NotTaken::Expired)],
             Kind::TokenNotTaken,
             Warning,
-            ["time of the token", "nothing else changed", "new one"],
+            ["time of the token", "nothing else changed", "new one, or correct expires_at in the store"],
         ),
         (
             vec![Event::Feed { at: morning(), status: FeedStatus::Refused }],

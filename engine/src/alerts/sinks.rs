@@ -4,7 +4,6 @@
 //! unencrypted leaves this machine; whatever the bytes of an answer, it is understood as one of three [`Delivery`]s.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use super::Alert;
 use super::alert::one_line;
 use super::outbox::Delivery;
-use crate::config::{AlertSettings, TelegramSettings};
+use crate::config::{AlertSettings, TelegramSettings, is_loopback};
 
 /// How long a request may take, by the wall clock whatever clock the engine runs on.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -188,11 +187,9 @@ fn client() -> Result<reqwest::Client, BadSink> {
 fn checked(sink: &'static str, text: &str) -> Result<Url, BadSink> {
     let url = Url::parse(text).map_err(|_| BadSink::NotAUrl { sink })?;
     let Some(host) = url.host_str() else { return Err(BadSink::NotAUrl { sink }) };
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     match url.scheme() {
         "https" => Ok(url),
-        "http" if here => Ok(url),
+        "http" if is_loopback(host) => Ok(url),
         "http" => Err(BadSink::NotEncrypted { sink }),
         _ => Err(BadSink::NotAUrl { sink }),
     }

@@ -258,7 +258,7 @@ fn of_notice(notice: &Notice) -> Option<Finding> {
                 ),
                 NotTaken::Expired => format!(
                     "The time of the token {source} ({fingerprint}) is over: it was not taken and nothing else changed. \
-                     Log in for a new one."
+                     Log in for a new one, or correct expires_at in the store."
                 ),
             };
             alert(Kind::TokenNotTaken, Severity::Warning, &fingerprint.to_string(), &words)

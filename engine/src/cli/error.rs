@@ -123,6 +123,17 @@ pub enum CliError {
         /// Why.
         reason: crate::engine::LoginError,
     },
+    /// A login was not finished, because its token could not be kept. Nothing was spent.
+    #[error(
+        "account {account}: the login was not finished, because its token could not be kept: {reason}; the code in the \
+         address is not spent: mend that, and paste the same address again within some minutes"
+    )]
+    NotKept {
+        /// Of which account.
+        account: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// A client for the broker cannot be made.
     #[error("account {account}: {reason}")]
     Client {

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 
 use super::{CliError, print};
+use crate::token::store::folder_of;
 
 /// Write a commented nirantar.toml for one of the guides
 ///
@@ -95,8 +96,7 @@ pub(super) fn init(arguments: &InitArgs) -> Result<ExitCode, CliError> {
 
 /// Writes the whole text or nothing.
 fn write(file: &Path, text: &str, force: bool) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut whole = tempfile::NamedTempFile::new_in(folder)?;
+    let mut whole = tempfile::NamedTempFile::new_in(folder_of(file))?;
     whole.write_all(text.as_bytes())?;
     whole.as_file().sync_all()?;
     let placed = if force { whole.persist(file) } else { whole.persist_noclobber(file) };

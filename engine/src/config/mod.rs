@@ -51,7 +51,8 @@ pub use credentials::{Credentials, Outside};
 pub use error::{ConfigError, Problem};
 pub use lifecycle::RefreshGrant;
 pub use outside::Process;
-pub use server::ServerSettings;
+pub use server::{SHORTEST_SECRET, ServerSettings};
+pub(crate) use url::is_loopback;
 pub use url::{RootKind, RootUrl};
 
 use crate::token::store::StorePlace;

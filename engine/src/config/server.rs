@@ -72,6 +72,8 @@ impl fmt::Debug for ServerSettings {
     }
 }
 
+/// Shortest secret of the server, and notifier path, that nobody guesses; in characters.
+pub const SHORTEST_SECRET: usize = 16;
 /// What a secret of the server must be. Long enough that nobody tries them all, and safe in a header and in a path.
 const EXPECTED_SECRET: &str = "at least 16 characters of A-Z, a-z, 0-9, - and _";
 
@@ -107,7 +109,7 @@ const EXPECTED_PUBLIC: &str = "an https:// URL of scheme, host and port only, li
 fn secret(table: &Table<'_, '_>, name: &str, outside: &dyn Outside) -> Result<Option<Secret>, ConfigError> {
     let Some(text) = outside.variable(name).filter(|text| !text.trim().is_empty()) else { return Ok(None) };
     let safe = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    if !safe || text.len() < 16 {
+    if !safe || text.len() < SHORTEST_SECRET {
         return Err(table.error(name, Problem::VariableInvalid { expected: EXPECTED_SECRET }));
     }
     Ok(Some(Secret::new(text)))

@@ -103,9 +103,9 @@ impl fmt::Debug for RootUrl {
     }
 }
 
-/// By name or by address, never by asking a resolver: what it answers may change between the check and the use.
+/// Whether a host, as it stands in a URL, is this machine. By name or by address, never by asking a resolver: what it answers may change between the check and the use.
 /// `localhost` must be loopback by RFC 6761 6.3.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

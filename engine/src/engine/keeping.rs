@@ -20,8 +20,9 @@ pub(super) struct PutBack {
 }
 
 impl Task {
-    /// A token has been proven: if it still is to be stored, it is now.
+    /// A token has been proven and is in use: if it still is to be stored, it is now.
     pub(super) fn keep_proven(&mut self, fingerprint: Fingerprint) {
+        self.vault.in_use(fingerprint);
         if let Some(session) = self.vault.proven(fingerprint) {
             let renewer = self.renewer.clone();
             self.keeping(async move { renewer.keep(&session).await });

@@ -49,6 +49,8 @@ use nirantar_brokers::time::Clock;
 use nirantar_brokers::{Book, Broker, ClientOrderId, InstrumentKey, Mode, OrderChange, OrderRequest};
 use tokio::sync::{mpsc, oneshot};
 
+#[cfg(feature = "cli")]
+pub(crate) use broker_time::TOLERATED_OFFSET;
 pub use events::{EventMessage, Events};
 pub use health::{Health, TokenHealth};
 pub use login::LoginError;

@@ -111,11 +111,12 @@ impl Transport {
                 .header(CONTENT_TYPE, "application/json")
                 .body(reqwest::Body::wrap(body(json.expose().to_owned()))),
         };
+        let asked = self.time.as_ref().map(TimeReports::asking);
         let mut response = builder.send().await.map_err(lost)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
-        if let (Some(time), Some(date)) = (&self.time, header(DATE)) {
-            time.date(&date);
+        if let (Some(time), Some(asked), Some(date)) = (&self.time, asked, header(DATE)) {
+            time.date(&date, asked);
         }
         let mut answer = HttpResponse {
             status: response.status().as_u16(),

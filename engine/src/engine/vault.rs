@@ -9,7 +9,8 @@ use nirantar_brokers::{AccessToken, Broker, Failure, Fingerprint, Outcome, Redac
 
 use crate::token::LiveToken;
 
-/// Tokens that are remembered; the oldest is forgotten. More than can wait to be proven, with room.
+/// Tokens that are remembered; the oldest is forgotten, but never the one in use nor the one before it. More than can
+/// wait to be proven, with room.
 const MOST_TOKENS: usize = 16;
 
 /// A store of living secrets. Clones are handles to the same one.
@@ -40,6 +41,8 @@ impl Redaction {
 struct Inner {
     tokens: BTreeMap<Fingerprint, Kept>,
     added: u64,
+    /// The token in use, and the one before it, whose orders may still be under way and which may turn out to live.
+    in_use: [Option<Fingerprint>; 2],
     always: Vec<Secret>,
     /// One-use codes: spent, but no text needs to show them.
     codes: Vec<Secret>,
@@ -72,13 +75,25 @@ impl Vault {
         let refresh = refresh.or_else(|| inner.tokens.get(&fingerprint).and_then(|kept| kept.refresh.clone()));
         inner.tokens.insert(fingerprint, Kept { live: Arc::new(live), refresh, order });
         if inner.tokens.len() > MOST_TOKENS {
-            let oldest = inner.tokens.iter().min_by_key(|(_, kept)| kept.order).map(|(fingerprint, _)| *fingerprint);
+            // Whoever writes junk into the store again and again must not push the living token out.
+            let forgettable =
+                inner.tokens.iter().filter(|(fingerprint, _)| !inner.in_use.contains(&Some(**fingerprint)));
+            let oldest = forgettable.min_by_key(|(_, kept)| kept.order).map(|(fingerprint, _)| *fingerprint);
             if let Some(oldest) = oldest {
                 inner.tokens.remove(&oldest);
             }
         }
         inner.redact();
         true
+    }
+
+    /// A token has come into use: it and the one before it are kept until others take their place.
+    pub(crate) fn in_use(&self, fingerprint: Fingerprint) {
+        let mut inner = self.lock();
+        let [current, _] = inner.in_use;
+        if current != Some(fingerprint) {
+            inner.in_use = [Some(fingerprint), current];
+        }
     }
 
     /// Keeps a one-use code out of every text.
@@ -147,5 +162,37 @@ impl Inner {
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Vault({} tokens)", self.lock().tokens.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::kite::{App, Kite};
+
+    use super::*;
+
+    #[test]
+    fn no_number_of_junk_tokens_pushes_out_the_one_in_use_or_the_one_before() {
+        let vault = Vault::new(Arc::new(Kite::new(App::Individual, "key", None)), Vec::new());
+        let [first, before, living] = ["sentinel-first", "sentinel-before", "sentinel-living"].map(AccessToken::new);
+        for token in [&first, &before, &living] {
+            assert!(vault.add(token, Some(Secret::new(format!("{}-refresh", token.expose())))));
+            vault.in_use(token.fingerprint());
+            // It is told more than once.
+            vault.in_use(token.fingerprint());
+        }
+        for number in 0..5 * MOST_TOKENS {
+            assert!(vault.add(&AccessToken::new(format!("junk-{number}")), None));
+        }
+        for token in [&before, &living] {
+            assert!(vault.live(token.fingerprint()).is_some(), "{}", token.expose());
+            assert!(vault.refresh_token(token.fingerprint()).is_some());
+            let clean = vault.redactor().clean(&format!("{0} {0}-refresh", token.expose()));
+            assert!(!clean.contains("sentinel"), "{clean}");
+        }
+        assert!(vault.live(first.fingerprint()).is_none(), "two are kept, not all that ever were");
+        assert_eq!(vault.lock().tokens.len(), MOST_TOKENS);
+        let last = AccessToken::new(format!("junk-{}", 5 * MOST_TOKENS - 1));
+        assert!(vault.live(last.fingerprint()).is_some(), "a new candidate is there to be proven");
     }
 }

@@ -19,8 +19,9 @@ const MOST_SPENT: usize = 16;
 const MOST_BYTES: u64 = 1_024;
 
 /// The lock that is held through a renewal (rule 2): `.NAME.renew.lock` (one dot in front) beside the file the store's
-/// path leads to. Where that folder forbids it (a file mounted into a folder of somebody else's) it is a file in the
-/// temporary folder, named after the store's path: still one lock for all who see the same folders.
+/// path leads to. Where that folder forbids it (a file mounted into a folder of somebody else's) it is a file in a folder
+/// of this user's own (mode 0700) in the temporary folder, named after the store's path: still one lock for all programs of
+/// the user who see the same folders, and none that another user can hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileLock {
     store: PathBuf,
@@ -53,7 +54,7 @@ impl RenewalLock for FileLock {
         let tried = match tried {
             // A full disk must not keep a living session from being renewed: the temporary folder may be another disk.
             Err(error) if cannot_replace(&error) || error.kind() == io::ErrorKind::StorageFull => {
-                try_lock(&elsewhere(&real))
+                elsewhere(&std::env::temp_dir(), &real).and_then(|place| try_lock(&place))
             }
             other => other,
         };
@@ -65,10 +66,40 @@ impl RenewalLock for FileLock {
 }
 
 /// The lock's name where there is no place beside the store.
-fn elsewhere(real: &Path) -> PathBuf {
+///
+/// Not under `XDG_RUNTIME_DIR`: a login shell has it and cron has not, and the two must meet at one lock.
+fn elsewhere(temporary: &Path, real: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(real).unwrap_or_else(|_| real.to_owned());
     let Fingerprint(number) = Fingerprint::of(&path.to_string_lossy());
-    std::env::temp_dir().join(format!("nirantar-{number:08x}.renew.lock"))
+    Ok(own_folder(temporary)?.join(format!("{number:08x}.renew.lock")))
+}
+
+/// A folder that is this user's alone, made if it is not there. Its name can be guessed, so what is there is looked at.
+#[cfg(unix)]
+fn own_folder(temporary: &Path) -> io::Result<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+    let me = tempfile::tempfile_in(temporary)?.metadata()?.uid();
+    let folder = temporary.join(format!("nirantar-{me}"));
+    match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    // The name itself: a link could lead to anybody's.
+    let found = std::fs::symlink_metadata(&folder)?;
+    if !found.is_dir() || found.uid() != me {
+        let words = format!("{} is no folder of this user's own", folder.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, words));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(folder)
+}
+
+/// The temporary folder, which is each user's own here.
+#[cfg(not(unix))]
+fn own_folder(temporary: &Path) -> io::Result<PathBuf> {
+    Ok(temporary.to_owned())
 }
 
 /// A lock that is held until this is dropped.
@@ -230,9 +261,31 @@ mod tests {
         if folder.path().join(".env.renew.lock").exists() {
             println!("skipped in part: root may write into any folder");
         } else {
-            std::fs::remove_file(elsewhere(&folder.path().join(".env"))).unwrap();
+            let place = elsewhere(&std::env::temp_dir(), &folder.path().join(".env")).unwrap();
+            std::fs::remove_file(place).unwrap();
         }
         assert!(held.is_some() && second.is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_lock_elsewhere_is_in_a_folder_that_no_other_user_can_enter_or_put_there() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temporary = tempfile::tempdir().unwrap();
+        let store = Path::new("/mounted/.env");
+        let place = elsewhere(temporary.path(), store).unwrap();
+        let own = place.parent().unwrap();
+        let mode = || std::fs::metadata(own).unwrap().permissions().mode() & 0o777;
+        assert_eq!((own.parent(), mode()), (Some(temporary.path()), 0o700));
+        std::fs::set_permissions(own, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(elsewhere(temporary.path(), store).unwrap(), place, "one lock for all who ask");
+        assert_eq!(mode(), 0o700);
+        assert_ne!(elsewhere(temporary.path(), Path::new("/mounted/other.env")).unwrap(), place);
+
+        std::fs::remove_dir(own).unwrap();
+        std::os::unix::fs::symlink("/tmp", own).unwrap();
+        let error = elsewhere(temporary.path(), store).unwrap_err().to_string();
+        assert!(error.contains("no folder of this user's own"), "{error}");
     }
 
     #[test]

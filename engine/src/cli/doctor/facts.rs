@@ -76,6 +76,18 @@ pub(super) struct StoreFacts {
     pub(super) foreign: bool,
     /// Whether git would publish it.
     pub(super) in_git: bool,
+    /// The refresh token before the one in use, kept beside it; `None` where none is and none will be.
+    pub(super) backup: Option<BackupFacts>,
+}
+
+/// Where a store's last refresh token is kept, or will be.
+#[derive(Clone, Debug)]
+pub(super) struct BackupFacts {
+    pub(super) place: String,
+    /// Permission bits, where the file is there and the system has them.
+    pub(super) mode: Option<u32>,
+    /// Whether git would publish it.
+    pub(super) in_git: bool,
 }
 
 /// Whether a host answers.
@@ -97,8 +109,6 @@ pub(super) struct TokenFacts {
     pub(super) has_junk: bool,
     /// What it says of its own life.
     pub(super) life: TokenLife,
-    /// When the store says that it dies.
-    pub(super) expires_at: Option<Timestamp>,
 }
 
 /// The login server.

@@ -5,7 +5,8 @@ mod session;
 use std::path::Path;
 
 use super::facts::{AccountFacts, AlertFacts, Facts, Port, Reach, ServerFacts, Spilt, StoreFacts};
-use crate::config::{Account, ConfigError, Problem};
+use crate::config::{Account, ConfigError, Problem, SHORTEST_SECRET, is_loopback};
+use crate::engine::TOLERATED_OFFSET;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +55,6 @@ impl Check {
         Self { about: about.into(), level: Level::Fail, words: words.into(), mend: Some(mend.into()) }
     }
 }
-
-/// By how many milliseconds two clocks may differ before anything goes wrong: tokens are judged by the second.
-const MOST_OFFSET_MS: u64 = 5_000;
 
 /// The configuration could be read.
 pub(super) fn configuration(file: &Path, accounts: &[Account]) -> Check {
@@ -139,10 +137,14 @@ fn stores(account: &AccountFacts, first: bool, store: &StoreFacts) -> Vec<Check>
     } else if first {
         checks.push(Check::ok(name.clone(), format!("{place} is not there yet: the first login makes it")));
     }
-    if let Some(mode) = store.mode.filter(|mode| mode & 0o077 != 0) {
-        let words =
-            format!("{place} can be read by others on this machine (mode {mode:04o}), and the token in it trades");
-        checks.push(Check::warn(about(account, "file mode"), words, format!("chmod 600 {place}")));
+    let backup = store.backup.as_ref();
+    let files = [Some((place, store.mode, "trades")), backup.map(|file| (&file.place, file.mode, "may buy new ones"))];
+    for (place, mode, does) in files.into_iter().flatten() {
+        if let Some(mode) = mode.filter(|mode| mode & 0o077 != 0) {
+            let words =
+                format!("{place} can be read by others on this machine (mode {mode:04o}), and the token in it {does}");
+            checks.push(Check::warn(about(account, "file mode"), words, format!("chmod 600 {place}")));
+        }
     }
     if store.foreign {
         let words = format!("{place} belongs to another user than the one who runs this");
@@ -158,10 +160,26 @@ fn stores(account: &AccountFacts, first: bool, store: &StoreFacts) -> Vec<Check>
         checks.push(Check::warn(
             about(account, "git"),
             words,
-            "add it to .gitignore; if it was committed, change the secrets",
+            format!("add {} to .gitignore; if it was committed, change the secrets", ignored(place)),
         ));
+    } else if let Some(backup) = backup.filter(|backup| backup.in_git) {
+        let words = format!(
+            "git ignores {place}, but not {}, where the refresh token before is kept: the next `git add .` publishes it",
+            backup.place
+        );
+        let mend = format!("add {} to .gitignore; if it was committed, log in again", ignored(place));
+        checks.push(Check::warn(about(account, "git"), words, mend));
     }
     checks
+}
+
+/// What a `.gitignore` must say of a store and of the hidden files beside it.
+fn ignored(place: &str) -> String {
+    let name = Path::new(place).file_name().unwrap_or_default().to_string_lossy();
+    match name.strip_prefix('.') {
+        Some(hidden) => format!(".{}*", hidden.trim_start_matches('.')),
+        None => format!("{name} and .{name}*"),
+    }
 }
 
 fn hosts(account: &AccountFacts) -> Vec<Check> {
@@ -195,7 +213,9 @@ fn clock(account: &AccountFacts, reach: &Reach) -> Option<Check> {
     let ahead = *reach.answer.as_ref().ok()?;
     Some(match ahead {
         None => Check::ok(name, format!("{} does not say what time it is", reach.url)),
-        Some(ms) if ms.unsigned_abs() <= MOST_OFFSET_MS => Check::ok(name, "agrees with the broker's to 5 s"),
+        Some(ms) if u128::from(ms.unsigned_abs()) <= TOLERATED_OFFSET.as_millis() => {
+            Check::ok(name, format!("agrees with the broker's to {} s", TOLERATED_OFFSET.as_secs()))
+        }
         Some(ms) => {
             let (seconds, which) = (ms.unsigned_abs() / 1_000, if ms > 0 { "ahead of" } else { "behind" });
             let words = format!("this machine's clock is {seconds} s {which} the broker's");
@@ -235,10 +255,12 @@ fn server(server: Option<&ServerFacts>) -> Check {
 /// What is wrong with a server that the world can reach.
 fn open_server(server: &ServerFacts) -> Option<Check> {
     let settings = &server.settings;
-    let public = settings.public_url.as_deref().filter(|url| !url.contains("//127.") && !url.contains("//localhost"));
+    let here = |url: &str| url.parse::<http::Uri>().is_ok_and(|url| url.host().is_some_and(is_loopback));
+    let public = settings.public_url.as_deref().filter(|url| !here(url));
     if let (Some(url), None) = (public, &settings.secret) {
         let words = format!("it is public at {url}, and has no secret: status and operator routes turn everybody away");
-        let mend = "set NIRANTAR_SERVER_SECRET to 16 random characters or more: openssl rand -hex 16";
+        let mend =
+            format!("set NIRANTAR_SERVER_SECRET to {SHORTEST_SECRET} random characters or more: openssl rand -hex 16");
         return Some(Check::warn("server", words, mend));
     }
     if settings.beyond_loopback && public.is_none() {

@@ -9,12 +9,14 @@ use std::time::Duration;
 use nirantar_brokers::time::{Clock as _, SystemClock, Timestamp};
 use nirantar_brokers::{Renewal, Secret, jwt};
 
-use super::facts::{AccountFacts, AlertFacts, Facts, Port, Reach, ServerFacts, Spilt, StoreFacts, TokenFacts};
+use super::facts::{
+    AccountFacts, AlertFacts, BackupFacts, Facts, Port, Reach, ServerFacts, Spilt, StoreFacts, TokenFacts,
+};
 use crate::cli::token::{probe, running};
 use crate::config::{Account, Config, ServerSettings};
 use crate::engine::Setup;
 use crate::token::LiveToken;
-use crate::token::store::{Store, StoreError, Stored, follow};
+use crate::token::store::{Store, StoreError, Stored, Trial, backup_of, folder_of, follow, owner, plain, trial};
 
 /// How long a host may take to answer.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -43,13 +45,14 @@ pub(super) async fn at(config: &Config) -> Facts {
             reach(&clock, account.login_url.as_str()),
         );
         let life = |secret: &Secret| setup.broker.life(secret);
+        let refresh_works = setup.policy.automatic.contains(&Renewal::RefreshGrant);
         accounts.push(AccountFacts {
             name: account.name.clone(),
             broker: account.broker,
             declared: setup.broker.facts().clone(),
             prefix: account.key_prefix.clone(),
             warnings: account.warnings.clone(),
-            stores: stores.iter().map(|store| store_facts(store.as_ref())).collect(),
+            stores: stores.iter().map(|store| store_facts(store.as_ref(), refresh_works)).collect(),
             loopback: account.loopback,
             rest,
             feed: Reach { url: account.feed_url.to_string(), ..feed },
@@ -59,11 +62,10 @@ pub(super) async fn at(config: &Config) -> Facts {
                 fits_header: LiveToken::new(token.clone(), &setup.broker.authorization(token)).is_ok(),
                 has_junk: token.expose().contains(|c: char| c.is_whitespace() || c == '"' || c == '\''),
                 life: life(token.secret()),
-                expires_at: stored.expires_at,
             }),
             standing,
             refresh: stored.refresh_token.as_ref().map(life),
-            refresh_works: setup.policy.automatic.contains(&Renewal::RefreshGrant),
+            refresh_works,
             redirect_url: account.redirect_url.clone(),
             has_secret: account.credentials.api_secret.is_some(),
             has_pin: account.credentials.pin.is_some(),
@@ -125,7 +127,8 @@ fn words(error: &reqwest::Error) -> String {
     if error.is_timeout() { format!("no answer within {} s", PATIENCE.as_secs()) } else { words }
 }
 
-fn store_facts(store: &dyn Store) -> StoreFacts {
+/// `rotates`: whether this account's refresh tokens are replaced by new ones.
+fn store_facts(store: &dyn Store, rotates: bool) -> StoreFacts {
     let path = store.path();
     let environment = store.is_read_only();
     let (exists, unreadable) = match store.read() {
@@ -143,61 +146,32 @@ fn store_facts(store: &dyn Store) -> StoreFacts {
         mode: None,
         foreign: false,
         in_git: false,
+        backup: None,
     };
     if environment {
         return blank;
     }
-    // Through links, to where a write would go.
-    let real = follow(path).map_or_else(|_| path.to_owned(), |followed| followed.real);
-    let trial = trial(&real);
-    let me = trial.as_ref().ok().and_then(|trial| owner(trial.path()));
-    let opened = real.exists().then(|| fs::OpenOptions::new().append(true).open(&real));
-    let shut = match &opened {
-        Some(Err(error)) => Some(format!("{}: {}", real.display(), plain(error))),
-        Some(Ok(_)) => None,
-        None => trial.as_ref().err().cloned(),
-    };
+    let Trial { unwritable, in_place, owner: me } = trial(path);
     StoreFacts {
-        in_place: shut.is_none() && trial.is_err(),
-        unwritable: shut,
+        unwritable,
+        in_place,
         mode: exists.then(|| mode(path)).flatten(),
         foreign: exists && me.zip(owner(path)).is_some_and(|(me, owner)| me != owner),
         in_git: would_be_published(path),
+        backup: backup(path, rotates),
         ..blank
     }
 }
 
-/// Makes a file beside the store, as writing to it does; it is gone with the value.
-fn trial(real: &Path) -> Result<tempfile::NamedTempFile, String> {
-    let mut folder = folder_of(real);
-    // A folder that is not there yet is made by the first write.
-    while !folder.exists() {
-        let above = folder_of(folder);
-        if above == folder {
-            break;
-        }
-        folder = above;
-    }
-    let trial = tempfile::Builder::new().prefix(".nirantar-doctor-").tempfile_in(folder);
-    trial.map_err(|error| format!("{}: {}", folder.display(), plain(&error)))
-}
-
-/// The folder of a path; the working folder for a bare name.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
-        Some(folder) => folder,
-        None => path,
-    }
-}
-
-/// The system's own words, without the path that `tempfile` adds.
-fn plain(error: &std::io::Error) -> String {
-    let code = error.raw_os_error().or_else(|| {
-        let inner = error.get_ref().and_then(std::error::Error::source);
-        inner.and_then(|inner| inner.downcast_ref::<std::io::Error>()).and_then(std::io::Error::raw_os_error)
-    });
-    code.map_or_else(|| error.to_string(), |code| std::io::Error::from_raw_os_error(code).to_string())
+/// The refresh token before the one in use, beside the store; `None` where there is none and none will come.
+fn backup(store: &Path, rotates: bool) -> Option<BackupFacts> {
+    let path = backup_of(&follow(store).ok()?.real);
+    let exists = path.exists();
+    (exists || rotates).then(|| BackupFacts {
+        place: path.display().to_string(),
+        mode: exists.then(|| mode(&path)).flatten(),
+        in_git: would_be_published(&path),
+    })
 }
 
 #[cfg(unix)]
@@ -208,17 +182,6 @@ fn mode(path: &Path) -> Option<u32> {
 
 #[cfg(not(unix))]
 fn mode(_: &Path) -> Option<u32> {
-    None
-}
-
-#[cfg(unix)]
-fn owner(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(path).ok().map(|data| data.uid())
-}
-
-#[cfg(not(unix))]
-fn owner(_: &Path) -> Option<u32> {
     None
 }
 

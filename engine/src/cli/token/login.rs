@@ -1,6 +1,7 @@
 //! `nirantar token login`: the link to log in at, and the end of a login whose redirect could not reach the server.
 //!
-//! Promises: the code in a pasted address is sent to the broker once and shown nowhere; only a login of the account's own
+//! Promises: the code in a pasted address is sent to the broker once and shown nowhere, and not before it is known that
+//! its token can be kept; only a login of the account's own
 //! user is written into the store.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
@@ -16,6 +17,7 @@ use nirantar_exchange_mock::{Calendar, Phase};
 use crate::cli::{CliError, print};
 use crate::config::{Account, Config};
 use crate::engine::{LoginError, Setup, Transport, Vault, change_for, dies_at, exchange_code};
+use crate::token::store::{Store, StoreError, trial};
 
 /// Longest address that is read: far longer than any broker's.
 const MOST_BYTES: u64 = 16 << 10;
@@ -144,12 +146,26 @@ fn query(text: &str) -> Result<Form, CliError> {
     Ok(Form::parse(query.as_bytes()))
 }
 
+/// Why the store could not take a new token, as far as that shows before there is one: the code buys one token, once.
+fn unkeepable(store: &dyn Store) -> Option<String> {
+    if store.is_read_only() {
+        return Some(StoreError::ReadOnly.to_string());
+    }
+    match store.read() {
+        Ok(_) | Err(StoreError::NotFound { .. }) => trial(store.path()).unwritable,
+        Err(error) => Some(error.to_string()),
+    }
+}
+
 /// Exchanges the code and writes the token into the store.
 async fn finish(account: &Account, text: &str, now: Timestamp) -> Result<(), CliError> {
     let form = query(text)?;
     let setup = Setup::from(account);
     let failed = |reason: LoginError| CliError::Login { account: account.name.clone(), reason };
     let code = setup.broker.code(&form).map_err(|reason| failed(reason.into()))?;
+    if let Some(reason) = unkeepable(setup.store.as_ref()) {
+        return Err(CliError::NotKept { account: account.name.clone(), reason });
+    }
     let vault = Vault::new(Arc::clone(&setup.broker), setup.secrets.clone());
     let client = |reason| CliError::Client { account: account.name.clone(), reason };
     let transport = Transport::new(&setup.rest_url, vault.clone()).map_err(client)?;

@@ -106,6 +106,10 @@ pub(crate) const fn symptom(state: State, phase: Phase) -> &'static str {
         (State::Live, Phase::PostClose | Phase::Closed) => {
             "the login is good; prices stand still, the market is closed"
         }
+        (State::Expired, _) => {
+            "a running nirantar goes by the store and does not use the token, though the broker takes it: no feed and no \
+             orders with it"
+        }
         (State::Dead | State::Missing | State::Stranger, Phase::PostClose | Phase::Closed) => {
             "no feed and no orders with it; nothing is lost until the market opens"
         }

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) enum State {
     /// The broker accepts it, and it is the account's own.
     Live,
+    /// The same, but the store says that its time is over. An engine believes the store, and does not use it.
+    Expired,
     /// The broker says that it is dead.
     Dead,
     /// There is none in the store, or none that could be sent.
@@ -34,6 +36,7 @@ impl State {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
+            Self::Expired => "expired_in_store",
             Self::Dead => "dead",
             Self::Missing => "missing",
             Self::Stranger => "stranger",
@@ -134,6 +137,22 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// The same, seen together with what stands beside the token: the earliest expiry counts, whoever says it.
+    fn against(self, stored: &Stored, now: Timestamp) -> Self {
+        match stored.expires_at.filter(|at| *at <= now && self.state == State::Live) {
+            None => self,
+            Some(at) => Self::of(
+                State::Expired,
+                format!(
+                    "the broker accepts it, but the store says that it ended at {at} IST, and an engine believes the \
+                     store: it will not use this token"
+                ),
+            ),
+        }
+    }
+}
+
 impl From<State> for Finding {
     fn from(state: State) -> Self {
         Self { state, why: None }
@@ -175,7 +194,7 @@ fn judge(answer: Outcome<Profile>, expected: Option<&str>) -> Finding {
 
 fn describe(account: &Account, setup: &Setup, stored: &Stored, finding: Finding, now: Timestamp) -> Standing {
     let broker = setup.broker.as_ref();
-    let Finding { state, why } = finding;
+    let Finding { state, why } = finding.against(stored, now);
     let needs_login = matches!(state, State::Dead | State::Missing | State::Stranger);
     let login_url = broker.login_url(None).filter(|_| needs_login);
     let mut missing = Vec::new();
@@ -211,8 +230,13 @@ fn expiry(state: State, setup: &Setup, stored: &Stored, now: Timestamp) -> Optio
 
 fn next(state: State, account: &Account, setup: &Setup, link: Option<&str>, now: Timestamp) -> String {
     let store = account.store.display();
+    let prefix = &account.key_prefix;
     match state {
         State::Live => "nothing".to_owned(),
+        State::Expired => format!(
+            "correct expires_at in {store} or take it out, or let the token be written there again (nirantar token set \
+             --store {store} --key-prefix {prefix}), which corrects it"
+        ),
         State::Refused => {
             "check the static IP and the plan in the broker's developer console, then ask again".to_owned()
         }
@@ -230,7 +254,6 @@ fn next(state: State, account: &Account, setup: &Setup, link: Option<&str>, now:
                 Some(link) => steps.push_str(&format!("log in as {owner} at {link} and ")),
                 None => steps.push_str(&format!("get a new token for {owner} and ")),
             }
-            let prefix = &account.key_prefix;
             steps.push_str(&format!("let the token be written into {store} as {}", token_name(account)));
             steps.push_str(&format!(" (by hand: nirantar token set --store {store} --key-prefix {prefix})"));
             steps
@@ -279,6 +302,19 @@ mod tests {
         let stranger = judge(Ok(profile("ZZ9999")), Some("AB1234"));
         assert_eq!(stranger.state, State::Stranger);
         assert!(stranger.why.unwrap().contains("ZZ9999"));
+    }
+
+    #[test]
+    fn a_token_that_the_store_calls_expired_is_not_reported_as_one_an_engine_uses() {
+        let now = Timestamp::parse_ist("2026-11-20 09:00:00").unwrap();
+        let seen = |state: State, expires_at| {
+            Finding::from(state).against(&Stored { expires_at: Some(expires_at), ..Stored::default() }, now)
+        };
+        let expired = seen(State::Live, now);
+        assert_eq!(expired.state, State::Expired);
+        assert!(expired.why.unwrap().contains("ended at 2026-11-20 09:00:00 IST"));
+        assert_eq!(seen(State::Live, now + Duration::from_secs(1)).state, State::Live);
+        assert_eq!(seen(State::Dead, now).state, State::Dead);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Where a feed is: a `wss://` URL, or `ws://` on this machine.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
 use nirantar_brokers::SocketRequest;
+
+use crate::config::is_loopback;
 
 /// The root of a broker's feed, such as `wss://ws.kite.trade`. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ impl FromStr for FeedAddress {
         if host.is_empty() || uri.query().is_some() || authority.as_str().contains('@') {
             return Err(BadFeedAddress::Shape);
         }
-        if !secure && !is_this_machine(&host) {
+        if !secure && !is_loopback(&host) {
             return Err(BadFeedAddress::Unencrypted);
         }
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -83,10 +84,6 @@ impl fmt::Display for FeedAddress {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         write!(f, "{scheme}://{open}{}{close}:{}{}", self.host, self.port, self.prefix)
     }
-}
-
-fn is_this_machine(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! last one of each account.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nirantar_brokers::Secret;
 
@@ -16,11 +16,17 @@ use super::{Change, Format as _, StoreError};
 /// Ending of the backup's name.
 const ENDING: &str = "refresh.previous";
 
+/// Where the backup of the store that is the file `real` is, once there is one. A `.gitignore` that names the store does
+/// not cover it.
+pub(crate) fn backup_of(real: &Path) -> PathBuf {
+    beside(real, ENDING)
+}
+
 /// Writes `token` into `.NAME.refresh.previous` beside the file that `path` leads to, as `LABEL_REFRESH_TOKEN=…`. What the
 /// accounts that share the store have there stays. Call it under the store's lock.
 pub(super) fn keep(path: &Path, label: &str, token: Secret) -> Result<(), StoreError> {
     let real = follow(path)?.real;
-    let backup = beside(&real, ENDING);
+    let backup = backup_of(&real);
     let format = EnvFormat::new(label);
     let change = Change { refresh_token: Some(token), ..Change::default() };
     let before = read_if_there(&backup).ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());

@@ -118,8 +118,8 @@ pub fn beside(real: &Path, ending: &str) -> PathBuf {
     folder_of(real).join(format!(".{}.{ending}", name.trim_start_matches('.')))
 }
 
-/// The folder a file is in.
-pub(in crate::token) fn folder_of(path: &Path) -> &Path {
+/// The folder a file is in; the working folder for a bare name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -16,6 +16,8 @@ mod json;
 mod place;
 mod text;
 mod toml;
+#[cfg(feature = "cli")]
+mod trial;
 
 use std::fmt;
 use std::io;
@@ -25,13 +27,18 @@ use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{AccessToken, Fingerprint, Secret};
 
 pub use self::toml::TomlFormat;
+#[cfg(feature = "cli")]
+pub(crate) use backup::backup_of;
 pub use env::EnvFormat;
 pub(crate) use env::{BadValue, EnvKey, find as find_variable, sandbox as sandbox_variable};
 pub use environment::EnvironmentStore;
+pub(super) use file::cannot_replace;
+pub(crate) use file::folder_of;
 pub use file::{FileStore, Followed, beside, follow};
-pub(super) use file::{cannot_replace, folder_of};
 pub use json::JsonFormat;
 pub use place::{StoreKind, StorePlace};
+#[cfg(feature = "cli")]
+pub(crate) use trial::{Trial, owner, plain, trial};
 
 /// The store that is a `.env` file.
 pub type EnvStore = FileStore<EnvFormat>;

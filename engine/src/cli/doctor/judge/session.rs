@@ -8,7 +8,7 @@ use nirantar_brokers::time::Timestamp;
 use super::super::facts::{AccountFacts, ServerFacts, TokenFacts};
 use super::{Check, about};
 use crate::cli::token::probe::State;
-use crate::config::BrokerName;
+use crate::config::{BrokerName, SHORTEST_SECRET, is_loopback};
 use crate::server::CALLBACKS;
 
 /// How long before its end a refresh token is worth a word.
@@ -44,6 +44,9 @@ fn standing(account: &AccountFacts, now: Timestamp) -> Check {
         State::Live => {
             let until = standing.expires_at.map(|at| format!(", good until {at} IST")).unwrap_or_default();
             Check::ok(name, format!("live: the broker knows it as {}'s{until}", standing.user_id))
+        }
+        State::Expired => {
+            Check::fail(name, format!("not used{why}: no feed, and no order goes to the broker"), &standing.next)
         }
         State::Missing => Check::warn(
             name,
@@ -89,7 +92,7 @@ fn at_night(account: &AccountFacts, now: Timestamp) -> String {
 fn shape(account: &AccountFacts, token: &TokenFacts, now: Timestamp) -> Option<Check> {
     let name = about(account, "token shape");
     let jwt_expected = account.broker != BrokerName::Kite;
-    let live = account.standing.state == State::Live;
+    let live = matches!(account.standing.state, State::Live | State::Expired);
     if token.is_jwt != jwt_expected && !live {
         let broker = account.declared.name;
         let words = if jwt_expected {
@@ -102,11 +105,6 @@ fn shape(account: &AccountFacts, token: &TokenFacts, now: Timestamp) -> Option<C
             words,
             "a code from the address bar, an API key or a secret is no access token: log in",
         ));
-    }
-    if let Some(at) = token.expires_at.filter(|at| *at <= now && live) {
-        let words =
-            format!("the store says that it ended at {at} IST, and the broker still takes it: the store is believed");
-        return Some(Check::warn(name, words, "correct expires_at in the store, or take it out"));
     }
     if let Some(at) = token.life.expires_at.filter(|at| *at <= now && !live) {
         return Some(Check::ok(name, format!("it says itself that it ended at {at} IST")));
@@ -124,7 +122,7 @@ fn place(account: &AccountFacts) -> Check {
             "register this machine's public IP (curl -4 https://ifconfig.me) in the broker's developer console, and look \
              whether the app's plan is paid",
         ),
-        State::Live => Check::ok(
+        State::Live | State::Expired => Check::ok(
             name,
             "nothing speaks against it; whether this machine's IP may trade shows at the first order, since brokers check it there",
         ),
@@ -207,7 +205,7 @@ fn misses(redirect: &str, server: &ServerFacts) -> Option<String> {
     let uri: http::Uri = redirect.parse().ok()?;
     let listen = server.settings.listen;
     let host = uri.host()?;
-    let on_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let on_loopback = is_loopback(host);
     if on_loopback && uri.port_u16().unwrap_or(80) != listen.port() {
         return Some(format!("a login comes back to {redirect}, and the server listens at {listen}: nobody is there"));
     }
@@ -230,8 +228,10 @@ fn approval(account: &AccountFacts, server: Option<&ServerFacts>) -> Option<Chec
     };
     if server.settings.notifier.is_none() {
         let words = "the token of an approval is posted to a notifier, and NIRANTAR_NOTIFIER_PATH is not set";
-        let mend = "set it to 16 random characters or more (openssl rand -hex 16), and register \
-                    https://YOUR-HOST/api/auth/notify/THOSE-CHARACTERS with the broker";
+        let mend = format!(
+            "set it to {SHORTEST_SECRET} random characters or more (openssl rand -hex 16), and register \
+             https://YOUR-HOST/api/auth/notify/THOSE-CHARACTERS with the broker"
+        );
         return Some(Check::fail(name, words, mend));
     }
     Some(Check::ok(name, "asked for on the phone; its token comes to the notifier"))

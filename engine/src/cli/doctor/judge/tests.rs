@@ -5,7 +5,7 @@ use std::time::Duration;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Fingerprint, TokenLife, fyers};
 
-use super::super::facts::TokenFacts;
+use super::super::facts::{BackupFacts, TokenFacts};
 use super::*;
 use crate::cli::token::probe::{Standing, State};
 use crate::config::{BrokerName, ServerSettings};
@@ -36,18 +36,13 @@ fn well() -> AccountFacts {
             mode: Some(0o600),
             foreign: false,
             in_git: false,
+            backup: Some(BackupFacts { place: ".env.refresh.previous".to_owned(), mode: Some(0o600), in_git: false }),
         }],
         loopback: false,
         rest: reach(200),
         feed: Reach { url: "wss://socket.fyers.in".to_owned(), answer: Ok(None) },
         login: reach(200),
-        token: Some(TokenFacts {
-            is_jwt: true,
-            fits_header: true,
-            has_junk: false,
-            life: TokenLife::default(),
-            expires_at: None,
-        }),
+        token: Some(TokenFacts { is_jwt: true, fits_header: true, has_junk: false, life: TokenLife::default() }),
         standing: Standing {
             account: "main".to_owned(),
             broker: "fyers",
@@ -100,13 +95,25 @@ type Break = fn(&mut AccountFacts);
 
 #[test]
 fn each_thing_that_is_broken_is_the_one_thing_that_is_named() {
-    let cases: [(Break, &str, Level, &str); 20] = [
+    let cases: [(Break, &str, Level, &str); 22] = [
         (|a| a.rest = reach(5_001), "clock", Level::Fail, "5 s ahead of the broker's"),
         (|a| a.rest = reach(-61_000), "clock", Level::Fail, "61 s behind the broker's"),
         (|a| (a.rest, a.loopback) = (reach(86_400_000), true), "clock", Level::Warn, "a simulator on this machine"),
         (|a| a.stores[0].mode = Some(0o644), "file mode", Level::Warn, "mode 0644"),
         (|a| a.stores[0].foreign = true, "file owner", Level::Warn, "another user"),
         (|a| a.stores[0].in_git = true, "git", Level::Warn, "publishes it"),
+        (
+            |a| a.stores[0].backup.as_mut().unwrap().mode = Some(0o640),
+            "file mode",
+            Level::Warn,
+            ".env.refresh.previous can be read by others on this machine (mode 0640)",
+        ),
+        (
+            |a| a.stores[0].backup.as_mut().unwrap().in_git = true,
+            "git",
+            Level::Warn,
+            "git ignores .env, but not .env.refresh.previous",
+        ),
         (|a| a.stores[0].in_place = true, "store", Level::Warn, "not replaced"),
         (|a| a.stores[0].unwritable = Some("read-only".to_owned()), "store", Level::Fail, "gone at the next start"),
         (|a| a.feed.answer = Err("refused".to_owned()), "feed", Level::Fail, "does not answer: refused"),
@@ -141,10 +148,10 @@ fn each_thing_that_is_broken_is_the_one_thing_that_is_named() {
         ),
         (|a| a.token = a.token.map(|token| TokenFacts { has_junk: true, ..token }), "token", Level::Fail, "no token"),
         (
-            |a| a.token = a.token.map(|token| TokenFacts { expires_at: Some(now()), ..token }),
-            "token shape",
-            Level::Warn,
-            "the store is believed",
+            |a| (a.standing.state, a.standing.why) = (State::Expired, Some("the store is believed".to_owned())),
+            "token",
+            Level::Fail,
+            "not used: the store is believed",
         ),
     ];
     for (breaks, about, level, said) in cases {
@@ -156,6 +163,12 @@ fn each_thing_that_is_broken_is_the_one_thing_that_is_named() {
         assert!(wrong[0].words.contains(said), "`{said}` is not in: {}", wrong[0].words);
         assert!(wrong[0].mend.is_some());
     }
+}
+
+#[test]
+fn what_is_to_be_ignored_covers_the_files_beside_the_store() {
+    assert_eq!(ignored("conf/.env"), ".env*");
+    assert_eq!(ignored("data/upstox_tokens.json"), "upstox_tokens.json and .upstox_tokens.json*");
 }
 
 #[test]
@@ -202,5 +215,10 @@ fn a_server_for_the_world_wants_a_secret_and_encryption() {
     };
     assert!(open_server(&open(Some("https://trade.example.in"))).unwrap().words.contains("no secret"));
     assert!(open_server(&open(None)).unwrap().words.contains("without encryption"));
+    // An address that only looks like this machine's is one of the world's.
+    assert!(open_server(&open(Some("https://127.example.in"))).unwrap().words.contains("no secret"));
+    for here in ["http://[::1]:5000", "http://127.0.0.1:5000", "http://LOCALHOST"] {
+        assert!(open_server(&open(Some(here))).unwrap().words.contains("without encryption"), "{here}");
+    }
     assert_eq!(open_server(&ServerFacts { settings: ServerSettings::default(), port: Port::Free }), None);
 }
