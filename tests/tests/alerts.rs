@@ -103,7 +103,7 @@ fn settings(server: &SinkServer) -> AlertSettings {
 
 fn account(world: &World) -> Account {
     let (name, events) = (world.engine.name().to_owned(), world.engine.events());
-    Account { name, events, redaction: world.engine.redaction() }
+    Account { name, events, redaction: world.engine.redaction(), login_page: None }
 }
 
 /// An engine of its own against that broker, for what is told from its first moment on.
@@ -228,7 +228,8 @@ async fn keep_session(
     let mut events = builder.events();
     let engine = builder.start().await.unwrap();
     let server = SinkServer::start().await;
-    let account = Account { name: "story".to_owned(), events: account_events, redaction: engine.redaction() };
+    let account =
+        Account { name: "story".to_owned(), events: account_events, redaction: engine.redaction(), login_page: None };
     let alerts = Alerts::start(&settings(&server), vec![account], clock).unwrap();
     let trading = |event: &Event| matches!(event, Event::Venue { venue: Venue::Live, .. });
     let begun = async {
@@ -339,7 +340,7 @@ async fn a_start_without_a_token_asks_for_a_login_and_says_that_no_live_order_le
     let events = builder.events();
     let engine = builder.start().await.unwrap();
     let server = SinkServer::start().await;
-    let account = Account { name: "story".to_owned(), events, redaction: engine.redaction() };
+    let account = Account { name: "story".to_owned(), events, redaction: engine.redaction(), login_page: None };
     let alerts = Alerts::start(&settings(&server), vec![account], clock).unwrap();
     server.wait_until("the login", |server| server.of_kind("login_due").len() + server.texts().len() >= 2).await;
     engine.stop().await;

@@ -267,6 +267,23 @@ async fn a_sigterm_while_a_login_is_being_exchanged_stores_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sigusr1_lifts_no_halt() {
+    let mut story = Story::start(true, None).await;
+    story.until("it is in use", || story.said("main: Valid")).await;
+    story.until("the login page is there", || story.said("log in at http")).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = |path: &str| format!("http://127.0.0.1:{}/api/{path}", story.port);
+    let halt = client.post(url("operator/main/halt")).header("x-nirantar", "1").send().await.unwrap();
+    assert!(halt.status().is_success(), "{halt:?}");
+    let sent = Command::new("kill").args(["-USR1", &story.child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    story.until("the signal is answered", || story.log().contains("SIGUSR1 does not lift a halt")).await;
+    let health = client.get(url("system/health")).send().await.unwrap().text().await.unwrap();
+    assert!(health.contains("blocked (halted)"), "{health}");
+    story.end("halted").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resting_live_orders_stay_or_are_cancelled_as_the_account_says() {
     for on_stop in [OnStop::Leave, OnStop::Cancel] {
         let mut world = World::stepped(Plan { on_stop, ..Plan::new(Settings::default()) }).await;

@@ -19,7 +19,7 @@ use super::{Alert, BadSink, Watch};
 use crate::config::AlertSettings;
 use crate::engine::{EventMessage, Events, Redaction};
 
-/// How long [`Alerts::stop`] takes at most, in real time: a process that is told to end has 2 s in all.
+/// How long [`Alerts::stop`] takes at most, in real time.
 const FLUSH: Duration = Duration::from_millis(1_500);
 /// Events that are still looked at when a listener is told to stop.
 const LAST_EVENTS: usize = 1 << 14;
@@ -33,6 +33,9 @@ pub struct Account {
     pub events: Events,
     /// Its engine's secrets, which no alert shows.
     pub redaction: Redaction,
+    /// The broker's own login page, where it has one ([`Engine::login_url`](crate::engine::Engine::login_url)): named
+    /// beside a link that no phone can open.
+    pub login_page: Option<String>,
 }
 
 /// Alerts under way. Dropping it ends them at once; [`Alerts::stop`] lets them finish.
@@ -90,7 +93,12 @@ impl Alerts {
 
     /// Stops: what was told so far is sent, as far as 1.5 s allow; what is left is counted in the log. Stop the engines
     /// first, so that their last words are among it.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.stop_within(FLUSH).await;
+    }
+
+    /// The same within `span`, in real time.
+    pub(crate) async fn stop_within(mut self, span: Duration) {
         // They may have ended by themselves, with their engines.
         let _ = self.stopping.send(true);
         let finish = async {
@@ -103,7 +111,7 @@ impl Alerts {
             while self.senders.join_next().await.is_some() {}
         };
         // Out of time or not: what is left is counted.
-        let _ = tokio::time::timeout(FLUSH, finish).await;
+        let _ = tokio::time::timeout(span, finish).await;
         for post in &self.posts.all {
             let left = post.outbox().undelivered();
             if left > 0 {
@@ -144,8 +152,8 @@ impl Post {
 
 /// Listens until the engine is gone or there is no more time.
 async fn listen(account: Account, posts: Arc<Posts>, mut stop: watch::Receiver<bool>) {
-    let Account { name, mut events, .. } = account;
-    let mut watch = Watch::new(name);
+    let Account { name, mut events, login_page, .. } = account;
+    let mut watch = Watch::new(name).login_page(login_page);
     let mut hear = |message| {
         let now = posts.clock.now();
         let alert = match message {

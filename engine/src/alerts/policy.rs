@@ -48,6 +48,14 @@ impl Watch {
         Self { account: account.into(), standing: Standing::default(), told: BTreeMap::new() }
     }
 
+    /// The broker's own login page, which an alert names beside a link that leads to this machine only: a human with a
+    /// phone logs in there, and pastes where the browser ended.
+    #[must_use]
+    pub fn login_page(mut self, page: Option<String>) -> Self {
+        self.standing.login_at(page, &self.account);
+        self
+    }
+
     /// An event happened: the alert it is, unless it is none, or was told a short while ago.
     pub fn on(&mut self, event: &Event, now: Now) -> Option<Alert> {
         self.forget_what_is_over(event);

@@ -339,3 +339,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_link_that_no_phone_can_open_says_so_and_names_the_brokers_own_page() {
+    let told = |event: Event| {
+        let mut watch = Watch::new("main").login_page(Some(LINK.to_owned()));
+        watch.on(&event, after(0)).unwrap().words
+    };
+    let dies = Timestamp::parse_ist("2026-11-22 09:00:00").unwrap();
+    for (link, here) in [
+        ("http://127.0.0.1:5000/api/auth/login/main", true),
+        ("http://localhost:5000/api/auth/login/main", true),
+        ("https://desk.example/api/auth/login/main", false),
+        ("http://192.168.1.7:5000/api/auth/login/main", false),
+        (LINK, false),
+    ] {
+        let link = Some(link.to_owned());
+        for words in [
+            told(Event::LoginNeeded { at: morning(), link: link.clone() }),
+            told(Event::RefreshTokenDies { at: morning(), dies, link: link.clone() }),
+        ] {
+            for part in ["on the machine that trades", LINK, "then: nirantar token login --paste - --account main"] {
+                assert_eq!(words.contains(part), here, "{link:?}: `{part}` in: {words}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_death_on_friday_evening_promises_no_login_tomorrow() {
+    let at = Timestamp::parse_ist("2026-11-20 20:00:00").unwrap();
+    let event = Event::Transition(Transition { at, from: State::Expired, to: State::Fallback, why: Why::NoToken });
+    let alert = Watch::new("main").on(&event, after(0)).unwrap();
+    assert_eq!(alert.severity, Severity::Info);
+    assert!(alert.words.contains("on the next trading morning"), "{}", alert.words);
+}

@@ -8,6 +8,7 @@ use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Endpoint, Fingerprint, Venue};
 
 use super::{Kind, Severity};
+use crate::config::{RootKind, RootUrl};
 use crate::core::Event;
 use crate::feed::FeedStatus;
 use crate::session::{AttemptEnd, NotTaken, Notice, Source, State, Transition, Why};
@@ -33,6 +34,10 @@ pub(super) struct Standing {
     in_fallback: bool,
     /// A renewal was started after the last token came into use.
     renewing: bool,
+    /// What to do where the login link cannot be reached, after a space; empty where nothing is known.
+    elsewhere: String,
+    /// The broker's own login page.
+    login_page: Option<String>,
     candidates: VecDeque<(Fingerprint, Source)>,
 }
 
@@ -71,6 +76,26 @@ impl Standing {
         step.from == State::Fallback && step.to.is_live()
     }
 
+    /// Remembers the broker's own login page, for links that lead to this machine only.
+    pub(super) fn login_at(&mut self, page: Option<String>, account: &str) {
+        self.elsewhere = page.as_ref().map_or_else(String::new, |page| {
+            format!(
+                " From another device, log in at {page} - then: nirantar token login --paste - --account {account} (on the \
+                 machine that trades), with the address that the browser ended at."
+            )
+        });
+        self.login_page = page;
+    }
+
+    /// Where a login link can be opened (to be said after "open the link"), and what to do elsewhere.
+    fn reach(&self, link: Option<&str>) -> (&'static str, &str) {
+        match link {
+            Some(link) if self.login_page.as_deref() == Some(link) || !is_this_machine(link) => ("", ""),
+            Some(_) => (" on the machine that trades", &self.elsewhere),
+            None => ("", ""),
+        }
+    }
+
     fn source(&self, token: Fingerprint) -> Option<Source> {
         self.candidates.iter().find(|(fingerprint, _)| *fingerprint == token).map(|(_, source)| *source)
     }
@@ -91,9 +116,10 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         |kind, severity, words: String| Some(Finding { kind, severity, essence: String::new(), words, link: None });
     match event {
         Event::LoginNeeded { link, .. } => {
+            let (place, elsewhere) = standing.reach(link.as_deref());
             let what = match link {
-                Some(_) => "A login is due: open the link and log in.",
-                None => "A new token is due: write it into the token store.",
+                Some(_) => format!("A login is due: open the link{place} and log in.{elsewhere}"),
+                None => "A new token is due: write it into the token store.".to_owned(),
             };
             let words = format!("{what} {}", standing.meanwhile());
             Some(Finding { link: link.clone(), ..alert(Kind::LoginDue, Severity::Urgent, words)? })
@@ -107,9 +133,10 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
             alert(Kind::ApprovalAsked, Severity::Urgent, words)
         }
         Event::RefreshTokenDies { dies, link, .. } => {
+            let (place, elsewhere) = standing.reach(link.as_deref());
             let words = format!(
                 "The refresh token dies on {}: after that nothing renews by itself. Trading goes on until then. Log in \
-                 once before that, after the market's close.",
+                 once{place} before that, after the market's close.{elsewhere}",
                 day_and_time(*dies)
             );
             let found = alert(Kind::RefreshTokenDies, Severity::Warning, words)?;
@@ -315,6 +342,15 @@ fn is_quiet(at: Timestamp) -> bool {
     let (begins, ends) = (NaiveTime::from_hms_opt(15, 45, 0), NaiveTime::from_hms_opt(7, 45, 0));
     let time = at.ist_time();
     begins.is_some_and(|begins| time >= begins) || ends.is_some_and(|ends| time < ends)
+}
+
+/// Whether a link leads no further than the machine it is opened on.
+fn is_this_machine(link: &str) -> bool {
+    let root = link.split_once("://").and_then(|(scheme, rest)| {
+        let authority = rest.split(['/', '?', '#']).next()?;
+        RootUrl::parse(&format!("{scheme}://{authority}"), RootKind::Http)
+    });
+    root.is_some_and(|root| root.is_loopback())
 }
 
 fn clock_time(at: Timestamp) -> String {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nirantar_brokers::time::{Clock, SystemClock};
+use nirantar_brokers::{Block, Venue};
 
 use super::signals::{Signals, Word};
 use super::{CliError, log, print};
@@ -19,6 +20,9 @@ use crate::token::{Cached, Snapshot};
 
 /// How long the end may take, by the wall clock.
 const END_WITHIN: Duration = Duration::from_millis(1_800);
+/// How long engines and logins may take of it; the rest is for alerts. An engine takes 600 ms to cancel orders, where its
+/// account says so, and a second for a renewal.
+const ENGINES_WITHIN: Duration = Duration::from_millis(1_650);
 /// How late a line may be at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -32,7 +36,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// account, and prints where.
 ///
 /// It places no orders itself. After a wrong IP or a missing plan is mended, and after a Fallback where the account says
-/// resume = "confirm", it waits for the operator's word: kill -USR1 PID.
+/// resume = "confirm", it waits for the operator's word: kill -USR1 PID. A halt is lifted by the server's resume only.
 ///
 /// Examples:
 ///   nirantar run
@@ -64,12 +68,13 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
         let events = builder.events();
         match builder.start().await {
             Ok(engine) => {
-                let (name, redaction) = (engine.name().to_owned(), engine.redaction());
-                watched.push(alerts::Account { name, events, redaction });
+                let (name, redaction, login_page) =
+                    (engine.name().to_owned(), engine.redaction(), engine.login_url(None));
+                watched.push(alerts::Account { name, events, redaction, login_page });
                 engines.push(Arc::new(engine));
             }
             Err(reason) => {
-                stop(engines).await;
+                stop(&engines).await;
                 return Err(CliError::Start { account: account.name.clone(), reason });
             }
         }
@@ -77,7 +82,7 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     let alerts = match Alerts::start(&config.alerts, watched, Arc::clone(&clock)) {
         Ok(alerts) => alerts,
         Err(reason) => {
-            stop(engines).await;
+            stop(&engines).await;
             return Err(reason.into());
         }
     };
@@ -93,7 +98,7 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
             }
             Err(reason) => {
                 reports.shutdown().await;
-                stop(engines).await;
+                stop(&engines).await;
                 return Err(reason.into());
             }
         },
@@ -101,34 +106,61 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     };
     while signals.next().await == Word::GoOn {
         for engine in &engines {
-            // An engine that has stopped needs no word.
-            let _ = engine.operator(Operator::Confirm).await;
-            let _ = engine.operator(Operator::Resume).await;
+            go_on(engine).await;
         }
     }
-    let ending = async {
-        // First, so that no login begins that nobody would finish, and nobody else holds the engines.
-        if let Some(server) = server {
-            server.stop().await;
-        }
-        reports.shutdown().await;
-        stop(engines).await;
-        alerts.stop().await;
-    };
-    // Whoever sends SIGTERM sends SIGKILL soon after.
-    if tokio::time::timeout(END_WITHIN, ending).await.is_err() {
-        tracing::warn!("not everything was ended in time; what had to be stored was stored");
-    }
+    end(server, reports, &engines, alerts, clock.as_ref()).await;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stop(engines: Vec<Arc<Engine>>) {
-    let mut ending = tokio::task::JoinSet::new();
-    // Each is the last handle: the server's are gone. Otherwise dropping it ends it at once.
-    for engine in engines.into_iter().filter_map(Arc::into_inner) {
-        ending.spawn(engine.stop());
+/// The operator's word that came as a signal: it lifts what waits for one, and never a halt.
+async fn go_on(engine: &Engine) {
+    // An engine that has stopped needs no word.
+    let _ = engine.operator(Operator::Confirm).await;
+    match engine.health().await {
+        Ok(health) if health.venue == Venue::Blocked(Block::Halted) => tracing::warn!(
+            account = engine.name(),
+            "SIGUSR1 does not lift a halt: POST /api/operator/{}/resume does",
+            engine.name()
+        ),
+        Ok(_) => {
+            let _ = engine.operator(Operator::Resume).await;
+        }
+        Err(_) => {}
     }
-    ending.join_all().await;
+}
+
+/// Ends everything, in time: whoever sends SIGTERM sends SIGKILL soon after.
+async fn end(
+    server: Option<Server>,
+    mut reports: tokio::task::JoinSet<()>,
+    engines: &[Arc<Engine>],
+    alerts: Alerts,
+    clock: &dyn Clock,
+) {
+    let began = clock.now().mono;
+    reports.shutdown().await;
+    // Side by side: a login that is still being exchanged stores its token whether its engine runs or not.
+    let server = async {
+        match server {
+            Some(server) => server.stop().await,
+            None => (),
+        }
+    };
+    let ended = async { tokio::join!(server, stop(engines)) };
+    if tokio::time::timeout(ENGINES_WITHIN, ended).await.is_err() {
+        tracing::warn!(
+            "not every account ended in time and what was under way was cut off: look at open orders in the broker's own \
+             app, and at the tokens with nirantar token status"
+        );
+    }
+    // The engines' last words are among what they tell.
+    alerts.stop_within(END_WITHIN.saturating_sub(clock.now().mono.since(began))).await;
+}
+
+/// Stops them all at once, whoever else holds them.
+async fn stop(engines: &[Arc<Engine>]) {
+    futures_util::future::join_all(engines.iter().map(|engine| engine.wind_down())).await;
 }
 
 /// Prints where an account stands, now and whenever it changes.
@@ -162,7 +194,7 @@ fn standing(name: &str, snapshot: &Snapshot) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nirantar_brokers::{AccessToken, Secret, Venue};
+    use nirantar_brokers::{AccessToken, Secret};
 
     use super::*;
     use crate::session::State;

@@ -227,12 +227,21 @@ impl Engine {
     /// Stops: nothing more is sent, and a renewal under way is stored if it ends within a moment. Orders that rest at the
     /// broker stay there, or are cancelled where the account says so.
     pub async fn stop(mut self) {
+        self.wind_down().await;
+        if !self.task.is_finished() {
+            // It has nothing to say any more, whether it ended well or not.
+            let _ = (&mut self.task).await;
+        }
+    }
+
+    /// The same for whoever is not the only one to hold the engine. When it returns the engine takes nothing more.
+    pub(crate) async fn wind_down(&self) {
         if self.on_stop == OnStop::Cancel {
             self.cancel_resting().await;
         }
         if self.send(Message::Stop).await.is_some() {
-            // It has nothing to say any more, whether it ended well or not.
-            let _ = (&mut self.task).await;
+            // The task holds the inbox until it has ended.
+            self.inbox.closed().await;
         }
     }
 

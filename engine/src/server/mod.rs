@@ -37,7 +37,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nirantar_brokers::time::Clock;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::ServerSettings;
@@ -94,6 +94,7 @@ pub struct Server {
     address: SocketAddr,
     login: String,
     accepting: JoinHandle<()>,
+    stopping: Arc<Notify>,
     app: Arc<App>,
 }
 
@@ -122,8 +123,9 @@ impl Server {
             states: Arc::default(),
             exchanges: Mutex::default(),
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&app)));
-        Ok(Self { address, login, accepting, app })
+        let stopping = Arc::new(Notify::new());
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&app), Arc::clone(&stopping)));
+        Ok(Self { address, login, accepting, stopping, app })
     }
 
     /// Where it listens.
@@ -141,8 +143,8 @@ impl Server {
 
     /// Stops: takes no more connections, ends those there are, and waits up to 1.5 s for logins that are being exchanged.
     pub async fn stop(mut self) {
-        self.accepting.abort();
-        // Its connections end with it, and with them what they hold of the engines.
+        self.stopping.notify_one();
+        // It has nothing to say but that it has ended.
         let _ = (&mut self.accepting).await;
         let mut last = std::mem::take(&mut *self.app.exchanges.lock().unwrap_or_else(PoisonError::into_inner));
         let all = async { while last.join_next().await.is_some() {} };
@@ -200,11 +202,21 @@ fn check(settings: &ServerSettings) -> Result<(), ServerError> {
     Ok(())
 }
 
-async fn accept(listener: TcpListener, app: Arc<App>) {
-    let router = routes::router(app);
-    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+/// Serves until told to stop. When it returns no connection holds an engine any more.
+async fn accept(listener: TcpListener, app: Arc<App>, stopping: Arc<Notify>) {
     // Dropped with this task, which ends them.
     let mut connections = JoinSet::new();
+    tokio::select! {
+        () = stopping.notified() => {}
+        () = accept_into(&mut connections, &listener, app) => {}
+    }
+    drop(listener);
+    connections.shutdown().await;
+}
+
+async fn accept_into(connections: &mut JoinSet<()>, listener: &TcpListener, app: Arc<App>) {
+    let router = routes::router(app);
+    let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         while connections.try_join_next().is_some() {}
