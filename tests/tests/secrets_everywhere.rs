@@ -347,6 +347,10 @@ async fn no_secret_leaves_a_process_in_any_log_page_alert_or_argument() {
     world.kite.refresh(Refresh::Withdrawn);
     world.kite.kill_tokens();
     world.until_said("main: Fallback", 1).await;
+    // Now it has a last error to tell, as have the accounts at the broker that quotes.
+    for path in ["/api/system/health", "/live"] {
+        world.ask(Method::GET, path, Some(SHARED), String::new()).await;
+    }
     world.command(&["token", "refresh"], "");
     world.kite.refresh(Refresh::Works);
     let page = format!("http://{}/connect/login?v=3&api_key=nirantar", world.kite_address);
@@ -396,7 +400,18 @@ async fn no_secret_leaves_a_process_in_any_log_page_alert_or_argument() {
     assert!(tokens.len() > 8, "tokens and refresh tokens of several generations: {}", tokens.len());
     let mut secrets = std::mem::take(&mut world.secrets);
     secrets.extend(tokens.into_iter().map(|token| ("a token of a store", token)));
-    for expected in [" TRACE ", "Fallback", "main: Valid", "nirantar-child", "user-agent: nirantar/"] {
+    for expected in [
+        " TRACE ",
+        "Fallback",
+        "main: Valid",
+        "nirantar-child",
+        "user-agent: nirantar/",
+        // Of a health reply.
+        "\"last_error\":{\"at\":",
+        "\"state\":\"Fallback\"",
+        // Of the arguments of a process.
+        "token\0login\0--account\0main\0--paste\0-",
+    ] {
         assert!(world.written.contains(expected), "`{expected}` was not captured: the search would prove nothing");
     }
     let bodies = world.sink.bodies().join("\n");
