@@ -142,9 +142,8 @@ async fn end(
     reports.shutdown().await;
     // Side by side: a login that is still being exchanged stores its token whether its engine runs or not.
     let server = async {
-        match server {
-            Some(server) => server.stop().await,
-            None => (),
+        if let Some(server) = server {
+            server.stop().await;
         }
     };
     let ended = async { tokio::join!(server, stop(engines)) };

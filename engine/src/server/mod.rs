@@ -10,8 +10,8 @@
 //! | `POST /api/operator/ACCOUNT/{renew,confirm,resume,halt}` | the operator's word |
 //!
 //! Promises: a redirect without a state of ours is not used (it may be somebody else's login); a state works once; status
-//! and operator routes need the shared secret wherever somebody beyond this machine could reach them; no page, reply or
-//! log shows a code, a state or a token; a login whose browser goes away is finished all the same.
+//! and operator routes need the shared secret where there is one, and answer this machine alone where there is none; no
+//! page, reply or log shows a code, a state or a token; a login whose browser goes away is finished all the same.
 //!
 //! This module is a driver; `states`, `access` and `pages` are values.
 
