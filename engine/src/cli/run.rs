@@ -117,16 +117,10 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
 async fn go_on(engine: &Engine) {
     // An engine that has stopped needs no word.
     let _ = engine.operator(Operator::Confirm).await;
-    match engine.health().await {
-        Ok(health) if health.venue == Venue::Blocked(Block::Halted) => tracing::warn!(
-            account = engine.name(),
-            "SIGUSR1 does not lift a halt: POST /api/operator/{}/resume does",
-            engine.name()
-        ),
-        Ok(_) => {
-            let _ = engine.operator(Operator::Resume).await;
-        }
-        Err(_) => {}
+    let _ = engine.operator(Operator::Mended).await;
+    if engine.health().await.is_ok_and(|health| health.venue == Venue::Blocked(Block::Halted)) {
+        let name = engine.name();
+        tracing::warn!(account = name, "SIGUSR1 does not lift a halt: POST /api/operator/{name}/resume does");
     }
 }
 

@@ -21,7 +21,7 @@ use crate::core::Event;
 /// its way for a while.
 pub(crate) const TOLERATED_OFFSET: Duration = Duration::from_secs(5);
 /// From here on, two replies that agree are of two moments, and not of one moment's mistake.
-const APART: Duration = Duration::from_secs(3);
+pub(crate) const APART: Duration = Duration::from_secs(3);
 /// The same where replies come quickly: so many must agree with the first.
 const AGREEING: u32 = 2;
 /// A wall clock that moves this much against the monotonic one was set, or the machine slept.
@@ -189,13 +189,17 @@ impl TimeReports {
         self.clock.machine.now()
     }
 
-    /// Takes the `Date` header of a reply that has just come, to a request sent at `asked`.
-    pub(crate) fn date(&self, header: &str, asked: Now) {
-        let Some(date) = Timestamp::parse_http_date(header) else { return };
-        let Some(correction) = self.clock.observe(date, asked) else { return };
+    /// Takes the `Date` header of a reply that has just come, to a request sent at `asked`. True if the two clocks
+    /// disagree and one more reply, [`APART`] later, would settle it: an account that only keeps its session makes few
+    /// calls.
+    pub(crate) fn date(&self, header: &str, asked: Now) -> bool {
+        let Some(date) = Timestamp::parse_http_date(header) else { return false };
+        let Some(correction) = self.clock.observe(date, asked) else {
+            return self.clock.lock().proposed.is_some_and(|proposal| proposal.agreed == 0);
+        };
         if correction == 0 {
             tracing::info!("this machine's clock agrees with the broker's again");
-            return;
+            return false;
         }
         let seconds = Duration::from_nanos(correction.unsigned_abs()).as_secs_f64().round();
         let words = format!(
@@ -206,6 +210,7 @@ impl TimeReports {
         let event = Event::Alarm { at: self.clock.now().wall, words };
         tracing::error!("{event}");
         self.events.send(event);
+        false
     }
 }
 

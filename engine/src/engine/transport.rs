@@ -10,7 +10,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
 use nirantar_brokers::{Body, Call, HttpRequest, HttpResponse, Lost, Method, Outcome};
 
-use super::broker_time::TimeReports;
+use super::broker_time::{APART, TimeReports};
 use super::vault::Vault;
 
 /// How long a call may take, by the wall clock whatever clock the engine runs on: the timeout of Kite's own clients.
@@ -70,6 +70,20 @@ impl Transport {
         self.vault.clean(outcome)
     }
 
+    /// Asks the broker for nothing but the time, a moment later.
+    fn ask_for_the_time(&self, time: TimeReports) {
+        let (client, root) = (self.client.clone(), self.root.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(APART).await;
+            let asked = time.asking();
+            // Whatever it answers: the header is all there is to it.
+            let Ok(answer) = client.head(root).send().await else { return };
+            if let Some(date) = answer.headers().get(DATE).and_then(|date| date.to_str().ok()) {
+                time.date(date, asked);
+            }
+        });
+    }
+
     async fn send(
         &self,
         request: &HttpRequest,
@@ -115,8 +129,10 @@ impl Transport {
         let mut response = builder.send().await.map_err(lost)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (content_type, retry_after) = (header(CONTENT_TYPE), header(RETRY_AFTER));
-        if let (Some(time), Some(asked), Some(date)) = (&self.time, asked, header(DATE)) {
-            time.date(&date, asked);
+        if let (Some(time), Some(asked), Some(date)) = (&self.time, asked, header(DATE))
+            && time.date(&date, asked)
+        {
+            self.ask_for_the_time(time.clone());
         }
         let mut answer = HttpResponse {
             status: response.status().as_u16(),

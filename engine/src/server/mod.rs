@@ -51,9 +51,6 @@ const MOST_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long `stop` waits for logins that are being exchanged: their codes are spent, their tokens not yet stored.
 const LAST_LOGINS: Duration = Duration::from_millis(1_500);
-/// Shortest secret or notifier path that nobody guesses.
-const SHORTEST_SECRET: usize = 16;
-
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -195,7 +192,7 @@ fn check(settings: &ServerSettings) -> Result<(), ServerError> {
     }
     let secrets = [("NIRANTAR_SERVER_SECRET", &settings.secret), ("NIRANTAR_NOTIFIER_PATH", &settings.notifier)];
     for (name, secret) in secrets {
-        if secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < SHORTEST_SECRET) {
+        if secret.as_ref().is_some_and(|secret| secret.expose().chars().count() < crate::config::SHORTEST_SECRET) {
             return Err(ServerError::Guessable { name });
         }
     }

@@ -415,9 +415,10 @@ impl fmt::Display for Notice {
                     }
                     NotTaken::Replaced => f.write_str("it is an old one that the token in use has replaced"),
                     NotTaken::RefusedBefore => f.write_str("the broker refused it before"),
-                    NotTaken::Expired => {
-                        f.write_str("its time is over, by the expiry stored with it or the broker's rule")
-                    }
+                    NotTaken::Expired => f.write_str(
+                        "its time is over, by the expiry stored with it or the broker's rule; log in for a new one, or \
+                             correct expires_at in the store",
+                    ),
                 }
             }
             Self::Inconclusive { fingerprint } => {
