@@ -117,28 +117,27 @@ async fn a_day_has_one_renewal_in_each_margin_window() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renewal_that_gains_nothing_against_a_cut_off_is_not_tried_again() {
+async fn a_renewal_that_gains_nothing_against_a_cut_off_is_tried_once_and_again_only_after_it() {
     let three = TokenEnd::At("15:00:00".parse().unwrap());
     let mut world = fyers_world::World::start(fyers_world::rotating(three), 2 * HOUR, 5 * MINUTE).await;
-    for _ in 0..5 {
+    for _ in 0..4 {
         world.pass(HOUR).await;
     }
-    world.pass(MINUTE).await;
-    assert!(!world.engine.snapshot().state.is_live(), "the cut-off is over");
-    for _ in 0..19 {
-        world.pass(HOUR).await;
-    }
-    // At 11:55 and 13:50 for a longer life; at 14:55 in vain, and never again until a human logs in.
+    world.pass(59 * MINUTE).await;
+    // At 11:55 and 13:50 for a longer life; at 14:55 in vain, and no more before the cut-off.
     let (renewals, requests) = world.control.with_log(|log| (renewed(log), log.requests(Route::Renew)));
     assert_eq!((renewals.len(), requests), (3, 3), "{renewals:?}");
     let useless = |event: &&Event| matches!(event, Event::Notice { notice: Notice::RenewalUseless, .. });
     assert_eq!(world.seen.iter().filter(useless).count(), 1);
 
-    // A login puts an end to it: the renewals of the next day come as before.
-    fs::write(&world.store, fyers_world::env(&fyers::Settings::default(), &world.control.login())).unwrap();
-    world.see("the token of the login", |event| matches!(event, Event::Candidate { .. })).await;
-    world.pass(2 * HOUR).await;
+    // The token dies at three, and the refresh token is worth something again.
+    world.pass(2 * MINUTE).await;
+    let (renewals, requests) = world.control.with_log(|log| (renewed(log), log.requests(Route::Renew)));
+    assert_eq!((renewals.len(), requests), (4, 4), "{renewals:?}");
+    assert_eq!(world.engine.snapshot().state, State::Valid);
+    world.pass(HOUR).await;
     assert_eq!(world.control.with_log(|log| renewed(log).len()), 4);
+    assert_eq!(world.seen.iter().filter(useless).count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
