@@ -116,8 +116,12 @@ async function logIn(browser, root, screen, folder) {
     for (const secret of [token, address.get("request_token"), address.get("state"), API_SECRET]) {
         expect(secret && !html.includes(secret), "a secret stands in the page, or there is none");
     }
-    await page.reload();
-    await page.waitForSelector("h1:text-is('This login was used')");
+    // Loaded again, it says how things stand, uses nothing twice, and offers no second login.
+    const [again] = await Promise.all([page.waitForResponse((response) => response.url() === page.url()), page.reload()]);
+    expect(again.status() === 409, `loaded again it answers ${again.status()}`);
+    await page.waitForSelector("h1:text-is('Connected')");
+    expect((await page.innerText("main")).includes("This login was used"), "it does not say that the login was used");
+    expect((await page.locator("a").count()) === 0, "it offers another login, which would end this one");
     await shoot(page, `${name}-4-used`);
     await page.goto(`${root}/api/auth/callback?request_token=x&status=success&state=y`);
     await page.waitForSelector("h1:text-is('This login was not started here')");
