@@ -223,9 +223,12 @@ pub(super) fn used(health: &Health, brought: Option<Fingerprint>) -> Page {
     let settled = health.possible && !health.reduce_only;
     let once = "A login works once. This is how the account stands now.";
     let page = match (in_use, settled) {
-        (true, true) => {
-            Page::new(409, Tone::Good, "Connected", "This login was used, and its token is in use. You can close this page.")
-        }
+        (true, true) => Page::new(
+            409,
+            Tone::Good,
+            "Connected",
+            "This login was used, and its token is in use. You can close this page.",
+        ),
         (true, false) => {
             let words = "The token of this login is good and in use. Orders are not all the way back yet; see below.";
             let page = Page::new(200, Tone::Wait, "Logged in", words);
