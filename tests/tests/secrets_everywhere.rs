@@ -132,8 +132,19 @@ fn command(folder: &Path, sink: &SinkServer, arguments: &[&str]) -> Command {
     command
 }
 
+/// What everybody on the machine can read of a child's arguments. Between fork and exec they are still our own; a command
+/// that has ended shows none.
 fn cmdline(child: &Child) -> String {
-    fs::read_to_string(format!("/proc/{}/cmdline", child.id())).unwrap()
+    let ours = fs::read("/proc/self/cmdline").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let shown = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+        if shown != ours {
+            return String::from_utf8_lossy(&shown).into_owned();
+        }
+        assert!(Instant::now() < deadline, "the child does not start");
+        std::thread::yield_now();
+    }
 }
 
 impl World {
