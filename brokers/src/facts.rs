@@ -54,6 +54,22 @@ pub struct RateLimit {
     pub per: Duration,
 }
 
+impl RateLimit {
+    /// `count` in any window of so many seconds.
+    #[must_use]
+    pub const fn new(count: u32, seconds: u64) -> Self {
+        Self { count, per: Duration::from_secs(seconds) }
+    }
+}
+
+/// A time of day, of constants that are one.
+pub(crate) const fn at(hour: u32, minute: u32) -> NaiveTime {
+    match NaiveTime::from_hms_opt(hour, minute, 0) {
+        Some(time) => time,
+        None => NaiveTime::MIN,
+    }
+}
+
 /// How much a broker takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

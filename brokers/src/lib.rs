@@ -23,6 +23,7 @@ mod money;
 mod order;
 mod outcome;
 mod position;
+mod reply;
 mod secret;
 mod tick;
 pub mod time;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::NaiveTime;
-
+use crate::facts::at;
 use crate::{BrokerFacts, Expiry, FeedLimits, Limits, RateLimit, Renewal, Sessions, TagRule};
 
 /// How an app gets tomorrow's token.
@@ -19,7 +18,7 @@ pub enum App {
 
 /// Place, change and cancel together: 10 a second in the documentation; 200 a minute and 10,000 a day as reported of
 /// the split of April 2026, which are the lower of what is reported.
-const ORDERS: [RateLimit; 3] = [per_second(10), per_seconds(200, 60), per_seconds(10_000, 86_400)];
+const ORDERS: [RateLimit; 3] = [RateLimit::new(10, 1), RateLimit::new(200, 60), RateLimit::new(10_000, 86_400)];
 
 /// FYERS' facts for an app of that kind.
 ///
@@ -43,9 +42,9 @@ pub const fn facts(app: App) -> BrokerFacts {
         sessions: Sessions::Replace,
         limits: Limits {
             orders: &ORDERS,
-            quotes: per_second(1),
-            historical: per_second(1),
-            other: per_second(1),
+            quotes: RateLimit::new(1, 1),
+            historical: RateLimit::new(1, 1),
+            other: RateLimit::new(1, 1),
             // Not documented; the lowest that another broker documents.
             modifications_per_order: 25,
             // One data socket a user. It has no heartbeat of its own: 90 seconds is what others wait before they doubt.
@@ -54,21 +53,6 @@ pub const fn facts(app: App) -> BrokerFacts {
         tag: TagRule { max_len: 30, alphanumeric: true },
         // A guess: nobody documents how long an accepted order may be missing from the book.
         propagation: Duration::from_secs(10),
-    }
-}
-
-const fn per_second(count: u32) -> RateLimit {
-    per_seconds(count, 1)
-}
-
-const fn per_seconds(count: u32, seconds: u64) -> RateLimit {
-    RateLimit { count, per: Duration::from_secs(seconds) }
-}
-
-const fn at(hour: u32, minute: u32) -> NaiveTime {
-    match NaiveTime::from_hms_opt(hour, minute, 0) {
-        Some(time) => time,
-        None => NaiveTime::MIN,
     }
 }
 

@@ -4,10 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::errors::{self, Answer};
-use crate::{Cause, Endpoint, Failure, HttpResponse, Lost, Outcome};
-
-/// Longest message that is passed on: a gateway's error page says nothing.
-const LONGEST_MESSAGE: usize = 300;
+use crate::reply::{LONGEST_MESSAGE, lost, nonsense};
+use crate::{Endpoint, Failure, HttpResponse, Lost, Outcome};
 
 /// Reads an answer that is a `T` beside the envelope's own fields; `convert` says it in our words, or what is wrong with
 /// it. A success is `s: "ok"` under a 2xx with no code of a failure: anything less is none.
@@ -16,11 +14,7 @@ pub(super) fn read<T: DeserializeOwned, U>(
     answer: Result<HttpResponse, Lost>,
     convert: impl FnOnce(T) -> Result<U, &'static str>,
 ) -> Outcome<U> {
-    let response = match answer {
-        Ok(response) => response,
-        Err(lost @ Lost::NotSent(_)) => return Err(Failure::new(Cause::NotSent, endpoint, lost.to_string())),
-        Err(lost @ Lost::NoReply(_)) => return Err(Failure::new(Cause::Unknown, endpoint, lost.to_string())),
-    };
+    let response = answer.map_err(|why| lost(endpoint, &why))?;
     let arrived = (200..300).contains(&response.status);
     let Some(body) = Envelope::open(&response.body) else {
         // What was found there is not quoted: it may be a token.
@@ -74,10 +68,4 @@ fn refused(endpoint: Endpoint, response: &HttpResponse, body: Option<&Envelope>)
         (words, Some(code)) => format!("{} (code {code})", words.chars().take(LONGEST_MESSAGE).collect::<String>()),
     };
     Failure { cause: errors::cause(endpoint, &answer), endpoint, status: Some(response.status), message }
-}
-
-/// A success that cannot be read: what became of the request is unknown.
-fn nonsense(endpoint: Endpoint, response: &HttpResponse, why: &str) -> Failure {
-    let message = format!("the answer makes no sense: {why}");
-    Failure { cause: Cause::Unknown, endpoint, status: Some(response.status), message }
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::NaiveTime;
-
+use crate::facts::at;
 use crate::{BrokerFacts, Expiry, FeedLimits, Limits, RateLimit, Renewal, Sessions, TagRule};
 
 /// Whose app it is: the one thing that decides whether a refresh token exists.
@@ -18,7 +17,7 @@ pub enum App {
 
 /// 10 a second for the whole account; of the two reports for a minute (200, 400) the lower; the day's 5000 is what most
 /// report. Whether changes and cancels count is not documented: they do here.
-const ORDERS: [RateLimit; 3] = [per_second(10), per_seconds(200, 60), per_seconds(5_000, 86_400)];
+const ORDERS: [RateLimit; 3] = [RateLimit::new(10, 1), RateLimit::new(200, 60), RateLimit::new(5_000, 86_400)];
 
 /// Kite's facts for an app of that kind.
 ///
@@ -37,9 +36,9 @@ pub const fn facts(app: App) -> BrokerFacts {
         sessions: Sessions::Replace,
         limits: Limits {
             orders: &ORDERS,
-            quotes: per_second(1),
-            historical: per_second(3),
-            other: per_second(10),
+            quotes: RateLimit::new(1, 1),
+            historical: RateLimit::new(3, 1),
+            other: RateLimit::new(10, 1),
             modifications_per_order: 25,
             // A byte comes about every second; SDKs hang up after five seconds without.
             feed: FeedLimits { connections: 3, instruments: 3_000, heartbeat: Duration::from_secs(5) },
@@ -47,21 +46,6 @@ pub const fn facts(app: App) -> BrokerFacts {
         tag: TagRule { max_len: 20, alphanumeric: true },
         // A guess: nobody documents how long an accepted order may be missing from the book.
         propagation: Duration::from_secs(10),
-    }
-}
-
-const fn per_second(count: u32) -> RateLimit {
-    per_seconds(count, 1)
-}
-
-const fn per_seconds(count: u32, seconds: u64) -> RateLimit {
-    RateLimit { count, per: Duration::from_secs(seconds) }
-}
-
-const fn at(hour: u32, minute: u32) -> NaiveTime {
-    match NaiveTime::from_hms_opt(hour, minute, 0) {
-        Some(time) => time,
-        None => NaiveTime::MIN,
     }
 }
 

@@ -5,10 +5,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::errors::{self, Answer};
 use super::wire::envelope::{self, ErrorBody, Opened};
 use super::wire::rest::BadRow;
-use crate::{Cause, Endpoint, Failure, HttpResponse, Lost, Outcome};
+use crate::reply::{LONGEST_MESSAGE, lost, unreadable};
+use crate::{Endpoint, Failure, HttpResponse, Lost, Outcome};
 
-/// Longest message that is passed on: a gateway's error page says nothing.
-const LONGEST_MESSAGE: usize = 300;
+pub(super) use crate::reply::nonsense;
 
 /// Reads an answer whose data is a `T`; `convert` says it in our words, or what is wrong with it.
 pub(super) fn read<T: DeserializeOwned, U>(
@@ -29,8 +29,7 @@ pub(super) fn arrived(endpoint: Endpoint, answer: Result<HttpResponse, Lost>) ->
     match answer {
         Ok(response) if (200..300).contains(&response.status) => Ok(response),
         Ok(response) => Err(refused_by_code(endpoint, &response)),
-        Err(lost @ Lost::NotSent(_)) => Err(Failure::new(Cause::NotSent, endpoint, lost.to_string())),
-        Err(lost @ Lost::NoReply(_)) => Err(Failure::new(Cause::Unknown, endpoint, lost.to_string())),
+        Err(why) => Err(lost(endpoint, &why)),
     }
 }
 
@@ -58,12 +57,6 @@ pub(super) fn refused(endpoint: Endpoint, response: &HttpResponse, error: &Error
     Failure { cause: errors::cause(endpoint, &answer), endpoint, status: Some(response.status), message }
 }
 
-/// A success that cannot be read: what became of the request is unknown.
-pub(super) fn nonsense(endpoint: Endpoint, response: &HttpResponse, why: &str) -> Failure {
-    let message = format!("the answer makes no sense: {why}").chars().take(LONGEST_MESSAGE).collect();
-    Failure { cause: Cause::Unknown, endpoint, status: Some(response.status), message }
-}
-
 /// The rows of a list in our words. Foreign rows are left out; one unreadable row makes the whole list unreadable,
 /// since a list with a hole in it could hide an order.
 pub(super) fn rows<T, U>(rows: Vec<T>, convert: impl Fn(&T) -> Result<U, BadRow>) -> Result<Vec<U>, String> {
@@ -76,13 +69,4 @@ pub(super) fn rows<T, U>(rows: Vec<T>, convert: impl Fn(&T) -> Result<U, BadRow>
         }
     }
     Ok(out)
-}
-
-/// Where reading failed. What was found there may be quoted, except where it may be a token.
-fn unreadable(endpoint: Endpoint, error: &serde_json::Error) -> String {
-    if endpoint == Endpoint::Session {
-        format!("it goes wrong at line {}, column {}", error.line(), error.column())
-    } else {
-        error.to_string()
-    }
 }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::NaiveTime;
-
+use crate::facts::at;
 use crate::{BrokerFacts, Expiry, FeedLimits, Limits, RateLimit, Renewal, Sessions, TagRule};
 
 /// Which world the app lives in: the one thing that decides whether a refresh token exists.
@@ -19,10 +18,10 @@ pub enum App {
 }
 
 /// For an algorithm that is not registered, place, modify and cancel together.
-const ORDERS: [RateLimit; 3] = [per_seconds(10, 1), per_seconds(500, 60), per_seconds(2_000, 1_800)];
+const ORDERS: [RateLimit; 3] = [RateLimit::new(10, 1), RateLimit::new(500, 60), RateLimit::new(2_000, 1_800)];
 
 /// 50 a second, 500 a minute and 2,000 in half an hour for each API: one window that keeps within all three.
-const STANDARD: RateLimit = per_seconds(50, 45);
+const STANDARD: RateLimit = RateLimit::new(50, 45);
 
 /// Upstox' facts for an app of that world.
 ///
@@ -59,17 +58,6 @@ pub const fn facts(app: App) -> BrokerFacts {
         tag: TagRule { max_len: 40, alphanumeric: true },
         // A guess: nobody documents how long an accepted order may be missing from the book.
         propagation: Duration::from_secs(10),
-    }
-}
-
-const fn per_seconds(count: u32, seconds: u64) -> RateLimit {
-    RateLimit { count, per: Duration::from_secs(seconds) }
-}
-
-const fn at(hour: u32, minute: u32) -> NaiveTime {
-    match NaiveTime::from_hms_opt(hour, minute, 0) {
-        Some(time) => time,
-        None => NaiveTime::MIN,
     }
 }
 

@@ -5,10 +5,9 @@ use serde::de::DeserializeOwned;
 
 use super::errors::{self, Answer, Said};
 use super::wire::{self, ApiError};
-use crate::{Cause, Endpoint, Failure, HttpResponse, Lost, Outcome};
+use crate::reply::{LONGEST_MESSAGE, lost, nonsense, unreadable};
+use crate::{Endpoint, Failure, HttpResponse, Lost, Outcome};
 
-/// Longest message that is passed on: a gateway's page says nothing.
-const LONGEST_MESSAGE: usize = 300;
 /// As much of a page as is looked at: the number of a ban stands in its head.
 const LONGEST_PAGE: usize = 16 * 1024;
 
@@ -35,19 +34,15 @@ pub(super) fn read_flat<T: DeserializeOwned, U>(
     answer: Result<HttpResponse, Lost>,
     convert: impl FnOnce(T) -> Result<U, &'static str>,
 ) -> Outcome<U> {
-    let response = match answer {
-        Ok(response) => response,
-        Err(lost @ Lost::NotSent(_)) => return Err(Failure::new(Cause::NotSent, endpoint, lost.to_string())),
-        Err(lost @ Lost::NoReply(_)) => return Err(Failure::new(Cause::Unknown, endpoint, lost.to_string())),
-    };
+    let response = answer.map_err(|why| lost(endpoint, &why))?;
     // A refusal under a 200 is still one.
     let error = wire::refused(&response.body);
     if error.is_some() || !(200..300).contains(&response.status) {
         return Err(refusal(endpoint, &response, error.as_ref()));
     }
     match serde_json::from_slice(&response.body) {
-        Ok(data) => convert(data).map_err(|why| nonsense(endpoint, &response, why.to_owned())),
-        Err(error) => Err(nonsense(endpoint, &response, unreadable(endpoint, &error))),
+        Ok(data) => convert(data).map_err(|why| nonsense(endpoint, &response, why)),
+        Err(error) => Err(nonsense(endpoint, &response, &unreadable(endpoint, &error))),
     }
 }
 
@@ -65,19 +60,4 @@ fn refusal(endpoint: Endpoint, response: &HttpResponse, error: Option<&ApiError>
     };
     let message = words.chars().take(LONGEST_MESSAGE).collect();
     Failure { cause: errors::cause(endpoint, &answer), endpoint, status: Some(response.status), message }
-}
-
-/// A success that cannot be read: what became of the request is unknown.
-fn nonsense(endpoint: Endpoint, response: &HttpResponse, why: String) -> Failure {
-    let message = format!("the answer makes no sense: {why}").chars().take(LONGEST_MESSAGE).collect();
-    Failure { cause: Cause::Unknown, endpoint, status: Some(response.status), message }
-}
-
-/// Where reading failed. What was found there may be quoted, except where it may be a token.
-fn unreadable(endpoint: Endpoint, error: &serde_json::Error) -> String {
-    if endpoint == Endpoint::Session {
-        format!("it goes wrong at line {}, column {}", error.line(), error.column())
-    } else {
-        error.to_string()
-    }
 }
