@@ -53,6 +53,8 @@
 
 mod account;
 pub mod calendar;
+#[cfg(feature = "server")]
+mod choices;
 mod exchange;
 #[cfg(feature = "server")]
 pub mod fyers;

@@ -43,7 +43,7 @@ impl Purse {
             self.token = field("access_token").or(self.token.take());
             self.refresh = field("refresh_token").or(self.refresh.take());
         }
-        let location = reply.headers.iter().find(|(name, _)| *name == "Location").map(|(_, value)| value.as_str());
+        let location = reply.header("Location");
         if let Some((_, query)) = location.and_then(|location| location.split_once('?')) {
             let query = Form::parse(query.as_bytes());
             // FYERS' own `code` is a status.

@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn location(reply: &Reply) -> String {
-        reply.headers.iter().find(|(name, _)| *name == "Location").map(|(_, value)| value.clone()).unwrap()
+        reply.header("Location").unwrap().to_owned()
     }
 
     #[test]

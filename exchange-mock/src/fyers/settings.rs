@@ -8,6 +8,7 @@ use chrono::NaiveTime;
 use nirantar_brokers::{Money, Secret};
 
 use super::FaultRule;
+use crate::choices::named;
 
 /// Everything that can be chosen about a [`FyersServer`](super::FyersServer). `Debug` shows no secret.
 #[derive(Clone, Debug)]
@@ -126,29 +127,6 @@ impl Default for TokenEnd {
 /// 06:00.
 pub(super) fn six() -> NaiveTime {
     NaiveTime::from_hms_opt(6, 0, 0).unwrap_or(NaiveTime::MIN)
-}
-
-macro_rules! named {
-    ($type:ident, $what:literal, $($name:literal => $variant:ident),+) => {
-        impl FromStr for $type {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($name => Ok(Self::$variant),)+
-                    other => Err(format!(
-                        "`{}` is not {}: expected {}",
-                        other.chars().take(40).collect::<String>(), $what, [$($name),+].join(" or ")
-                    )),
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $name,)+ })
-            }
-        }
-    };
 }
 
 named!(Grant, "what becomes of a renewal", "works" => Works, "withdrawn" => Withdrawn);

@@ -90,7 +90,7 @@ fn as_received(request: &HttpRequest, authorization: Option<Secret>) -> Request 
 
 fn arrived(reply: &Reply) -> Result<HttpResponse, Lost> {
     match reply.transport {
-        Transport::Normal => {
+        Transport::Normal | Transport::Delay(_) => {
             let content_type = Some(reply.content_type.to_owned());
             Ok(HttpResponse { status: reply.status, content_type, retry_after: None, body: reply.body.clone() })
         }
@@ -112,7 +112,7 @@ fn link(page: &Reply, id: &str) -> String {
 
 /// What a browser is sent back with.
 fn redirected(reply: &Reply) -> Form {
-    let (_, location) = reply.headers.iter().find(|(name, _)| *name == "Location").unwrap();
+    let location = reply.header("Location").unwrap();
     Form::parse(location.split_once('?').unwrap().1.as_bytes())
 }
 

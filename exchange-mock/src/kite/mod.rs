@@ -32,9 +32,10 @@ mod tokens;
 mod web;
 
 pub use self::core::{CloseHow, KiteExchange, Output, SocketId};
+pub use crate::choices::NewLogin;
 pub use control::Control;
 pub use fault::{BadFault, Fault, FaultRule, Scope};
 pub use log::{How, OrderAction, OrderLog, Packet, Reads, ServerLog, SessionLog, SocketLog};
 pub use reply::{ApiError, HttpParts, Reply, Transport};
 pub use server::KiteServer;
-pub use settings::{NewLogin, OldSocket, Refresh, Settings};
+pub use settings::{OldSocket, Refresh, Settings};

@@ -1,10 +1,9 @@
 //! Requests and replies as values, and the broker's errors with their own status, type and words (kite.md 1.7).
 
-use std::fmt;
-use std::time::Duration;
-
 use nirantar_brokers::{Form, Method, Secret};
 use serde_json::{Value, json};
+
+pub use crate::rest::{Reply, Transport};
 
 /// A request as it reached the server. `Debug` shows no value that could be a secret.
 #[derive(Clone, Debug)]
@@ -31,65 +30,10 @@ impl HttpParts {
     }
 }
 
-/// How a reply travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Transport {
-    /// At once.
-    #[default]
-    Normal,
-    /// Never: the connection stays open and silent.
-    Hang,
-    /// Never: the connection is dropped.
-    Cut,
-    /// After that much *real* time, see [`Fault::Slow`](super::Fault::Slow).
-    Delay(Duration),
-}
-
-/// An answer.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// HTTP status.
-    pub status: u16,
-    /// Exact `Content-Type`.
-    pub content_type: &'static str,
-    /// `Location`, for a redirect.
-    pub location: Option<String>,
-    /// Body.
-    pub body: Vec<u8>,
-    /// How it travels.
-    pub transport: Transport,
-}
-
-impl fmt::Debug for Reply {
-    /// Without location and body, which may hold a token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reply({}, {}, {} bytes, {:?})", self.status, self.content_type, self.body.len(), self.transport)
-    }
-}
-
 impl Reply {
     /// 200 with `data` in the broker's envelope.
-    #[must_use]
-    pub fn success(data: Value) -> Self {
+    pub(super) fn success(data: Value) -> Self {
         Self::json(200, &json!({ "status": "success", "data": data }))
-    }
-
-    /// That JSON, in no envelope.
-    #[must_use]
-    pub fn json(status: u16, value: &Value) -> Self {
-        Self::new(status, "application/json", value.to_string().into_bytes())
-    }
-
-    /// 302 to that address.
-    #[must_use]
-    pub fn redirect(location: String) -> Self {
-        Self { location: Some(location), ..Self::new(302, "text/html", Vec::new()) }
-    }
-
-    /// Any reply.
-    #[must_use]
-    pub fn new(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
-        Self { status, content_type, location: None, body, transport: Transport::Normal }
     }
 }
 

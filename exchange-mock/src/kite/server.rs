@@ -12,6 +12,7 @@ use super::core::KiteExchange;
 use super::driver::Driver;
 use super::{Settings, web};
 use crate::prices::PriceSource;
+use crate::rest::serve;
 
 /// A Kite Connect server on a socket: REST, login page and WebSocket on one origin.
 ///
@@ -76,7 +77,7 @@ async fn accept(listener: TcpListener, driver: Arc<Driver>) {
     let router = web::router(Arc::clone(&driver));
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => driver.spawn(web::serve(stream, peer, router.clone())),
+            Ok((stream, peer)) => driver.spawn(serve(stream, peer, router.clone())),
             // Out of file descriptors, most likely: give the machine a moment instead of spinning.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");

@@ -1,22 +1,12 @@
 //! What a Kite server is like: whose account, which credentials, how tokens live and die, which faults it starts with.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::NaiveTime;
 use nirantar_brokers::{Holding, Instrument, Money, Quantity, Secret};
 
 use super::FaultRule;
-
-/// What a new login does to the token that was alive before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum NewLogin {
-    /// The old token dies at once, as several sources report of one api key (kite.md 1.5).
-    #[default]
-    Kills,
-    /// Both live.
-    Keeps,
-}
+use crate::choices::{NewLogin, named};
 
 /// What becomes of a socket that is open under a token when the token dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -40,30 +30,6 @@ pub enum Refresh {
     Withdrawn,
 }
 
-macro_rules! named {
-    ($type:ident, $what:literal, $($name:literal => $variant:ident),+) => {
-        impl std::str::FromStr for $type {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($name => Ok(Self::$variant),)+
-                    other => Err(format!(
-                        "`{}` is not {}: expected {}",
-                        other.chars().take(40).collect::<String>(), $what, [$($name),+].join(" or ")
-                    )),
-                }
-            }
-        }
-
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(match self { $(Self::$variant => $name,)+ })
-            }
-        }
-    };
-}
-
-named!(NewLogin, "what a new login does", "kills" => Kills, "keeps" => Keeps);
 named!(OldSocket, "what becomes of an old socket", "cut" => Cut, "mute" => Mute, "lives" => Lives);
 named!(Refresh, "what a refresh does", "works" => Works, "withdrawn" => Withdrawn);
 
@@ -129,11 +95,6 @@ impl Default for Settings {
             freeze_quantity: Quantity::new(100_000),
         }
     }
-}
-
-/// Whether requests from that address may use the control endpoint.
-pub(super) fn is_local(peer: SocketAddr) -> bool {
-    peer.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]

@@ -11,12 +11,14 @@
 mod server;
 
 use std::fmt;
+use std::time::Duration;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Form, Method, Secret};
 use serde_json::{Value, json};
 
 pub use server::{Handle, RestServer};
+pub(crate) use server::{authorization, date, is_local, method, send, serve};
 
 /// A broker's server as a value. Its answers depend on nothing but what it was given.
 pub trait RestCore: fmt::Debug + Send + 'static {
@@ -81,6 +83,8 @@ pub enum Transport {
     Hang,
     /// Never: the connection is dropped.
     Cut,
+    /// After that much *real* time: a client on a stepped clock holds the clock still while it waits.
+    Delay(Duration),
 }
 
 /// An answer.
@@ -135,6 +139,12 @@ impl Reply {
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// The value of a header beyond the usual ones.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The same on another way.

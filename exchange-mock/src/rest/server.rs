@@ -165,8 +165,9 @@ async fn accept<C: RestCore>(listener: TcpListener, handle: Handle<C>) {
     }
 }
 
-/// Serves one TCP connection until it ends.
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
+/// Serves one TCP connection until it ends. The routes find the peer's address as an extension.
+pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
+    // Orders and ticks are small and must not wait for more.
     let _ = stream.set_nodelay(true);
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -182,7 +183,8 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
     });
     // hyper would write the machine's time, even into the refusals it makes itself.
     let mut http = hyper::server::conn::http1::Builder::new();
-    if let Err(error) = http.auto_date_header(false).serve_connection(TokioIo::new(stream), service).await {
+    let connection = http.auto_date_header(false).serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.with_upgrades().await {
         tracing::debug!(%peer, %error, "a connection ended badly");
     }
 }
@@ -217,25 +219,31 @@ async fn rest<C: RestCore>(
                     query: Form::parse(head.uri.query().unwrap_or_default().as_bytes()),
                     body: Secret::new(String::from_utf8_lossy(&body)),
                     authorization: authorization(&head.headers),
-                    local: peer.ip().to_canonical().is_loopback(),
+                    local: is_local(peer),
                 };
                 answer(core, &request, now)
             }
         };
         (reply, now)
     });
+    let mut response = send(reply).await;
+    date(&mut response, now);
+    response
+}
+
+/// Lets a reply travel as it says.
+pub(crate) async fn send(reply: Reply) -> Response {
     match reply.transport {
-        Transport::Normal => respond(reply, now),
+        Transport::Normal => {}
         Transport::Hang => pending().await,
         Transport::Cut => {
             let mut response = Response::new(Body::empty());
             response.extensions_mut().insert(Dropped);
-            response
+            return response;
         }
+        // Real time on purpose, see `Fault::Slow` of Kite's server.
+        Transport::Delay(span) => tokio::time::sleep(span).await,
     }
-}
-
-fn respond(reply: Reply, now: Timestamp) -> Response {
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() =
         hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
@@ -246,17 +254,26 @@ fn respond(reply: Reply, now: Timestamp) -> Response {
             headers.insert(name, value);
         }
     }
-    if let Ok(date) = HeaderValue::try_from(now.to_http_date()) {
-        headers.insert(header::DATE, date);
-    }
     response
 }
 
-fn method(method: &hyper::Method) -> Option<Method> {
+/// The market's own time: a client holds its clock against this header.
+pub(crate) fn date(response: &mut Response, now: Timestamp) {
+    if let Ok(date) = HeaderValue::try_from(now.to_http_date()) {
+        response.headers_mut().insert(header::DATE, date);
+    }
+}
+
+/// Whether requests from that address come from this machine.
+pub(crate) fn is_local(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
+}
+
+pub(crate) fn method(method: &hyper::Method) -> Option<Method> {
     [Method::Get, Method::Post, Method::Put, Method::Delete].into_iter().find(|known| known.as_str() == method.as_str())
 }
 
-fn authorization(headers: &HeaderMap) -> Option<Secret> {
+pub(crate) fn authorization(headers: &HeaderMap) -> Option<Secret> {
     headers.get(header::AUTHORIZATION)?.to_str().ok().map(Secret::new)
 }
 

@@ -23,9 +23,10 @@ mod tests;
 mod tokens;
 
 pub use self::core::{Route, UpstoxCore};
+pub use crate::choices::NewLogin;
 pub use control::{Control, NothingAsked};
 pub use fault::{BadFault, Fault, Target};
 pub use log::{ServerLog, Tally};
 pub use notifier::{BadNotifier, NotifierUrl};
 pub use server::UpstoxServer;
-pub use settings::{Grant, NewLogin, Settings};
+pub use settings::{Grant, Settings};

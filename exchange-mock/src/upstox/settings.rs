@@ -6,17 +6,7 @@ use chrono::NaiveTime;
 use nirantar_brokers::Secret;
 
 use super::{Fault, NotifierUrl};
-
-/// What a new session does to the token that was alive before it, whether it came by login, approval or renewal. What
-/// the real one does is not known (`upstox.md` 18).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum NewLogin {
-    /// The old token dies at once.
-    #[default]
-    Kills,
-    /// Both live.
-    Keeps,
-}
+use crate::choices::{NewLogin, named};
 
 /// What `grant_type=refresh_token` does at the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -28,30 +18,6 @@ pub enum Grant {
     Withdrawn,
 }
 
-macro_rules! named {
-    ($type:ident, $what:literal, $($name:literal => $variant:ident),+) => {
-        impl std::str::FromStr for $type {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($name => Ok(Self::$variant),)+
-                    other => Err(format!(
-                        "`{}` is not {}: expected {}",
-                        other.chars().take(40).collect::<String>(), $what, [$($name),+].join(" or ")
-                    )),
-                }
-            }
-        }
-
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(match self { $(Self::$variant => $name,)+ })
-            }
-        }
-    };
-}
-
-named!(NewLogin, "what a new login does", "kills" => Kills, "keeps" => Keeps);
 named!(Grant, "what the refresh grant does", "works" => Works, "withdrawn" => Withdrawn);
 
 /// Everything that can be chosen about an [`UpstoxServer`](super::UpstoxServer). `Debug` shows no secret.
@@ -69,7 +35,8 @@ pub struct Settings {
     pub redirect_url: String,
     /// Where the token goes after an approval; nowhere if there is none.
     pub notifier_url: Option<NotifierUrl>,
-    /// What a new session does to the living token.
+    /// What a new session does to the living token, whether it came by login, approval or renewal. What the real one does
+    /// is not known (`upstox.md` 18).
     pub new_login: NewLogin,
     /// Whether the refresh grant works.
     pub grant: Grant,

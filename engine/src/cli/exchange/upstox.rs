@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nirantar_brokers::Secret;
 use nirantar_exchange_mock::kite;
-use nirantar_exchange_mock::upstox::{Grant, NewLogin, Settings, UpstoxServer};
+use nirantar_exchange_mock::upstox::{Grant, Settings, UpstoxServer};
 
 use super::super::signals::Signals;
 use super::super::{CliError, log, print};
@@ -36,10 +36,7 @@ fn settings(arguments: &ExchangeArgs, api_secret: Secret) -> Result<Settings, Cl
         api_secret,
         user_id: arguments.user_id.clone(),
         redirect_url: arguments.redirect_url.clone(),
-        new_login: match arguments.new_login {
-            kite::NewLogin::Kills => NewLogin::Kills,
-            kite::NewLogin::Keeps => NewLogin::Keeps,
-        },
+        new_login: arguments.new_login,
         grant: match arguments.refresh {
             kite::Refresh::Works => Grant::Works,
             kite::Refresh::Withdrawn => Grant::Withdrawn,
@@ -52,6 +49,8 @@ fn settings(arguments: &ExchangeArgs, api_secret: Secret) -> Result<Settings, Cl
 
 #[cfg(test)]
 mod tests {
+    use nirantar_exchange_mock::upstox::NewLogin;
+
     use super::super::tests::arguments;
     use super::*;
 

@@ -27,7 +27,7 @@ fn the_login_page_sends_back_what_it_was_given_and_nothing_overrides_its_own_wor
         .encode();
     let reply = desk.send(Method::Get, "/connect/login", &query, "");
     assert_eq!(reply.status, 302);
-    let location = reply.location.unwrap();
+    let location = reply.header("Location").unwrap();
     let back = Form::parse(location.strip_prefix("http://127.0.0.1/?").unwrap().as_bytes());
     assert_eq!(back.get("state"), Some("a&b"));
     assert_eq!(back.all("status").collect::<Vec<_>>(), ["success"]);

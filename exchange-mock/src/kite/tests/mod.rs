@@ -139,7 +139,7 @@ impl Desk {
 /// A login by the page and the exchange of its request token: the session's data.
 fn log_in_by_page(desk: &mut Desk, secret: &str) -> (u16, Value) {
     let reply = desk.send(Method::Get, "/connect/login", "v=3&api_key=nirantar", "");
-    let location = reply.location.unwrap();
+    let location = reply.header("Location").unwrap();
     let back = Form::parse(location.split_once('?').unwrap().1.as_bytes());
     let request = Secret::new(back.get("request_token").unwrap());
     let body = Form::new()

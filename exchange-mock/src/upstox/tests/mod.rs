@@ -35,7 +35,7 @@ fn arrived(request: &HttpRequest, token: Option<&Secret>) -> Request {
 
 fn answer(reply: Reply) -> Result<HttpResponse, Lost> {
     match reply.transport {
-        Transport::Normal => Ok(HttpResponse {
+        Transport::Normal | Transport::Delay(_) => Ok(HttpResponse {
             status: reply.status,
             content_type: Some(reply.content_type.to_owned()),
             retry_after: None,
@@ -74,7 +74,7 @@ impl Rig {
         request.query = Form::parse(format!("{query}&decision={decision}").as_bytes());
         let reply = self.core.answer(&request, self.now);
         assert_eq!(reply.status, 302, "{}", String::from_utf8_lossy(&reply.body));
-        let location = &reply.headers.iter().find(|(name, _)| *name == "Location").unwrap().1;
+        let location = reply.header("Location").unwrap();
         let (back, query) = location.split_once('?').unwrap();
         assert_eq!(back, "http://127.0.0.1/");
         Form::parse(query.as_bytes())
