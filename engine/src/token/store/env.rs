@@ -12,7 +12,7 @@ use nirantar_brokers::{AccessToken, Secret};
 
 use super::env_lines::{Entry, Quotes, Scan, quote};
 use super::expiry::{self, Spelling};
-use super::text::{line_end, splice};
+use super::text::{line_end, splice, unfit};
 use super::{Change, Flaw, Format, Stored};
 
 /// The keys `<PREFIX>_ACCESS_TOKEN`, `_REFRESH_TOKEN`, `_TOKEN_EXPIRES_AT`, `_USER_ID`, `_API_KEY`, `_API_SECRET`, `_PIN`,
@@ -97,8 +97,8 @@ impl Format for EnvFormat {
         let mut added = Vec::new();
         for (key, value) in values {
             let Some(value) = value else { continue };
-            if value.chars().any(char::is_control) {
-                return Err(Flaw::Unfit { key: self.name(key), reason: "it holds a control character" });
+            if let Some(reason) = unfit(value) {
+                return Err(Flaw::Unfit { key: self.name(key), reason });
             }
             match standing(key) {
                 Some(entry) if entry.value == value => {}
@@ -255,8 +255,7 @@ pub(super) fn read(prefix: &str, value: impl Fn(&str) -> Option<Secret>) -> Resu
 
 /// Whether a prefix' `_SANDBOX` asks for paper.
 pub(crate) fn sandbox(prefix: &str, value: impl Fn(&str) -> Option<Secret>) -> Result<bool, BadValue> {
-    let found = find(prefix, EnvKey::Sandbox, value).filter(|(_, value)| !value.expose().trim().is_empty());
-    let Some((name, value)) = found else { return Ok(false) };
+    let Some((name, value)) = find(prefix, EnvKey::Sandbox, value) else { return Ok(false) };
     let is = |words: [&str; 4]| words.iter().any(|word| value.expose().trim().eq_ignore_ascii_case(word));
     if is(["true", "1", "yes", "on"]) {
         return Ok(true);

@@ -143,6 +143,8 @@ fn an_expiry_is_written_in_the_spelling_it_had() {
 fn a_token_no_line_can_hold_is_refused_by_name() {
     let refused = format().apply("", &token("a\nB=c")).unwrap_err();
     assert_eq!(refused, Flaw::Unfit { key: "ZERODHA_ACCESS_TOKEN".into(), reason: "it holds a control character" });
+    let refused = format().apply("", &token(" ")).unwrap_err();
+    assert_eq!(refused, Flaw::Unfit { key: "ZERODHA_ACCESS_TOKEN".into(), reason: "it is blank" });
 }
 
 /// One line of the format that is not ours, with its line end.
@@ -158,7 +160,7 @@ fn foreign_line() -> impl Strategy<Value = String> {
 }
 
 fn any_token() -> impl Strategy<Value = String> {
-    "[ -~\u{a1}-\u{ff}]{1,24}"
+    "[ -~\u{a1}-\u{ff}]{1,24}".prop_filter("a blank token is refused", |token| !token.trim().is_empty())
 }
 
 proptest! {

@@ -14,7 +14,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::expiry::{self, Spelling};
-use super::text::{BYTE_ORDER_MARK, line_end, line_of, splice};
+use super::text::{BYTE_ORDER_MARK, line_end, line_of, splice, unfit};
 use super::{Change, Flaw, Format, Stored};
 
 /// A JSON object that holds one account's token; see [`broker_config`](Self::broker_config) and
@@ -141,9 +141,9 @@ impl Format for JsonFormat {
         ];
         for (field, value) in values {
             let Some(value) = value else { continue };
-            if value.chars().any(char::is_control) {
+            if let Some(reason) = unfit(value) {
                 let key = self.new_name(field).to_owned();
-                return Err(Flaw::Unfit { key, reason: "it holds a control character" });
+                return Err(Flaw::Unfit { key, reason });
             }
             let quoted = quote(value);
             let standing: Vec<_> = self.names(field).iter().filter_map(|name| document.pair(name)).collect();
@@ -289,7 +289,7 @@ impl Pair<'_> {
         }
         if self.value.starts_with('"') {
             let value: String = serde_json::from_str(self.value).map_err(|_| self.flaw(text, "Unicode text"))?;
-            return Ok(Some(Secret::new(value)).filter(|value| !value.is_empty()));
+            return Ok(Some(Secret::new(value)).filter(|value| !value.expose().trim().is_empty()));
         }
         let number = self.value.starts_with(|first: char| first == '-' || first.is_ascii_digit());
         match field {

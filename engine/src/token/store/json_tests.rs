@@ -97,6 +97,8 @@ fn each_flaw_names_its_line_and_never_a_value() {
     assert!(JsonFormat::broker_config().apply(twice, &token("t")).is_err());
     let refused = JsonFormat::broker_config().apply("", &token("a\nb")).unwrap_err();
     assert_eq!(refused, Flaw::Unfit { key: "api_secret".into(), reason: "it holds a control character" });
+    let refused = JsonFormat::broker_config().apply("", &token(" ")).unwrap_err();
+    assert_eq!(refused, Flaw::Unfit { key: "api_secret".into(), reason: "it is blank" });
 }
 
 /// Blanks as JSON allows them.
@@ -135,7 +137,7 @@ fn foreign() -> impl Strategy<Value = String> {
 }
 
 fn any_token() -> impl Strategy<Value = String> {
-    "[ -~\u{a1}-\u{ff}\u{1f600}]{1,24}"
+    "[ -~\u{a1}-\u{ff}\u{1f600}]{1,24}".prop_filter("a blank token is refused", |token| !token.trim().is_empty())
 }
 
 /// How many bytes two texts share at their beginning and at their end.

@@ -16,6 +16,15 @@ pub(super) fn line_end(text: &str) -> &'static str {
     if first.is_some_and(|line| line.ends_with('\r')) { "\r\n" } else { "\n" }
 }
 
+/// Why a value can be kept in no format; `None`: it can. A control character would end its line; a blank value is read as
+/// none, so that whoever wrote it would believe in a token nobody finds.
+pub(super) fn unfit(value: &str) -> Option<&'static str> {
+    if value.trim().is_empty() {
+        return Some("it is blank");
+    }
+    value.chars().any(char::is_control).then_some("it holds a control character")
+}
+
 /// `text` with each span replaced; every other byte stays. Spans lie on character borders and do not overlap. Of two
 /// insertions at one place the first stands first.
 pub(super) fn splice(text: &str, mut edits: Vec<(Range<usize>, String)>) -> String {

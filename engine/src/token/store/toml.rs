@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::expiry::{self, Spelling};
-use super::text::{line_end, line_of, splice};
+use super::text::{line_end, line_of, splice, unfit};
 use super::{Change, Flaw, Format, Stored};
 
 /// The keys `access_token`, `refresh_token`, `expires_at`, `user_id`, `api_key`, `api_secret`, `redirect_uri` of one table.
@@ -114,8 +114,8 @@ impl Format for TomlFormat {
         ];
         for (key, value) in values {
             let Some(value) = value else { continue };
-            if value.chars().any(char::is_control) {
-                return Err(Flaw::Unfit { key: key.to_owned(), reason: "it holds a control character" });
+            if let Some(reason) = unfit(value) {
+                return Err(Flaw::Unfit { key: key.to_owned(), reason });
             }
             match value_of(key) {
                 None => added.push((key, basic(value))),
@@ -192,7 +192,9 @@ impl<'a, 'i> Found<'a, 'i> {
     fn text_of(&self, text: &str, key: &'static str) -> Result<Option<Secret>, Flaw> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.get_ref() {
-            DeValue::String(value) => Ok(Some(Secret::new(value.as_ref())).filter(|value| !value.is_empty())),
+            DeValue::String(value) => {
+                Ok(Some(Secret::new(value.as_ref())).filter(|value| !value.expose().trim().is_empty()))
+            }
             _ => Err(flaw(text, key, value, TEXT)),
         }
     }

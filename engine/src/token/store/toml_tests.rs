@@ -100,6 +100,8 @@ fn each_flaw_names_its_line_and_never_a_value() {
     assert_eq!(flaw("\n[[upstox]]\n"), (2, key("upstox"), "one table, like [upstox]"));
     let refused = format().apply("", &token("a\u{7f}")).unwrap_err();
     assert_eq!(refused, Flaw::Unfit { key: "access_token".into(), reason: "it holds a control character" });
+    let refused = format().apply("", &token("")).unwrap_err();
+    assert_eq!(refused, Flaw::Unfit { key: "access_token".into(), reason: "it is blank" });
 }
 
 #[test]
@@ -140,7 +142,7 @@ fn foreign(name: &'static str) -> impl Strategy<Value = String> {
 }
 
 fn any_token() -> impl Strategy<Value = String> {
-    "[ -~\u{a1}-\u{ff}\u{1f600}]{1,24}"
+    "[ -~\u{a1}-\u{ff}\u{1f600}]{1,24}".prop_filter("a blank token is refused", |token| !token.trim().is_empty())
 }
 
 proptest! {
