@@ -75,6 +75,8 @@ pub(crate) const fn at(hour: u32, minute: u32) -> NaiveTime {
 pub struct Limits {
     /// Place, modify and cancel together.
     pub orders: &'static [RateLimit],
+    /// Whether reads count against `orders` too: one budget for all of an app's requests.
+    pub reads_share: bool,
     /// Quote calls.
     pub quotes: RateLimit,
     /// Historical calls.

@@ -42,6 +42,7 @@ pub const fn facts(app: App) -> BrokerFacts {
         sessions: Sessions::Replace,
         limits: Limits {
             orders: &ORDERS,
+            reads_share: true,
             quotes: RateLimit::new(1, 1),
             historical: RateLimit::new(1, 1),
             other: RateLimit::new(1, 1),

@@ -36,6 +36,7 @@ pub const fn facts(app: App) -> BrokerFacts {
         sessions: Sessions::Replace,
         limits: Limits {
             orders: &ORDERS,
+            reads_share: false,
             quotes: RateLimit::new(1, 1),
             historical: RateLimit::new(3, 1),
             other: RateLimit::new(10, 1),

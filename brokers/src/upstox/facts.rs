@@ -45,6 +45,7 @@ pub const fn facts(app: App) -> BrokerFacts {
         sessions: Sessions::Replace,
         limits: Limits {
             orders: &ORDERS,
+            reads_share: false,
             quotes: STANDARD,
             historical: STANDARD,
             other: STANDARD,

@@ -23,12 +23,9 @@ impl From<&Account> for Setup {
         // There is a first: the configuration refuses an empty list.
         let first = stores.next();
         let store = first.unwrap_or_else(|| StorePlace::file(&account.store).open(&account.key_prefix, &table));
+        let (rest, feed) = (account.rest_url.as_str(), account.feed_url.as_str());
         Self {
-            name: account.name.clone(),
-            rest_url: account.rest_url.as_str().to_owned(),
-            feed_url: account.feed_url.as_str().to_owned(),
             loopback: account.loopback,
-            store,
             fallback_stores: stores.collect(),
             policy,
             secrets: account.credentials.api_secret.iter().chain(&account.credentials.pin).cloned().collect(),
@@ -38,7 +35,7 @@ impl From<&Account> for Setup {
             orders_per_second: account.orders_per_second,
             instruments: account.instruments.clone(),
             mode: account.mode,
-            broker,
+            ..Self::new(&account.name, broker, rest, feed, store)
         }
     }
 }

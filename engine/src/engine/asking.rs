@@ -71,7 +71,8 @@ impl Task {
             let state = async {
                 let positions = transport.call(broker.positions(now), authorization).await?;
                 let orders = transport.call(broker.book(now), authorization).await?;
-                Ok(LiveState { positions, orders })
+                let trades = transport.call(broker.trades(now), authorization).await?;
+                Ok(LiveState { positions, orders, trades })
             };
             Input::Read { read, generation, state: state.await }
         });

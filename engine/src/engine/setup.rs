@@ -1,6 +1,7 @@
 //! What an engine is made of.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
 use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
-use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused};
+use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused, RiskLimits, SettlePaper};
 use crate::session::{Machine, Policy, Source, TradingDays};
 use crate::token::store::{Store, StoreError};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
@@ -60,6 +61,13 @@ pub struct Setup {
     pub on_stop: OnStop,
     /// Fewer orders a second than the broker takes; more is cut to the broker's own limit.
     pub orders_per_second: Option<u32>,
+    /// What the account risks at most.
+    pub risk: RiskLimits,
+    /// What becomes of paper when live trading goes on.
+    pub settle_paper: SettlePaper,
+    /// Where the halt is kept while trading is halted, so that it survives a restart and any program can halt by writing
+    /// the file. `None`: a halt ends with the process.
+    pub halt_file: Option<PathBuf>,
     /// What to subscribe to from the start.
     pub instruments: Vec<InstrumentKey>,
     /// In which mode.
@@ -90,6 +98,9 @@ impl Setup {
             ask_approval: false,
             on_stop: OnStop::Leave,
             orders_per_second: None,
+            risk: RiskLimits::default(),
+            settle_paper: SettlePaper::default(),
+            halt_file: None,
             instruments: Vec::new(),
             mode: Mode::Full,
             broker,
@@ -261,12 +272,16 @@ impl Builder {
         let desk = Desk::new(DeskPolicy {
             run: run_number(&setup.name, now.wall.as_nanos()),
             limits: order_limits(facts.limits.orders, setup.orders_per_second),
+            reads_share_limits: facts.limits.reads_share,
+            modifications_per_order: facts.limits.modifications_per_order,
+            risk: setup.risk,
+            settle_paper: setup.settle_paper,
             propagation: facts.propagation,
             look_again: Duration::from_secs(1),
             refuse_live: match &trading {
                 None => Some(Refused::SessionOnly),
                 Some(_) if setup.loopback || journal.is_durable() => None,
-                Some(_) => Some(Refused::LiveOrdersNotYet),
+                Some(_) => Some(Refused::NeedsDurableJournal),
             },
         });
         let seed = setup.policy.seed;

@@ -283,7 +283,7 @@ impl Task {
             }
             Output::Journal(record) => {
                 if let Err(error) = self.journal.append(&record) {
-                    self.state.unwritten.insert(record.id);
+                    self.state.unwritten.extend(record.id);
                     self.announce(Event::Alarm { at: record.at, words: error.to_string() });
                 }
             }

@@ -152,11 +152,11 @@ impl Desk {
             intent: Intent::Open,
             valid_for: Duration::ZERO,
         };
-        let mut order = Tracked::new(id.clone(), book, request, now);
+        let mut order = Tracked::new(id.clone(), book, request.clone(), now);
         order.external = true;
         order.sent_at = Some(now);
         self.orders.insert(id.clone(), order);
-        self.record(&id, What::External(row.order_id.clone()), now, out);
+        self.record(&id, What::External { request, broker_id: row.order_id.clone() }, now, out);
         id
     }
 
@@ -194,7 +194,7 @@ impl Desk {
 
     pub(super) fn record(&self, id: &ClientOrderId, what: What, now: Now, out: &mut Vec<Action>) {
         let Some(order) = self.orders.get(id) else { return };
-        out.push(Action::Journal(Record { at: now.wall, id: id.clone(), book: order.book, what }));
+        out.push(Action::Journal(Record { at: now.wall, id: Some(id.clone()), book: order.book, what }));
     }
 
     pub(super) fn changed(&self, id: &ClientOrderId, out: &mut Vec<Action>) {

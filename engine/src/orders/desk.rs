@@ -234,7 +234,7 @@ impl Desk {
         if let Some(why) = self.policy.refuse_live.clone().filter(|_| book == Book::Live) {
             return Err(why);
         }
-        if book == Book::Live && self.route.reduce_only && request.intent == Intent::Open {
+        if self.route.reduce_only && request.intent == Intent::Open {
             return Err(Refused::ReduceOnly);
         }
         let other = if book == Book::Live { Book::Paper } else { Book::Live };

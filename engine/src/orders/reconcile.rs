@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
-use nirantar_brokers::{Book, ClientOrderId, OrderRow, OrderStatus, Position};
+use nirantar_brokers::{Book, ClientOrderId, OrderRow, OrderStatus, Position, Trade};
 
 use super::{Action, Desk, Difference, Tracked};
 
@@ -22,12 +22,14 @@ const LOOK_CAP: Duration = Duration::from_secs(30);
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// What the live broker says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveState {
     /// Net positions, read first.
     pub positions: Vec<Position>,
     /// The day's orders.
     pub orders: Vec<OrderRow>,
+    /// The day's trades, read last: they may name an order that the book does not show yet.
+    pub trades: Vec<Trade>,
 }
 
 /// How a comparison ended.
@@ -210,13 +212,7 @@ mod tests {
 
     /// A desk with one order that the broker has accepted, at time zero.
     fn with_a_working_order() -> Desk {
-        let mut desk = Desk::new(DeskPolicy {
-            run: 1,
-            limits: Vec::new(),
-            propagation: Duration::from_secs(10),
-            look_again: Duration::from_secs(1),
-            refuse_live: None,
-        });
+        let mut desk = Desk::new(DeskPolicy::default());
         let (mut out, now) = (Vec::new(), Now::default());
         desk.updates_arrive(false, now);
         desk.arrive(Route { venue: Venue::Live, reduce_only: false, generation: Generation(1) }, now, &mut out);
@@ -240,7 +236,7 @@ mod tests {
     #[test]
     fn a_working_order_is_read_every_few_seconds_while_no_updates_come_and_once_more_when_they_do() {
         let mut desk = with_a_working_order();
-        let nothing = LiveState { positions: Vec::new(), orders: Vec::new() };
+        let nothing = LiveState::default();
         for round in 1..=3 {
             let at = WATCH_EVERY * round;
             assert_eq!(looks(&mut desk, at - Duration::from_millis(1)), None);

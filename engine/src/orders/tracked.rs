@@ -32,6 +32,12 @@ pub struct Tracked {
     pub generation: Generation,
     /// The last words about it.
     pub message: Option<String>,
+    /// How often it was changed at the broker; brokers cap this.
+    pub modifications: u32,
+    /// A cancel was asked for while there was no session; it is sent when the books have been compared.
+    pub cancel_wanted: bool,
+    /// It was unresolved, and an operator has looked at it.
+    pub acknowledged: bool,
     /// Number of the message that is on its way to the broker, if one is.
     pub(super) in_flight: Option<u64>,
     /// When the place message left.
@@ -56,6 +62,9 @@ impl Tracked {
             submitted: now,
             generation: Generation::default(),
             message: None,
+            modifications: 0,
+            cancel_wanted: false,
+            acknowledged: false,
             in_flight: None,
             sent_at: None,
             refused_once: false,

@@ -6,16 +6,24 @@ use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, Failure, OrderChange, OrderRequest, OrderStatus, RateLimit, Venue,
 };
 
-use super::{Record, Tracked};
+use super::{Record, RiskLimits, Tracked};
 use crate::session::Generation;
 
-/// What the desk decides by.
+/// What the desk decides by. The default is a broker without limits, for tests to change what they are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeskPolicy {
     /// Marks the order numbers of this run of the engine; two runs of an account never share it.
     pub run: u64,
     /// The broker's limits on placing, changing and cancelling together.
     pub limits: Vec<RateLimit>,
+    /// Whether reads count against the same limits.
+    pub reads_share_limits: bool,
+    /// How often the broker lets one order be changed.
+    pub modifications_per_order: u32,
+    /// What the account risks at most.
+    pub risk: RiskLimits,
+    /// What becomes of paper when live trading goes on.
+    pub settle_paper: SettlePaper,
     /// How long an accepted order may be missing from the broker's book.
     pub propagation: Duration,
     /// Wait between two looks for an unknown order, and after a throttled message where the broker names none.
@@ -23,6 +31,32 @@ pub struct DeskPolicy {
     /// Why no order may go to the live book at all, if none may: without a durable journal only a broker on loopback gets
     /// any.
     pub refuse_live: Option<Refused>,
+}
+
+impl Default for DeskPolicy {
+    fn default() -> Self {
+        Self {
+            run: 1,
+            limits: Vec::new(),
+            reads_share_limits: false,
+            modifications_per_order: u32::MAX,
+            risk: RiskLimits::default(),
+            settle_paper: SettlePaper::default(),
+            propagation: Duration::from_secs(10),
+            look_again: Duration::from_secs(1),
+            refuse_live: None,
+        }
+    }
+}
+
+/// What becomes of paper when live trading goes on. Its open orders are cancelled in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SettlePaper {
+    /// Its positions are closed at the market. The default: they mirror nothing.
+    #[default]
+    Flatten,
+    /// They are kept, and can be reduced.
+    Keep,
 }
 
 /// Where orders go, and under which token.
@@ -100,11 +134,9 @@ pub enum Refused {
     /// It says that it reduces a position, and would not, or by more than there is.
     #[error("it would not reduce what that book holds, or by more than is held and not already on its way out")]
     ReducesNothing,
-    /// There is no durable journal yet.
-    #[error(
-        "live orders need a durable journal, which this version does not have yet: only a broker on loopback takes them"
-    )]
-    LiveOrdersNotYet,
+    /// What is sent must be written where it survives.
+    #[error("live orders need a durable journal: without one only a broker on loopback takes them")]
+    NeedsDurableJournal,
     /// Only this broker's sessions are kept.
     #[error("this version keeps the sessions of this broker only, and speaks neither its orders nor its feed")]
     SessionOnly,

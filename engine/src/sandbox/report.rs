@@ -320,7 +320,7 @@ fn count_orders(evidence: &Evidence, book: Book) -> OrderCounts {
 fn journalled(evidence: &Evidence, book: Book) -> BTreeMap<String, OrderStatus> {
     let mut orders = BTreeMap::new();
     for record in evidence.journal.iter().filter(|record| record.book == book) {
-        let id = record.id.to_string();
+        let Some(id) = record.id.as_ref().map(ToString::to_string) else { continue };
         match &record.what {
             What::Intent(_) => {
                 orders.insert(id, OrderStatus::Journalled);
@@ -328,11 +328,14 @@ fn journalled(evidence: &Evidence, book: Book) -> BTreeMap<String, OrderStatus> 
             What::State { status, .. } => {
                 orders.insert(id, *status);
             }
-            What::External(_)
+            What::External { .. }
             | What::Sending { .. }
             | What::NotSent
             | What::RefusedForToken { .. }
-            | What::Answer(_) => {}
+            | What::Answer(_)
+            | What::CancelWanted
+            | What::Acknowledged
+            | What::Holds { .. } => {}
         }
     }
     orders

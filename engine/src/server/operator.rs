@@ -45,8 +45,9 @@ pub(super) async fn act(
         "renew" => Operator::Renew,
         "confirm" => Operator::Confirm,
         "resume" => Operator::Resume,
+        "reduce-only" => Operator::ReduceOnly,
         "halt" => Operator::Halt,
-        _ => return no(404, "the operator's words are renew, confirm, resume and halt"),
+        _ => return no(404, "the operator's words are renew, confirm, resume, reduce-only and halt"),
     };
     tracing::info!(account = engine.name(), from = %peer, "the operator says: {wish}");
     match engine.operator(asked).await {

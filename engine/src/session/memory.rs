@@ -12,7 +12,7 @@ use super::doubt::Doubt;
 use super::failback::{Comparison, Failback, Outage};
 use super::proving::Proving;
 use super::renewal::{Attempt, Commands, Grant};
-use super::{Effect, Event, FallbackOrders, Generation, Notice, Policy, State, Why};
+use super::{Effect, Event, FallbackOrders, Generation, Notice, Policy, State, TradingMode, Why};
 
 /// What a handler is called with: an event from outside, or the machine's own.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ pub(super) struct Session {
     pub(super) user_id: Option<String>,
     pub(super) started: bool,
     pub(super) market_open: bool,
-    halted: bool,
+    mode: TradingMode,
     /// Number of the last token adopted.
     pub(super) generation: Generation,
     /// That token; dead when the state is not live and there is no failback.
@@ -110,7 +110,7 @@ impl Session {
             why: Why::NoToken,
             started: false,
             market_open: false,
-            halted: false,
+            mode: TradingMode::Active,
             generation: Generation::default(),
             token: None,
             replaced: Vec::new(),
@@ -152,20 +152,21 @@ impl Session {
         if !self.started {
             return (Venue::Blocked(Block::Starting), false);
         }
-        if self.halted {
+        if self.mode == TradingMode::Halted {
             return (Venue::Blocked(Block::Halted), false);
         }
+        let reduce_only = self.mode == TradingMode::ReduceOnly;
         if self.policy.paper_only {
-            return (Venue::Paper, false);
+            return (Venue::Paper, reduce_only);
         }
         match (self.state, self.block(now)) {
             (State::Expired, _) => (Venue::Blocked(Block::Holding), false),
             (State::Fallback, None) if matches!(self.failback, Some(Failback::ReduceOnly { .. })) => {
                 (Venue::Live, true)
             }
-            (State::Fallback, _) => (in_fallback, false),
+            (State::Fallback, _) => (in_fallback, reduce_only),
             (_, Some(block)) => (Venue::Blocked(block), false),
-            (_, None) => (Venue::Live, false),
+            (_, None) => (Venue::Live, reduce_only),
         }
     }
 
@@ -200,8 +201,8 @@ impl Session {
         }
     }
 
-    pub(super) fn halt(&mut self) {
-        self.halted = true;
+    pub(super) fn set_mode(&mut self, mode: TradingMode) {
+        self.mode = mode;
     }
 
     /// What was misconfigured counts as mended until the broker says otherwise.
@@ -213,7 +214,8 @@ impl Session {
 
     /// Orders again; what was misconfigured counts as mended until the broker says otherwise.
     pub(super) fn resume(&mut self, now: Monotonic) {
-        let blocked = std::mem::take(&mut self.halted) | self.misconfigured.take().is_some();
+        let halted = std::mem::take(&mut self.mode) == TradingMode::Halted;
+        let blocked = halted | self.misconfigured.take().is_some();
         if blocked && self.state.is_live() {
             self.want_comparison(now);
         }

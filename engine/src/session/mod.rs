@@ -36,4 +36,6 @@ pub use days::TradingDays;
 pub use machine::Machine;
 pub use policy::{FallbackOrders, Policy, Resume, Schedule};
 pub use state::{Generation, State};
-pub use words::{AttemptEnd, Candidate, Effect, Event, NotTaken, Notice, Operator, Source, Transition, Verdict, Why};
+pub use words::{
+    AttemptEnd, Candidate, Effect, Event, NotTaken, Notice, Operator, Source, TradingMode, Transition, Verdict, Why,
+};

@@ -17,7 +17,9 @@ use statig::prelude::*;
 use super::failback::Failback;
 use super::memory::{Ctx, Session, Signal};
 use super::proving::Subject;
-use super::{Candidate, Effect, Event, NotTaken, Notice, Operator, State, Transition as Step, Verdict, Why};
+use super::{
+    Candidate, Effect, Event, NotTaken, Notice, Operator, State, TradingMode, Transition as Step, Verdict, Why,
+};
 
 /// What a probe's answer came to.
 enum Judged {
@@ -232,7 +234,8 @@ impl Session {
             Signal::Told(Event::Feed { generation, delivers }) => self.feed(*generation, *delivers, context.now.mono),
             Signal::Told(Event::FeedFailed { generation }) => self.feed_failed(*generation, context.now.mono),
             Signal::Told(Event::Market { open }) => self.market(*open),
-            Signal::Told(Event::Operator(Operator::Halt)) => self.halt(),
+            Signal::Told(Event::Operator(Operator::Halt)) => self.set_mode(TradingMode::Halted),
+            Signal::Told(Event::Operator(Operator::ReduceOnly)) => self.set_mode(TradingMode::ReduceOnly),
             Signal::Told(Event::Operator(Operator::Mended)) => self.mended(context.now.mono),
             Signal::Told(Event::Operator(Operator::Resume)) => self.resume(context.now.mono),
             Signal::Told(Event::Refused { generation, .. }) if *generation < self.generation => {

@@ -13,6 +13,7 @@ pub(crate) fn facts(expiry: Expiry) -> BrokerFacts {
         sessions: Sessions::Replace,
         limits: Limits {
             orders: &[],
+            reads_share: false,
             quotes: limit,
             historical: limit,
             other: limit,

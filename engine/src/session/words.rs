@@ -91,12 +91,26 @@ pub enum Operator {
     Renew,
     /// Live trading may go on after a Fallback.
     Confirm,
-    /// No orders anywhere.
+    /// No orders anywhere; what rests is cancelled.
     Halt,
+    /// Only exits and cancels.
+    ReduceOnly,
     /// What was misconfigured is mended: live orders may be tried again. A halt stays.
     Mended,
-    /// Orders again; what was misconfigured is mended.
+    /// Orders again, of every kind; what was misconfigured is mended.
     Resume,
+}
+
+/// What the operator lets orders do. It holds until the operator says otherwise, over tokens and restarts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TradingMode {
+    /// Everything.
+    #[default]
+    Active,
+    /// Less exposure, never more: exits and cancels.
+    ReduceOnly,
+    /// Nothing but cancels.
+    Halted,
 }
 
 /// What the machine is told.

@@ -154,7 +154,7 @@ impl Judge for WrittenAndNeverRepeated {
             match output {
                 Output::Journal(record) => {
                     if let What::Sending { generation, .. } = record.what {
-                        self.written = Some((record.id.clone(), generation));
+                        self.written = record.id.clone().map(|id| (id, generation));
                     }
                 }
                 Output::Send { id, route, command, .. } => {
@@ -193,7 +193,7 @@ impl Judge for BooksNeverMix {
         for output in scene.outputs {
             self.outside.hear(output);
             match output {
-                Output::Journal(record) => self.belongs(&record.id, record.book)?,
+                Output::Journal(record) => record.id.iter().try_for_each(|id| self.belongs(id, record.book))?,
                 Output::Send { id, book, command, .. } => {
                     self.belongs(id, *book)?;
                     let opens = matches!(command, Command::Place(order) if order.intent == Intent::Open);

@@ -97,7 +97,7 @@ fn answers(output: &Output, sessions: Sessions, user_id: &str) -> Vec<(Duration,
             vec![(LATENCY, Input::Reply { send: *send, outcome: Ok(BrokerOrderId(format!("G{}", send.0))) })]
         }
         Output::Read { read, generation } => {
-            let state = Ok(LiveState { positions: Vec::new(), orders: Vec::new() });
+            let state = Ok(LiveState::default());
             vec![(LATENCY, Input::Read { read: *read, generation: *generation, state })]
         }
         Output::Feed(FeedOutput::Connect { socket, .. }) => {

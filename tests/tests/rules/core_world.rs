@@ -87,13 +87,7 @@ impl CoreWorld {
 
     /// A world of that machine, which subscribes to one share.
     pub fn of(machine: Machine, now: Now) -> Self {
-        let desk = Desk::new(DeskPolicy {
-            run: 1,
-            limits: vec![RateLimit { count: 10, per: Duration::from_secs(1) }],
-            propagation: Duration::from_secs(10),
-            look_again: Duration::from_secs(1),
-            refuse_live: None,
-        });
+        let desk = Desk::new(DeskPolicy { limits: vec![RateLimit::new(10, 1)], ..DeskPolicy::default() });
         let feed = Supervisor::new(FeedPolicy::default(), Duration::from_secs(5), 1);
         let mut core = Core::new(machine, desk, feed, Calendar::nse(), true);
         let unheard = &mut Vec::new();
@@ -280,11 +274,15 @@ impl CoreWorld {
     fn read(&self, read: Read) -> Outcome<LiveState> {
         match read {
             Read::Failed(cause) => Err(Failure::new(cause, Endpoint::Positions, "no")),
-            Read::Empty => Ok(LiveState { positions: Vec::new(), orders: Vec::new() }),
+            Read::Empty => Ok(LiveState::default()),
             Read::Whole(quantity) => {
                 let ours = self.core.desk().orders().filter(|order| order.book == Book::Live);
                 let known = ours.filter(|order| order.broker_id.is_some());
-                Ok(LiveState { positions: vec![position(quantity)], orders: known.map(row).collect() })
+                Ok(LiveState {
+                    positions: vec![position(quantity)],
+                    orders: known.map(row).collect(),
+                    trades: Vec::new(),
+                })
             }
         }
     }

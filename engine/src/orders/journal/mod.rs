@@ -1,14 +1,19 @@
 //! The journal: what is written before anything leaves, and what came of it.
 //!
-//! Every order passes [`Journal::append`] before its bytes do (rule 5). The journal in memory is what the sandbox and
-//! the tests use; a durable one implements the same trait. Without a durable journal live orders are accepted only for
-//! hosts on loopback.
+//! Every order is durable in it before its bytes leave (rule 5), and every outcome follows. This module is the log's
+//! format ([`Record`]) and what keeps it ([`Journal`]): in memory, or a database file. Without a durable journal live
+//! orders are accepted only for hosts on loopback.
+
+mod memory;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderChange, OrderRequest, OrderStatus, Price, Quantity};
+use nirantar_brokers::{
+    Book, BrokerOrderId, ClientOrderId, InstrumentKey, OrderChange, OrderRequest, OrderStatus, Price, Product, Quantity,
+};
+
+pub use memory::MemoryJournal;
 
 use crate::session::Generation;
 
@@ -17,21 +22,26 @@ use crate::session::Generation;
 pub struct Record {
     /// When.
     pub at: Timestamp,
-    /// Which order.
-    pub id: ClientOrderId,
+    /// Which order; `None` for what is said of a book as a whole.
+    pub id: Option<ClientOrderId>,
     /// In which book.
     pub book: Book,
     /// What happened.
     pub what: What,
 }
 
-/// What happened to an order.
+/// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A strategy asked for it.
     Intent(OrderRequest),
-    /// Somebody else placed it; found in the broker's book.
-    External(BrokerOrderId),
+    /// Somebody else placed it; found in the broker's book and adopted.
+    External {
+        /// What was asked for, as far as its row shows.
+        request: OrderRequest,
+        /// The broker's number.
+        broker_id: BrokerOrderId,
+    },
     /// Its bytes are about to leave.
     Sending {
         /// Under which token.
@@ -61,6 +71,19 @@ pub enum What {
     },
     /// A cancel or change got an answer that is no state of the order.
     Answer(String),
+    /// A cancel was asked for while there was no session; it is sent when live trading has been compared again.
+    CancelWanted,
+    /// An operator has looked at an order that was unresolved: it counts as exposure no more.
+    Acknowledged,
+    /// The broker's word on a position was taken: so much is held, signed.
+    Holds {
+        /// Of what.
+        instrument: InstrumentKey,
+        /// In which product.
+        product: Product,
+        /// Above zero long.
+        quantity: i64,
+    },
 }
 
 /// What a message to the broker is to do.
@@ -74,18 +97,24 @@ pub enum CommandKind {
     Cancel,
 }
 
-/// Why the journal took no record. The order it was for is refused: nothing leaves unwritten.
-#[derive(Debug, thiserror::Error)]
+/// Why the journal took no record, or cannot be read. Nothing leaves unwritten.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the journal cannot be written: {0}")]
 pub struct JournalError(pub String);
 
-/// Where records are kept.
+/// Where records are kept. One writer; a reader sees what was synced.
 pub trait Journal: Send + fmt::Debug {
-    /// Keeps a record. When it returns, the record survives whatever the journal promises to survive.
+    /// Takes a record, behind all before it. It may be lost until [`sync`](Self::sync) has returned.
     ///
     /// # Errors
     /// [`JournalError`]: the record was not kept, and what it announces must not happen.
     fn append(&mut self, record: &Record) -> Result<(), JournalError>;
+
+    /// Makes all that was appended as safe as this journal can: a durable one survives a loss of power from here on.
+    ///
+    /// # Errors
+    /// [`JournalError`]: what was appended since the last sync may be lost, and must not be acted on.
+    fn sync(&mut self) -> Result<(), JournalError>;
 
     /// Whether records survive the death of the process.
     fn is_durable(&self) -> bool;
@@ -95,32 +124,4 @@ pub trait Journal: Send + fmt::Debug {
     /// # Errors
     /// [`JournalError`]: it cannot be read; nothing may be sent before a human has looked.
     fn read(&self) -> Result<Vec<Record>, JournalError>;
-}
-
-/// A journal that lives as long as the process. Clones are handles to the same one.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryJournal {
-    records: Arc<Mutex<Vec<Record>>>,
-}
-
-impl MemoryJournal {
-    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
-        // A record is pushed whole or not at all, so a panic elsewhere leaves the list good.
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Journal for MemoryJournal {
-    fn append(&mut self, record: &Record) -> Result<(), JournalError> {
-        self.lock().push(record.clone());
-        Ok(())
-    }
-
-    fn is_durable(&self) -> bool {
-        false
-    }
-
-    fn read(&self) -> Result<Vec<Record>, JournalError> {
-        Ok(self.lock().clone())
-    }
 }
