@@ -4,6 +4,7 @@
 //! Promises: orders, changes and cancels leave in the order of [`super::queue`] and only where the broker's limits have
 //! room; nothing that waits is lost: it is sent, or its order's story says why it was not.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
@@ -85,18 +86,17 @@ impl Desk {
         if self.orders.get(&arrived.id).is_none_or(|order| order.book != Book::Live) {
             return Some(arrived);
         }
-        match outcome {
-            Ok(_) => self.throttling = Throttling::default(),
-            Err(failure) => {
-                if let Cause::Throttled { retry_after } = failure.cause {
-                    let pause = self.throttling.pause(arrived.left, now.mono, self.policy.look_again);
-                    let pause = retry_after.unwrap_or(pause);
-                    self.limiter.pause(now.mono + pause);
-                    if pause > PAUSE_CAP {
-                        out.push(Action::Alarm(format!("the broker takes no orders and cancels for {pause:?}")));
-                    }
+        match outcome.as_ref().map_err(|failure| failure.cause) {
+            Ok(_) | Err(Cause::Rejected) => self.throttling = Throttling::default(),
+            Err(Cause::Throttled { retry_after }) => {
+                let pause = self.throttling.pause(arrived.left, now.mono, self.policy.look_again);
+                let pause = retry_after.unwrap_or(pause);
+                self.limiter.pause(now.mono + pause);
+                if pause > PAUSE_CAP {
+                    out.push(Action::Alarm(format!("the broker takes neither orders nor cancels for {pause:?}")));
                 }
             }
+            Err(_) => {}
         }
         Some(arrived)
     }
@@ -153,7 +153,7 @@ impl Desk {
             return true;
         }
         let mut waiting = self.queue.take(rank);
-        let (mut kept, mut room) = (std::collections::VecDeque::new(), true);
+        let (mut kept, mut room) = (VecDeque::new(), true);
         while let Some(next) = waiting.pop_front() {
             if now.mono < next.not_before {
                 kept.push_back(next);
@@ -363,3 +363,6 @@ impl Desk {
 pub(super) fn deadline(order: &Tracked) -> Monotonic {
     order.submitted.mono + order.request.valid_for
 }
+
+#[cfg(test)]
+mod tests;
