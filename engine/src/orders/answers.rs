@@ -7,7 +7,7 @@ use nirantar_brokers::{
     Book, BrokerOrderId, Cause, ClientOrderId, Intent, OrderRequest, OrderRow, OrderStatus, Outcome, Refusal,
 };
 
-use super::sending::{Held, OnItsWay, deadline};
+use super::sending::{OnItsWay, deadline};
 use super::{Action, CommandKind, Desk, Facts, Record, Refused, SendId, Tracked, What};
 use crate::session::Generation;
 
@@ -15,9 +15,12 @@ impl Desk {
     /// A message got its answer. The session machine has heard of it already (see [`facts`](Self::facts)), so that what
     /// is to be sent again waits for what it decides.
     pub fn reply(&mut self, send: SendId, outcome: Outcome<BrokerOrderId>, now: Now, out: &mut Vec<Action>) {
-        let Some(OnItsWay { id, generation, kind }) = self.on_their_way.remove(&send) else { return };
+        let Some(arrived) = self.arrived(send, &outcome, now, out) else { return };
+        let OnItsWay { id, generation, kind, .. } = arrived.clone();
         if kind == CommandKind::Place {
             self.placed(&id, generation, outcome, now, out);
+        } else if let Some(Cause::Throttled { .. }) = outcome.as_ref().err().map(|failure| failure.cause) {
+            self.not_acted_on(arrived, now.mono, now, out);
         } else {
             let words = match outcome {
                 Ok(_) => "request received".to_owned(),
@@ -65,10 +68,12 @@ impl Desk {
                 order.message = Some(failure.message);
                 match failure.cause {
                     Cause::Throttled { retry_after } if !early => {
-                        let not_before = now.mono + retry_after.unwrap_or(self.policy.look_again);
+                        let wait = retry_after.unwrap_or(self.policy.look_again);
+                        // For live ones everything pauses.
+                        let not_before = if book == Book::Live { now.mono } else { now.mono + wait };
                         order.sent_at = None;
-                        self.held.push(Held { id: id.clone(), not_before });
                         self.record(id, What::NotSent, now, out);
+                        self.hold_order(id, not_before);
                         return;
                     }
                     // Refused before acting, and by the token still in use: once more under the next one.
@@ -81,8 +86,8 @@ impl Desk {
                     {
                         order.sent_at = None;
                         order.refused_once = true;
-                        self.held.push(Held { id: id.clone(), not_before: now.mono });
                         self.record(id, What::RefusedForToken { generation }, now, out);
+                        self.hold_order(id, now.mono);
                         return;
                     }
                     Cause::Rejected => OrderStatus::Rejected,

@@ -20,6 +20,7 @@ mod desk;
 mod exposure;
 mod journal;
 mod limiter;
+mod queue;
 mod reconcile;
 mod risk;
 mod sending;
@@ -31,7 +32,7 @@ pub use exposure::{Difference, Exposure};
 pub use journal::{BadRecord, CommandKind, Journal, JournalError, MemoryJournal, Record, What};
 #[cfg(feature = "journal-sqlite")]
 pub use journal::{SqliteJournal, read_records};
-pub use limiter::Limiter;
+pub use limiter::{Class, Key, Limiter, Room};
 pub use reconcile::{Comparison, LiveState};
 pub use risk::RiskLimits;
 pub use tracked::Tracked;

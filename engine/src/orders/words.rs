@@ -161,6 +161,9 @@ pub enum Refused {
     /// It is finished already.
     #[error("it is already {0}")]
     Finished(OrderStatus),
+    /// The broker lets one order be changed only so often.
+    #[error("it was changed {0} times, and the broker allows no more: cancel and place again")]
+    TooManyChanges(u32),
     /// Nobody knows the broker's number of it yet.
     #[error("the broker has not confirmed it yet")]
     NotConfirmed,
