@@ -120,8 +120,7 @@ async fn an_order_is_safe_in_the_file_before_its_bytes_reach_the_broker() {
     let before = read_records(&file).unwrap().len();
     script.hold();
 
-    let submitted = world.engine.submit(market_order());
-    tokio::pin!(submitted);
+    let mut submitted = Box::pin(world.engine.submit(market_order()));
     tokio::select! {
         early = &mut submitted => panic!("{early:?} before it was safe"),
         begun = script.begun.recv() => begun.unwrap(),
@@ -132,7 +131,8 @@ async fn an_order_is_safe_in_the_file_before_its_bytes_reach_the_broker() {
     assert_eq!(read_records(&file).unwrap().len(), before);
 
     script.release();
-    let id = submitted.await.unwrap();
+    let id = submitted.as_mut().await.unwrap();
+    drop(submitted);
     let written: Vec<Record> =
         read_records(&file).unwrap().into_iter().filter(|r| r.id.as_ref() == Some(&id)).collect();
     assert_eq!(words_of(&written)[..2], ["intent", "sending"]);
