@@ -42,6 +42,7 @@ pub(crate) enum Message {
     Submit { request: OrderRequest, taken: oneshot::Sender<Result<ClientOrderId, Refused>>, busy: Busy },
     Cancel { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
     Modify { id: ClientOrderId, change: OrderChange, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
+    Acknowledge { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
     Do(Input, Busy),
     Look { at: Box<dyn FnOnce(&Core) + Send>, busy: Busy },
     Stop,
@@ -176,6 +177,12 @@ impl Task {
             }
             Message::Modify { id, change, taken, busy } => {
                 let result = self.core.modify(&id, change, now, &mut outputs);
+                self.perform(outputs);
+                let _ = taken.send(result);
+                busy
+            }
+            Message::Acknowledge { id, taken, busy } => {
+                let result = self.core.acknowledge(&id, now, &mut outputs);
                 self.perform(outputs);
                 let _ = taken.send(result);
                 busy

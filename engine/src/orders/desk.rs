@@ -8,7 +8,7 @@ use std::time::Duration;
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, InstrumentKey, Intent, MarketProtection, OrderChange, OrderRequest,
-    OrderType, Product, Quantity, Side, Venue,
+    OrderRow, OrderType, Product, Quantity, Side, Venue,
 };
 
 use super::reconcile::Reconciliation;
@@ -33,6 +33,8 @@ pub struct Desk {
     /// Live orders that wait, in the order they came.
     pub(super) held: Vec<Held>,
     pub(super) limiter: Limiter,
+    /// Rows of slices whose whole a reply on its way may name.
+    pub(super) early_slices: BTreeMap<(Book, BrokerOrderId), OrderRow>,
 }
 
 impl Desk {
@@ -54,6 +56,7 @@ impl Desk {
             route,
             settled: true,
             held: Vec::new(),
+            early_slices: BTreeMap::new(),
         }
     }
 
