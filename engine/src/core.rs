@@ -27,7 +27,7 @@ use nirantar_brokers::{
 use nirantar_exchange_mock::Calendar;
 
 use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
-use crate::orders::{Action, Desk, Facts, Refused, Route};
+use crate::orders::{Action, Desk, Facts, Key, Refused, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, State, Verdict};
 
 pub use words::{Event, Input, Output, Standing};
@@ -198,7 +198,10 @@ impl Core {
                 out.push(Output::Tell(Event::Candidate { at: now.wall, candidate }));
                 self.tell_session(&Told::Candidate(candidate), now, out);
             }
-            Input::Probed { probe, verdict } => self.probed(probe, verdict, now, out),
+            Input::Probed { probe, verdict } => {
+                self.desk.read_answered(Key::Probe, now);
+                self.probed(probe, verdict, now, out);
+            }
             Input::Attempted { attempt, end } => self.tell_session(&Told::Attempted { attempt, end }, now, out),
             Input::Reply { send, outcome } => {
                 // The session first: an order to be sent again waits for what it decides.
@@ -209,17 +212,24 @@ impl Core {
             }
             Input::GateShut { send } => self.at_desk(now, out, |desk, now, out| desk.gate_shut(send, now, out)),
             Input::Read { read, generation, state } => {
+                self.desk.read_answered(Key::Read(read), now);
                 let failure = state.as_ref().err().cloned();
                 let current = generation == self.session.generation();
                 let state = state.ok().filter(|_| current);
                 self.at_desk(now, out, |desk, now, out| desk.read(read, state.as_ref(), now, out));
                 self.answered(Facts { generation, failure }, now, out);
             }
-            Input::Answer { generation, failure } => self.answered(Facts { generation, failure }, now, out),
+            Input::Answer { generation, failure } => {
+                self.desk.count_read(1, now);
+                self.answered(Facts { generation, failure }, now, out);
+            }
             Input::Settled { epoch } => self.settled(epoch, now, out),
             Input::Feed(input) => self.tell_feed(input, now, out),
             Input::Update { book, row } => self.at_desk(now, out, |desk, now, out| desk.update(book, &row, now, out)),
-            Input::Instruments(instruments) => self.learn(&instruments, now, out),
+            Input::Instruments(instruments) => {
+                self.desk.read_answered_once(Key::Instruments, now);
+                self.learn(&instruments, now, out);
+            }
             Input::Subscribe(instruments, mode) => {
                 self.wanted.extend(instruments.into_iter().map(|instrument| (instrument, mode)));
                 self.subscribe(now, out);
@@ -274,6 +284,7 @@ impl Core {
         match effect {
             Effect::Probe { probe, fingerprint } => {
                 self.probing = Some((probe, fingerprint));
+                self.desk.read_leaves(Key::Probe, 1, now);
                 out.push(Output::Probe { probe, fingerprint });
             }
             Effect::Attempt { attempt, way } => out.push(Output::Attempt { attempt, way }),

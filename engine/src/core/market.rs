@@ -11,6 +11,7 @@ use nirantar_exchange_mock::Phase;
 
 use super::{Core, Event, Output, Told};
 use crate::feed;
+use crate::orders::Key;
 
 /// Time of day, IST, from which the broker's list of instruments is the day's.
 const DUMP_READY: Duration = Duration::from_secs(8 * 3600 + 30 * 60);
@@ -110,7 +111,9 @@ impl Core {
         let today = (now.wall - DUMP_READY).ist_date();
         if self.trades && self.token.is_some() && self.fetched_on != Some(today) && !self.wanted.is_empty() {
             self.fetched_on = Some(today);
-            let exchanges = self.wanted.keys().map(|instrument| instrument.exchange).collect();
+            let exchanges: BTreeSet<Exchange> = self.wanted.keys().map(|instrument| instrument.exchange).collect();
+            let calls = u32::try_from(exchanges.len()).unwrap_or(u32::MAX);
+            self.desk.read_leaves(Key::Instruments, calls, now);
             out.push(Output::FetchInstruments(exchanges));
         }
     }

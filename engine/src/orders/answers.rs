@@ -6,7 +6,7 @@ use nirantar_brokers::time::Now;
 use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderStatus, Outcome};
 
 use super::outcome::{Circumstances, Then, on_answer};
-use super::sending::{Held, OnItsWay, deadline};
+use super::sending::{OnItsWay, deadline};
 use super::{Action, CommandKind, Desk, Facts, Record, Refused, SendId, What};
 use crate::session::Generation;
 
@@ -14,7 +14,8 @@ impl Desk {
     /// A message got its answer. The session machine has heard of it already (see [`facts`](Self::facts)), so that what
     /// is to be sent again waits for what it decides.
     pub fn reply(&mut self, send: SendId, outcome: Outcome<BrokerOrderId>, now: Now, out: &mut Vec<Action>) {
-        let Some(OnItsWay { id, generation, kind }) = self.on_their_way.remove(&send) else { return };
+        let Some(arrived) = self.arrived(send, &outcome, now, out) else { return };
+        let OnItsWay { id, generation, kind, .. } = arrived.clone();
         let Some(order) = self.orders.get_mut(&id) else { return };
         let places = kind == CommandKind::Place;
         if places {
@@ -32,7 +33,7 @@ impl Desk {
         if places {
             self.placed(&id, generation, outcome, then, now, out);
         } else {
-            self.asked(&id, kind, outcome, then, now, out);
+            self.asked(arrived, outcome, then, now, out);
         }
     }
 
@@ -66,12 +67,15 @@ impl Desk {
                 order.refused_once = true;
                 order.sent_at = None;
                 self.record(id, What::RefusedForToken { generation }, now, out);
-                self.held.push(Held { id: id.clone(), not_before: now.mono });
+                self.hold_order(id, now.mono);
             }
             Then::AgainAfter(told) => {
                 order.sent_at = None;
+                // For live ones everything pauses.
+                let live = order.book == Book::Live;
+                let not_before = if live { now.mono } else { now.mono + told.unwrap_or(wait) };
                 self.record(id, What::NotSent, now, out);
-                self.held.push(Held { id: id.clone(), not_before: now.mono + told.unwrap_or(wait) });
+                self.hold_order(id, not_before);
             }
             Then::Become(next) => {
                 match next {
@@ -90,44 +94,44 @@ impl Desk {
     /// The answer to a change or a cancel.
     fn asked(
         &mut self,
-        id: &ClientOrderId,
-        kind: CommandKind,
+        arrived: OnItsWay,
         outcome: Outcome<BrokerOrderId>,
         then: Then,
         now: Now,
         out: &mut Vec<Action>,
     ) {
-        let words = outcome.map_or_else(|failure| failure.to_string(), |_| "request received".to_owned());
+        let id = arrived.id.clone();
+        let words = outcome.as_ref().map_or_else(ToString::to_string, |_| "request received".to_owned());
         match then {
             Then::AgainUnderNewToken => {
-                if let Some(order) = self.orders.get_mut(id) {
+                if let Some(order) = self.orders.get_mut(&id) {
                     order.cancel_refused_once = true;
                 }
-                self.ask_again(id, kind, None, words, now, out);
+                self.not_acted_on(arrived, now.mono, now, out);
             }
-            Then::AgainAfter(told) => {
-                let wait = told.unwrap_or(self.policy.look_again);
-                self.ask_again(id, kind, Some(wait), words, now, out);
-            }
+            // The pause after a message that was one too many is the limiter's.
+            Then::AgainAfter(_) => self.not_acted_on(arrived, now.mono, now, out),
             Then::ReadUntilShown => {
-                self.doubt(id, now);
-                self.answer(id, words, now, out);
+                self.doubt(&id, now);
+                self.answer(&id, words, now, out);
             }
-            _ => self.answer(id, words, now, out),
+            _ => {
+                self.answer(&id, words, now, out);
+                if let (CommandKind::Cancel, Ok(number)) = (&arrived.kind, &outcome) {
+                    self.cancel_next_slice(arrived.id, number, now, out);
+                }
+            }
         }
     }
 
-    /// A change or cancel that was surely not acted on leaves again, as a new journalled message.
-    fn ask_again(
-        &mut self,
-        id: &ClientOrderId,
-        _kind: CommandKind,
-        _wait: Option<std::time::Duration>,
-        words: String,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        self.answer(id, words, now, out);
+    /// An order in slices is cancelled slice by slice: `number` is as good as gone.
+    fn cancel_next_slice(&mut self, id: ClientOrderId, number: &BrokerOrderId, now: Now, out: &mut Vec<Action>) {
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        order.cancelled_slices.insert(number.clone());
+        if !order.slices.is_empty() && order.number_to_cancel().is_some() {
+            self.hold(&id, CommandKind::Cancel, now.mono, now.mono);
+            self.release(now, out);
+        }
     }
 
     /// From now on it is in doubt what became of it: the book is read until it shows.

@@ -14,6 +14,7 @@ mod exposure;
 mod journal;
 mod limiter;
 mod outcome;
+mod queue;
 mod reconcile;
 mod risk;
 mod rows;
@@ -28,7 +29,7 @@ mod outcome_tests;
 pub use desk::Desk;
 pub use exposure::{Difference, Exposure};
 pub use journal::{CommandKind, Journal, JournalError, MemoryJournal, Record, What};
-pub use limiter::Limiter;
+pub use limiter::{Class, Key, Limiter, Room};
 pub use outcome::{
     Absence, Circumstances, DayEnd, Decision, RULES, Rule, Shown, Then, When, on_absence, on_answer, on_day_end,
     on_missing_slices, on_row,

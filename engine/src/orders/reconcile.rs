@@ -105,7 +105,7 @@ impl Desk {
             self.reconciliation.reads += 1;
             let read = self.reconciliation.reads;
             self.reconciliation.in_flight = Some((read, now.mono));
-            out.push(Action::Read { read });
+            self.ask_to_read(read, out);
         }
     }
 

@@ -16,7 +16,10 @@ impl Desk {
     /// The broker or the paper exchange says something of an order.
     pub fn update(&mut self, book: Book, row: &OrderRow, now: Now, out: &mut Vec<Action>) {
         if self.is_early_slice(book, row) {
-            self.early_slices.insert((book, row.order_id.clone()), row.clone());
+            let kept = self.early_slices.entry((book, row.order_id.clone())).or_insert_with(|| row.clone());
+            if row.filled >= kept.filled && (row.status.is_final() || !kept.status.is_final()) {
+                *kept = row.clone();
+            }
             return;
         }
         let (found, shown) = self.whose(book, row);

@@ -1,5 +1,7 @@
 //! One order and all that is known of it.
 
+use std::collections::BTreeSet;
+
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
     Book, BrokerOrderId, ClientOrderId, IllegalTransition, OrderRequest, OrderRow, OrderStatus, Price, Quantity,
@@ -57,6 +59,8 @@ pub struct Tracked {
     pub(super) counted_ahead: Quantity,
     /// The slices the broker cut it into.
     pub(super) slices: Slices,
+    /// Slices whose cancel the broker has received.
+    pub(super) cancelled_slices: BTreeSet<BrokerOrderId>,
     /// The last impossible step that an alarm told of.
     pub(super) alarmed_at: Option<OrderStatus>,
 }
@@ -108,6 +112,7 @@ impl Tracked {
             day_over: None,
             counted_ahead: Quantity::ZERO,
             slices: Slices::default(),
+            cancelled_slices: BTreeSet::new(),
             alarmed_at: None,
         }
     }
@@ -120,10 +125,12 @@ impl Tracked {
         unresolved || self.sent_at.is_some() && !self.status.is_final()
     }
 
-    /// The broker's numbers under which it works: its own, or those of its slices that are not finished.
-    pub fn working_numbers(&self) -> impl Iterator<Item = &BrokerOrderId> {
-        let own = self.broker_id.iter().filter(|_| self.slices.is_empty() && !self.status.is_final());
-        own.chain(self.slices.working())
+    /// The broker's number that a cancel goes to: its own, or that of a slice that works and was not cancelled yet.
+    pub(super) fn number_to_cancel(&self) -> Option<&BrokerOrderId> {
+        if self.slices.is_empty() {
+            return self.broker_id.as_ref();
+        }
+        self.slices.working().find(|number| !self.cancelled_slices.contains(*number))
     }
 
     /// Moves to `next`. What the broker knows of an order proves that it was sent.

@@ -164,6 +164,9 @@ pub enum Refused {
     /// Only an unresolved order that nobody has acknowledged yet can be acknowledged.
     #[error("there is nothing to acknowledge: it is {0}")]
     NotUnresolved(OrderStatus),
+    /// The broker lets one order be changed only so often.
+    #[error("it was changed {0} times, and the broker allows no more: cancel and place again")]
+    TooManyChanges(u32),
     /// Nobody knows the broker's number of it yet.
     #[error("the broker has not confirmed it yet")]
     NotConfirmed,

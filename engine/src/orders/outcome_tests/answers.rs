@@ -3,7 +3,7 @@
 use nirantar_brokers::OrderChange;
 
 use super::*;
-use crate::orders::{Circumstances, CommandKind, RULES, When, on_answer};
+use crate::orders::{Circumstances, CommandKind, RULES, Then, When, on_answer};
 
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -40,9 +40,8 @@ fn outcome_03_a_refused_order_leaves_once_more_under_a_new_token_and_no_third_ti
     let mut scene = Scene::new();
     let (id, send) = scene.place();
     scene.hold(); // the session has heard of it first
-    scene.desk.route.generation = Generation(1);
     scene.reply(send, failed(CONCLUSIVE));
-    assert_eq!((scene.status(&id), scene.order(&id).may_be_working()), (OrderStatus::Sent, false));
+    assert_eq!((scene.status(&id), scene.order(&id).may_be_working()), (OrderStatus::Journalled, false));
     scene.under_token(2);
     let (again, _) = scene.sent().expect("it is sent again");
     scene.reply(again, failed(CONCLUSIVE));
@@ -151,6 +150,25 @@ fn outcome_11_a_refused_change_is_answered_and_changes_nothing() {
 }
 
 #[test]
+fn outcome_12_a_throttled_change_is_asked_again_after_the_wait_and_never_late() {
+    let mut scene = Scene::new();
+    let id = scene.working();
+    let send = change(&mut scene, &id);
+    scene.reply(send, failed(Cause::Throttled { retry_after: Some(WAIT) }));
+    scene.pass(1);
+    scene.wake();
+    assert_eq!(scene.sent(), None);
+    scene.pass(1);
+    scene.wake();
+    let (again, command) = scene.sent().expect("it is asked again");
+    assert!(matches!(command, Command::Modify(..)));
+    scene.reply(again, failed(Cause::Throttled { retry_after: Some(WAIT * 10) }));
+    scene.pass(30);
+    scene.wake();
+    assert_eq!(scene.answers().len(), 1, "its time is over, and it is told");
+}
+
+#[test]
 fn outcome_13_a_rejected_change_may_have_lost_a_race_so_the_book_is_read() {
     let mut scene = Scene::new();
     let id = scene.working();
@@ -198,6 +216,24 @@ fn outcome_16_an_accepted_cancel_is_a_request_received() {
 }
 
 #[test]
+fn outcome_17_a_refused_cancel_leaves_once_more_under_a_new_token_and_no_third_time() {
+    let mut scene = Scene::new();
+    let id = scene.working();
+    let send = scene.cancel(&id);
+    scene.hold();
+    scene.reply(send, failed(CONCLUSIVE));
+    scene.wake();
+    assert_eq!(scene.sent(), None, "there is no token to send it under");
+    scene.under_token(2);
+    let (again, command) = scene.sent().expect("it is asked again");
+    assert_eq!(command, Command::Cancel(number("7")));
+    scene.reply(again, failed(CONCLUSIVE));
+    assert_eq!(scene.answers().len(), 1);
+    scene.under_token(3);
+    assert_eq!(scene.sent(), None);
+}
+
+#[test]
 fn outcome_18_a_cancel_refused_on_suspicion_is_answered() {
     let mut scene = Scene::new();
     let id = scene.working();
@@ -206,6 +242,20 @@ fn outcome_18_a_cancel_refused_on_suspicion_is_answered() {
     assert_eq!(scene.answers().len(), 1);
     scene.under_token(2);
     assert_eq!(scene.sent(), None);
+}
+
+#[test]
+fn outcome_19_a_throttled_cancel_is_asked_again_after_the_wait_however_long() {
+    let mut scene = Scene::new();
+    let id = scene.working();
+    let send = scene.cancel(&id);
+    scene.reply(send, failed(Cause::Throttled { retry_after: Some(WAIT * 30) }));
+    scene.pass(59);
+    scene.wake();
+    assert_eq!(scene.sent(), None);
+    scene.pass(1);
+    scene.wake();
+    assert_eq!(scene.sent().expect("it is asked again").1, Command::Cancel(number("7")));
 }
 
 #[test]
@@ -251,13 +301,8 @@ fn an_answer_is_judged_by_a_rule_of_its_own_command_whatever_the_circumstances()
     let answers = causes.into_iter().chain([Cause::NotSent, Cause::Unknown]).map(Err).chain([Ok(())]);
     for (answer, bits) in answers.flat_map(|answer| (0..32_u8).map(move |bits| (answer, bits))) {
         let on = |bit: u8| bits & (1 << bit) != 0;
-        let seen = Circumstances {
-            live: on(0),
-            overtaken: on(1),
-            token_in_use: on(2),
-            refused_before: on(3),
-            in_time: on(4),
-        };
+        let seen =
+            Circumstances { live: on(0), overtaken: on(1), token_in_use: on(2), refused_before: on(3), in_time: on(4) };
         let commands = [
             (CommandKind::Place, When::Place),
             (CommandKind::Modify(OrderChange::default()), When::Modify),
@@ -267,7 +312,7 @@ fn an_answer_is_judged_by_a_rule_of_its_own_command_whatever_the_circumstances()
             let decision = on_answer(&command, answer, seen);
             let rule = RULES.iter().find(|rule| rule.number == decision.rule).expect("a rule of the table");
             assert_eq!(rule.when, when);
-            let leaves_again = matches!(decision.then, super::super::Then::AgainUnderNewToken | super::super::Then::AgainAfter(_));
+            let leaves_again = matches!(decision.then, Then::AgainUnderNewToken | Then::AgainAfter(_));
             assert!(!leaves_again || answer.is_err_and(Cause::surely_not_acted), "{answer:?} may have been acted on");
         }
     }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{
     Block, Book, BrokerOrderId, Cause, ClientOrderId, Endpoint, Exchange, Failure, InstrumentKey, Money, OrderRequest,
-    OrderRow, OrderStatus, OrderType, Outcome, Position, Price, Product, Quantity, Refusal, Side, Trade, Validity, Venue,
+    OrderRow, OrderStatus, OrderType, Outcome, Position, Price, Product, Quantity, Refusal, Side, Trade, Validity,
+    Venue,
 };
 
 use super::{Action, Command, Desk, DeskPolicy, LiveState, Route, SendId, Tracked, What};
@@ -26,6 +27,8 @@ pub(super) struct Scene {
     pub(super) now: Now,
     pub(super) out: Vec<Action>,
     comparisons: u64,
+    /// A read that was asked for before the last question.
+    under_way: Option<u64>,
 }
 
 pub(super) fn share() -> InstrumentKey {
@@ -105,7 +108,7 @@ impl Scene {
         let close = Timestamp::parse_ist(MARKET_CLOSES).expect("a time");
         let now = Now { wall: close - Duration::from_secs(3600), ..Now::default() };
         let (desk, out) = (Desk::new(DeskPolicy::default()), Vec::new());
-        let mut scene = Self { desk, now, out, comparisons: 0 };
+        let mut scene = Self { desk, now, out, comparisons: 0, under_way: None };
         scene.under_token(1);
         scene
     }
@@ -174,8 +177,13 @@ impl Scene {
     pub(super) fn begin_read(&mut self) -> u64 {
         self.comparisons += 1;
         self.desk.compare(self.comparisons, self.now, &mut self.out);
-        let reads = self.out.iter().rev();
-        reads.filter_map(|one| if let Action::Read { read } = one { Some(*read) } else { None }).next().expect("a read")
+        self.newest_read().or(self.under_way).expect("a read")
+    }
+
+    /// The newest read that was asked for since the last question.
+    pub(super) fn newest_read(&self) -> Option<u64> {
+        let newest = |one: &Action| if let Action::Read { read } = one { Some(*read) } else { None };
+        self.out.iter().rev().find_map(newest)
     }
 
     /// The day of every exchange is over.
@@ -197,18 +205,17 @@ impl Scene {
 
     /// The newest message that was sent since the last question, if there was one.
     pub(super) fn sent(&mut self) -> Option<(SendId, Command)> {
-        let sent = std::mem::take(&mut self.out).into_iter().rev();
-        sent.filter_map(|one| if let Action::Send { send, command, .. } = one { Some((send, command)) } else { None })
-            .next()
+        let newest = |one| if let Action::Send { send, command, .. } = one { Some((send, command)) } else { None };
+        std::mem::take(&mut self.out).into_iter().rev().find_map(newest)
     }
 
     /// Whether the desk wants to look at the broker's book by then.
     pub(super) fn looks_within(&mut self, seconds: u64) -> bool {
         self.pass(seconds);
         self.wake();
-        let looks = self.out.iter().any(|one| matches!(one, Action::Read { .. }));
+        self.under_way = self.newest_read();
         self.out.clear();
-        looks
+        self.under_way.is_some()
     }
 
     /// The alarms since the last question.
