@@ -16,9 +16,10 @@ mod market;
 mod words;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use nirantar_brokers::time::{Monotonic, Now};
+use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
     Book, BrokerToken, Cause, ClientOrderId, Endpoint, Fingerprint, InstrumentKey, Mode, OrderChange, OrderRequest,
     Refusal, Venue,
@@ -45,6 +46,8 @@ pub struct Core {
     wanted: BTreeMap<InstrumentKey, Mode>,
     fetched_on: Option<chrono::NaiveDate>,
     market_open: Option<bool>,
+    /// From the last look at the trading day until an exchange's is over, or the next date begins.
+    same_day: Option<Range<Timestamp>>,
     standing: Standing,
     token: Option<Fingerprint>,
     last_token: Option<Fingerprint>,
@@ -78,6 +81,7 @@ impl Core {
             wanted: BTreeMap::new(),
             fetched_on: None,
             market_open: None,
+            same_day: None,
             token: None,
             last_token: None,
             probing: None,
@@ -171,9 +175,22 @@ impl Core {
         taken
     }
 
+    /// An operator has looked at an unresolved order: see [`Desk::acknowledge`].
+    ///
+    /// # Errors
+    /// [`Refused`]: it is not one that can be acknowledged.
+    pub fn acknowledge(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
+        self.on(Input::Wake, now, out);
+        let mut actions = Vec::new();
+        let taken = self.desk.acknowledge(id, now, &mut actions);
+        self.perform(actions, now, out);
+        taken
+    }
+
     /// Takes what happened.
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
+        self.look_at_the_day(now, out);
         self.look_at_the_session(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
@@ -236,7 +253,8 @@ impl Core {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Monotonic {
         let market = self.next_market_change(now.wall).map(|at| now.mono_at(at));
-        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market]
+        let day = self.next_day_change().map(|at| now.mono_at(at));
+        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market, day]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -291,7 +309,7 @@ impl Core {
                 self.tell_session(&Told::Reconciled { number, complete: true }, now, out);
             }
             Effect::OpenFeed { .. } | Effect::CloseFeed if !self.trades => {}
-            Effect::Reconcile { number } => self.at_desk(now, out, |desk, _, out| desk.compare(number, out)),
+            Effect::Reconcile { number } => self.at_desk(now, out, |desk, now, out| desk.compare(number, now, out)),
             Effect::OpenFeed { generation } => self.tell_feed(feed::Input::Open { generation }, now, out),
             Effect::CloseFeed => self.tell_feed(feed::Input::Close { why: CloseReason::TokenDead }, now, out),
             Effect::Transition(transition) => {

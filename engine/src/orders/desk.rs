@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, InstrumentKey, Intent, MarketProtection, OrderChange, OrderRequest,
-    OrderType, Product, Quantity, Side, Venue,
+    OrderRow, OrderType, Product, Quantity, Side, Venue,
 };
 
 use super::queue::{Queue, Waiting};
@@ -33,6 +33,8 @@ pub struct Desk {
     /// Orders, changes and cancels that wait.
     pub(super) queue: Queue,
     pub(super) limiter: Limiter,
+    /// Rows of slices whose whole a reply on its way may name.
+    pub(super) early_slices: BTreeMap<(Book, BrokerOrderId), OrderRow>,
     pub(super) throttling: Throttling,
 }
 
@@ -54,6 +56,7 @@ impl Desk {
             on_their_way: BTreeMap::new(),
             route,
             settled: true,
+            early_slices: BTreeMap::new(),
             queue: Queue::default(),
             throttling: Throttling::default(),
         }

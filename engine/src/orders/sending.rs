@@ -218,7 +218,9 @@ impl Desk {
                     }
                     Command::Modify(broker_id.clone(), change.clone())
                 }
-                CommandKind::Place | CommandKind::Cancel => Command::Cancel(broker_id.clone()),
+                CommandKind::Place | CommandKind::Cancel => {
+                    Command::Cancel(order.number_to_cancel().unwrap_or(broker_id).clone())
+                }
             },
             _ => {
                 let words = format!("not sent: the order is already {}", order.status);

@@ -384,7 +384,7 @@ fn where_reads_share_the_limits_a_look_at_the_book_waits_for_room_and_takes_it()
     let limits = vec![RateLimit::new(10, 1)];
     let mut rig = Rig::with(DeskPolicy { limits, reads_share_limits: true, ..DeskPolicy::default() });
     rig.fill_up();
-    rig.act(|desk, _, out| desk.compare(1, out));
+    rig.act(|desk, now, out| desk.compare(1, now, out));
     rig.act(Desk::wake);
     assert!(rig.reads.is_empty(), "two places are left, and it is three calls");
     rig.answer(Ok);
@@ -404,7 +404,7 @@ fn where_reads_share_the_limits_a_look_at_the_book_waits_for_room_and_takes_it()
 fn where_reads_have_limits_of_their_own_they_leave_at_once() {
     let mut rig = Rig::new(1);
     rig.fill_up();
-    rig.act(|desk, _, out| desk.compare(1, out));
+    rig.act(|desk, now, out| desk.compare(1, now, out));
     assert_eq!(rig.reads, [1]);
 }
 
