@@ -13,7 +13,9 @@ use nirantar_brokers::{
 
 use super::reconcile::Reconciliation;
 use super::sending::{Held, OnItsWay, deadline};
-use super::{Action, Command, CommandKind, DeskPolicy, Exposure, Limiter, Refused, Route, SendId, Tracked, What};
+use super::{
+    Action, Command, CommandKind, DeskPolicy, Exposure, Limiter, Refused, Route, SendId, SettlePaper, Tracked, What,
+};
 use crate::session::Generation;
 
 /// The order desk of one account.
@@ -169,7 +171,8 @@ impl Desk {
         self.release(now, out);
     }
 
-    /// Live trading goes on: cancels what paper has open and closes what it holds, within paper.
+    /// Live trading goes on: cancels what paper has open and, unless the policy keeps it, closes what it holds, within
+    /// paper.
     pub fn settle_paper(&mut self, now: Now, out: &mut Vec<Action>) {
         let open: Vec<ClientOrderId> = self
             .orders
@@ -181,6 +184,9 @@ impl Desk {
             if let Err(why) = self.cancel(&id, now, out) {
                 out.push(Action::Alarm(format!("paper order {id} could not be cancelled: {why}")));
             }
+        }
+        if self.policy.settle_paper == SettlePaper::Keep {
+            return;
         }
         let held: Vec<(InstrumentKey, Product, i64)> =
             self.exposure.open(Book::Paper).map(|(key, product, quantity)| (key.clone(), product, quantity)).collect();

@@ -65,6 +65,10 @@ impl Desk {
             self.refuse(&held.id, &Refused::PaperStopped, now, out);
             return true;
         }
+        if request.intent == Intent::Open && self.route.venue == Venue::Paper && self.route.reduce_only {
+            self.refuse(&held.id, &Refused::ReduceOnly, now, out);
+            return true;
+        }
         if book == Book::Live {
             if self.route.venue != Venue::Live {
                 return false;
