@@ -23,6 +23,7 @@ mod limiter;
 mod reconcile;
 mod risk;
 mod sending;
+mod settling;
 mod tracked;
 mod words;
 

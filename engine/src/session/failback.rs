@@ -317,7 +317,8 @@ mod tests {
                 prop_assert_eq!(failback.exits_may_go(), seen.compared);
                 prop_assert_eq!(failback.is_under_way(), seen.under_way);
                 if let Some(wake) = failback.next_wake().filter(|wake| *wake <= now) {
-                    prop_assert!(failback.clone().on(FREE, now) == Some(Output::Complete), "woken at {wake:?} in vain");
+                    let mut woken = failback;
+                    prop_assert!(woken.on(FREE, now) == Some(Output::Complete), "woken at {wake:?} in vain");
                 }
             }
         }

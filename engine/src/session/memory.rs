@@ -186,27 +186,30 @@ impl Session {
 
     // --- the way back to live trading --------------------------------------------------------------------------
 
-    /// Tells the way back what happened. True once entries may go.
-    pub(super) fn on_failback(&mut self, input: failback::Input, now: Monotonic) -> bool {
-        match self.failback.on(input, now) {
-            Some(failback::Output::Compare) => {
-                self.comparison = None;
-                self.want_comparison(now);
-                false
-            }
-            Some(failback::Output::Forget) => {
-                self.comparison = None;
-                false
-            }
-            Some(failback::Output::Complete) => true,
-            None => false,
-        }
+    /// Tells the way back what happened, and does what it says.
+    pub(super) fn tell_failback(&mut self, input: failback::Input, now: Monotonic) {
+        let output = self.failback.on(input, now);
+        self.perform_failback(output, now);
     }
 
     /// Time for the way back to look around. True once entries may go.
     pub(super) fn look_at_failback(&mut self, now: Monotonic) -> bool {
         let blocked = self.mode == TradingMode::Halted || self.block(now).is_some();
-        self.on_failback(failback::Input::Look { blocked }, now)
+        let output = self.failback.on(failback::Input::Look { blocked }, now);
+        self.perform_failback(output, now);
+        output == Some(failback::Output::Complete)
+    }
+
+    fn perform_failback(&mut self, output: Option<failback::Output>, now: Monotonic) {
+        match output {
+            Some(failback::Output::Compare) => {
+                self.comparison = None;
+                self.want_comparison(now);
+            }
+            Some(failback::Output::Forget) => self.comparison = None,
+            // The session's state says so.
+            Some(failback::Output::Complete) | None => {}
+        }
     }
 
     /// Says where orders go, if that has changed.
@@ -229,7 +232,7 @@ impl Session {
     pub(super) fn feed(&mut self, generation: Generation, delivers: bool, now: Monotonic) {
         if generation == self.generation {
             self.look_at = self.look_at.filter(|_| !delivers);
-            self.on_failback(failback::Input::Feed(delivers), now);
+            self.tell_failback(failback::Input::Feed(delivers), now);
         }
     }
 

@@ -156,7 +156,7 @@ impl Session {
         match event {
             Signal::Told(Event::Probed { probe, verdict }) => {
                 match self.judge(*probe, verdict, context) {
-                    Judged::Adopted(_) => drop(self.on_failback(failback::Input::Accepted, context.now.mono)),
+                    Judged::Adopted(_) => self.tell_failback(failback::Input::Accepted, context.now.mono),
                     Judged::Dead => self.abandon_failback(context),
                     Judged::Nothing => {}
                 }
@@ -182,7 +182,7 @@ impl Session {
                 Handled
             }
             Signal::Told(Event::Operator(Operator::Confirm)) => {
-                self.on_failback(failback::Input::Confirmed, context.now.mono);
+                self.tell_failback(failback::Input::Confirmed, context.now.mono);
                 Handled
             }
             Signal::Wake => {
@@ -226,13 +226,13 @@ impl Session {
             Signal::Told(Event::Attempted { attempt, end }) => self.attempt_ended(*attempt, *end, context),
             Signal::Told(Event::Reconciled { number, complete }) => {
                 if self.compared(*number, *complete, context.now.mono) {
-                    self.on_failback(failback::Input::Compared, context.now.mono);
+                    self.tell_failback(failback::Input::Compared, context.now.mono);
                 }
             }
             Signal::Told(Event::Feed { generation, delivers }) => self.feed(*generation, *delivers, context.now.mono),
             Signal::Told(Event::FeedFailed { generation }) => self.feed_failed(*generation, context.now.mono),
             Signal::Told(Event::Market { open }) => {
-                drop(self.on_failback(failback::Input::Market(*open), context.now.mono))
+                self.tell_failback(failback::Input::Market(*open), context.now.mono);
             }
             Signal::Told(Event::Operator(Operator::Halt)) => self.set_mode(TradingMode::Halted),
             Signal::Told(Event::Operator(Operator::ReduceOnly)) => self.set_mode(TradingMode::ReduceOnly),

@@ -209,7 +209,10 @@ impl Judge for WayBack {
         }
         let Standing { state, route, .. } = scene.after;
         if scene.before.route.0 == Venue::Live && state == State::Fallback && route.0 != Venue::Live {
-            (self.owed, self.asked, self.confirmed) = (true, None, false);
+            (self.owed, self.confirmed) = (true, false);
+            // What was asked for before is worth nothing.
+            let asks = |effect: &&Effect| matches!(effect, Effect::Reconcile { .. });
+            self.asked = self.asked.filter(|_| scene.effects.iter().any(|effect| asks(&effect)));
         }
         let reduce_only = self.mode == TradingMode::ReduceOnly;
         let open = !matches!(route.0, Venue::Blocked(_));
