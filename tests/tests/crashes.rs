@@ -319,7 +319,7 @@ fn last_states(records: &[Record]) -> BTreeMap<String, (OrderStatus, u64)> {
         let Some(id) = &record.id else { continue };
         match &record.what {
             What::Intent(_) | What::External { .. } => {
-                drop(states.insert(id.to_string(), (OrderStatus::Journalled, 0)))
+                states.insert(id.to_string(), (OrderStatus::Journalled, 0));
             }
             What::Sending { .. } => {
                 let state = states.entry(id.to_string()).or_insert((OrderStatus::Sent, 0));
@@ -327,7 +327,9 @@ fn last_states(records: &[Record]) -> BTreeMap<String, (OrderStatus, u64)> {
                     state.0 = OrderStatus::Sent;
                 }
             }
-            What::State { status, filled, .. } => drop(states.insert(id.to_string(), (*status, filled.get()))),
+            What::State { status, filled, .. } => {
+                states.insert(id.to_string(), (*status, filled.get()));
+            }
             _ => {}
         }
     }

@@ -96,7 +96,7 @@ async fn settle(engine: &Engine, clock: &dyn Clock) {
     loop {
         clock.sleep(LOOK).await;
         let live = engine.snapshot().venue == Venue::Live;
-        let open = engine.look(|core| open_orders(core)).await.unwrap();
+        let open = engine.look(open_orders).await.unwrap();
         if live && open.is_empty() {
             break;
         }
