@@ -193,6 +193,18 @@ impl Engine {
         Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
     }
 
+    /// An operator has looked, at the broker's own app or by phone, at an order that was unresolved when its day ended: it
+    /// counts as exposure no more.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: there is no such order, or it is not unresolved.
+    pub async fn acknowledge(&self, id: &ClientOrderId) -> Result<(), NotTaken> {
+        let (taken, answer) = oneshot::channel();
+        let message = Message::Acknowledge { id: id.clone(), taken, busy: self.clock.busy() };
+        self.send(message).await.ok_or(NotTaken::Stopped)?;
+        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+    }
+
     /// Wants ticks of these instruments from now on, in that mode.
     ///
     /// # Errors

@@ -46,6 +46,7 @@ pub(crate) enum Message {
     Submit { request: OrderRequest, taken: Taken<ClientOrderId>, busy: Busy },
     Cancel { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
     Modify { id: ClientOrderId, change: OrderChange, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
+    Acknowledge { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
     Do(Input, Busy),
     Look { at: Box<dyn FnOnce(&Core) + Send>, busy: Busy },
     Stop,
@@ -190,6 +191,12 @@ impl Task {
             }
             Message::Modify { id, change, taken, busy } => {
                 let result = self.core.modify(&id, change, now, &mut outputs);
+                self.perform(outputs);
+                let _ = taken.send(result);
+                busy
+            }
+            Message::Acknowledge { id, taken, busy } => {
+                let result = self.core.acknowledge(&id, now, &mut outputs);
                 self.perform(outputs);
                 let _ = taken.send(result);
                 busy
