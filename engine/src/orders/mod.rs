@@ -11,7 +11,7 @@
 //! | accepted | Accepted | updates follow |
 //! | refused, surely, under the token in use | still to be sent | sent once more under a new token, inside `valid_for` |
 //! | refused otherwise or again, misconfigured, not sent | Refused | the session machine hears of it |
-//! | throttled | still to be sent | sent again after the wait, as a new journalled send, inside `valid_for` |
+//! | throttled | still to be sent | everything pauses; then sent again, as a new journalled send, inside `valid_for` |
 //! | rejected | Rejected | final |
 //! | anything else | Unknown | looked for by its tag in the broker's book |
 
@@ -29,7 +29,9 @@ mod words;
 
 pub use desk::Desk;
 pub use exposure::{Difference, Exposure};
-pub use journal::{CommandKind, Journal, JournalError, MemoryJournal, Record, What};
+pub use journal::{BadRecord, CommandKind, Journal, JournalError, MemoryJournal, Record, What};
+#[cfg(feature = "journal-sqlite")]
+pub use journal::{SqliteJournal, read_records};
 pub use limiter::{Class, Key, Limiter, Room};
 pub use reconcile::{Comparison, LiveState};
 pub use risk::RiskLimits;
