@@ -19,6 +19,7 @@ mod reconcile;
 mod risk;
 mod rows;
 mod sending;
+mod settling;
 mod slices;
 mod tracked;
 mod words;
@@ -28,7 +29,9 @@ mod outcome_tests;
 
 pub use desk::Desk;
 pub use exposure::{Difference, Exposure};
-pub use journal::{CommandKind, Journal, JournalError, MemoryJournal, Record, What};
+pub use journal::{BadRecord, CommandKind, Journal, JournalError, MemoryJournal, Record, What};
+#[cfg(feature = "journal-sqlite")]
+pub use journal::{SqliteJournal, read_records};
 pub use limiter::{Class, Key, Limiter, Room};
 pub use outcome::{
     Absence, Circumstances, DayEnd, Decision, RULES, Rule, Shown, Then, When, on_absence, on_answer, on_day_end,

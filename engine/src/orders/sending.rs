@@ -237,6 +237,7 @@ impl Desk {
             Book::Paper if order.request.intent == Intent::Open && self.route.venue != Venue::Paper => {
                 Err(Refused::PaperStopped)
             }
+            Book::Paper if order.request.intent == Intent::Open && self.route.reduce_only => Err(Refused::ReduceOnly),
             Book::Paper => Ok(()),
         }
     }
