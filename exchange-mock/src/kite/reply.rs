@@ -89,6 +89,13 @@ impl ApiError {
         Self::new(429, "NetworkException", "Too many requests")
     }
 
+    /// The broker's own order system did not answer in time: the order may exist. For status and type see
+    /// [`Fault::TimedOut`](super::Fault::TimedOut).
+    pub(super) fn timed_out() -> Self {
+        let words = "Order request timed out. Please check the order book and confirm before placing again.";
+        Self::new(400, "OrderException", words)
+    }
+
     /// A missing or bad parameter.
     pub(super) fn input(message: impl Into<String>) -> Self {
         Self::new(400, "InputException", message)
