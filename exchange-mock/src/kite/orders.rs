@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Fault;
 use super::api::Acted;
 use super::core::KiteExchange;
-use super::reply::ApiError;
+use super::reply::{ApiError, Reply};
 use crate::{Rejection, RejectionKind};
 
 /// Longest tag (kite.md 2.3).
@@ -89,11 +89,11 @@ impl KiteExchange {
     }
 
     /// `GET /orders`.
-    pub(super) fn book(&mut self) -> Result<Value, ApiError> {
+    pub(super) fn book(&mut self) -> Result<Reply, ApiError> {
         let since = self.seen_until();
         let rows: Vec<rest::Order> =
             self.exchange.book().filter(|row| self.is_seen(&row.order_id, since)).map(|row| self.shown(row)).collect();
-        to_json(&rows)
+        Reply::of(&rows)
     }
 
     /// `GET /orders/{id}`.
@@ -104,13 +104,13 @@ impl KiteExchange {
     }
 
     /// `GET /trades`.
-    pub(super) fn trades(&mut self) -> Result<Value, ApiError> {
+    pub(super) fn trades(&mut self) -> Result<Reply, ApiError> {
         let since = self.seen_until();
         self.trades_where(|id| self.is_seen(id, since))
     }
 
     /// `GET /orders/{id}/trades`.
-    pub(super) fn order_trades(&mut self, id: &str) -> Result<Value, ApiError> {
+    pub(super) fn order_trades(&mut self, id: &str) -> Result<Reply, ApiError> {
         let (since, id) = (self.seen_until(), BrokerOrderId(id.to_owned()));
         if self.latest(&id).is_none() || !self.is_seen(&id, since) {
             return Err(no_such_order());
@@ -218,7 +218,7 @@ impl KiteExchange {
         order
     }
 
-    fn trades_where(&self, wanted: impl Fn(&BrokerOrderId) -> bool) -> Result<Value, ApiError> {
+    fn trades_where(&self, wanted: impl Fn(&BrokerOrderId) -> bool) -> Result<Reply, ApiError> {
         let rows: Vec<rest::Trade> = self
             .exchange
             .trades()
@@ -231,7 +231,7 @@ impl KiteExchange {
                 rest::Trade::from_trade(trade, token, exchange_id, order.map_or(trade.at, |row| row.placed_at))
             })
             .collect();
-        to_json(&rows)
+        Reply::of(&rows)
     }
 
     fn latest(&self, id: &BrokerOrderId) -> Option<&OrderRow> {

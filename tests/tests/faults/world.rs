@@ -96,6 +96,8 @@ impl World {
             reads_share_limits: facts.limits.reads_share,
             modifications_per_order: facts.limits.modifications_per_order,
             propagation: facts.propagation,
+            // Three times the engine's own: each look reads whole books, which takes its time in a debug build.
+            look_again: Duration::from_secs(3),
             ..DeskPolicy::default()
         });
         let feed = Supervisor::new(FeedPolicy::default(), facts.limits.feed.heartbeat, seed);
