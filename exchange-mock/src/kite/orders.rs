@@ -88,11 +88,12 @@ impl KiteExchange {
         to_json(&Placed::one(id.0))
     }
 
-    /// `GET /orders`.
+    /// `GET /orders`. It is the day's: overnight it empties (kite.md 2.5).
     pub(super) fn book(&mut self) -> Result<Value, ApiError> {
-        let since = self.seen_until();
+        let (since, today) = (self.seen_until(), self.now.ist_date());
+        let of_today = self.exchange.book().filter(|row| row.placed_at.ist_date() == today);
         let rows: Vec<rest::Order> =
-            self.exchange.book().filter(|row| self.is_seen(&row.order_id, since)).map(|row| self.shown(row)).collect();
+            of_today.filter(|row| self.is_seen(&row.order_id, since)).map(|row| self.shown(row)).collect();
         to_json(&rows)
     }
 
@@ -219,11 +220,12 @@ impl KiteExchange {
     }
 
     fn trades_where(&self, wanted: impl Fn(&BrokerOrderId) -> bool) -> Result<Value, ApiError> {
+        let today = self.now.ist_date();
         let rows: Vec<rest::Trade> = self
             .exchange
             .trades()
             .iter()
-            .filter(|trade| wanted(&trade.order_id))
+            .filter(|trade| trade.at.ist_date() == today && wanted(&trade.order_id))
             .map(|trade| {
                 let order = self.latest(&trade.order_id);
                 let token = self.token_of(&trade.instrument);
