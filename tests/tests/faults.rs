@@ -27,6 +27,7 @@ use std::time::Duration;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{OrderStatus, Venue};
 
+use nirantar_exchange_mock::kite::FaultRule;
 use trader::Trader;
 use weather::{TROUBLES, Trouble, Weather};
 use world::World;
@@ -76,6 +77,13 @@ fn check(world: &mut World) -> truth::Tally {
     day.unwrap()
 }
 
+/// The faults of these troubles that befall orders, as they print.
+fn faults_of(troubles: &[Trouble]) -> Vec<String> {
+    let rule = |fault: &&str| fault.parse::<FaultRule>().unwrap().to_string();
+    let unreachable = troubles.iter().any(|trouble| trouble.unreachable).then(|| "connection refused".to_owned());
+    troubles.iter().flat_map(|trouble| trouble.orders).map(rule).chain(unreachable).collect()
+}
+
 /// A hundred orders, every third request struck by that trouble.
 fn hundred_orders_under(name: &str) {
     let trouble: Trouble = *TROUBLES.iter().find(|trouble| trouble.name == name).expect(name);
@@ -92,6 +100,10 @@ fn hundred_orders_under(name: &str) {
     clear_up(&mut world);
     world.run_until(at("2026-11-20 15:45:00"));
     let tally = check(&mut world);
+    for fault in faults_of(&[trouble]) {
+        let times = world.struck.get(&fault).copied().unwrap_or(0);
+        assert!(times >= 5, "seed {seed}: {fault} happened {times} times only: {:?}", world.struck);
+    }
     println!("{name}, seed {seed}: {tally:?}; {trader}; {} alarms", world.alarms.len());
     for alarm in world.alarms.iter().take(3) {
         println!("    {alarm}");
@@ -156,7 +168,10 @@ fn ten_thousand_orders_through_every_trouble_each_end_once_as_the_broker_has_the
         );
         world.evening();
     }
-    println!("{trader}; {} alarms", world.alarms.len());
+    println!("{trader}; {} alarms; {:?}", world.alarms.len(), world.struck);
+    for fault in faults_of(&TROUBLES) {
+        assert!(world.struck.contains_key(&fault), "seed {seed}: {fault} never happened: {:?}", world.struck);
+    }
     assert_eq!(trader.taken.len(), wanted, "seed {seed}");
     truth::of_the_limits(&world.log).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
 }
