@@ -33,7 +33,7 @@ use weather::{TROUBLES, Trouble, Weather};
 use world::World;
 
 /// How long one kind of weather lasts.
-const SPELL: Duration = Duration::from_secs(15);
+const SPELL: Duration = Duration::from_secs(20);
 /// By then an unknown order of before is known: the broker's propagation time and two reads, with room for reads that
 /// fail.
 const SETTLED: Duration = Duration::from_secs(120);
@@ -132,13 +132,16 @@ fn ten_thousand_orders_through_every_trouble_each_end_once_as_the_broker_has_the
     let mut world = World::new(seed, at("2026-11-18 13:55:00"));
     let mut trader = Trader::new(seed);
     let wanted = std::env::var("NIRANTAR_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(10_000);
-    // Each day's cap is reached: the next day begins when the first of the day before have left the window.
-    for day in ["2026-11-18", "2026-11-19", "2026-11-20", "2026-11-23"] {
+    // Each day's cap is reached. A day begins a little later than the one before, whose messages leave the window as it
+    // goes on.
+    for (day, opens) in
+        [("2026-11-18", "14:00:00"), ("2026-11-19", "14:06:00"), ("2026-11-20", "14:12:00"), ("2026-11-23", "14:18:00")]
+    {
         let began = trader.taken.len();
         if began == wanted {
             break;
         }
-        let [opens, ends, over] = ["14:00:00", "15:04:00", "15:45:00"].map(|time| at(&format!("{day} {time}")));
+        let [opens, ends, over] = [opens, "15:04:00", "15:45:00"].map(|time| at(&format!("{day} {time}")));
         world.run_until(opens);
         open(&mut world, ends);
         let mut spells = 0;

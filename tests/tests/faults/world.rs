@@ -339,8 +339,11 @@ impl World {
         let Call::Http { request, decode } = call else { panic!("Kite answers over HTTP") };
         let (parts, changes_orders) = (self.parts(&request, token), request.endpoint.changes_orders());
         let then: Then = Box::new(move |world, answer| then(world, decode(answer)));
-        if !self.day.open || changes_orders && self.weather.refuses_connections(&mut self.rng) {
+        let refused = changes_orders && self.weather.refuses_connections(&mut self.rng);
+        if refused {
             *self.struck.entry("connection refused".to_owned()).or_default() += 1;
+        }
+        if refused || !self.day.open {
             let answer = Err(Lost::NotSent("connection refused".to_owned()));
             return self.later(Duration::from_millis(1), Happening::Answer { answer, then });
         }
