@@ -21,6 +21,9 @@ mod exposure;
 mod journal;
 mod limiter;
 mod reconcile;
+mod restore;
+#[cfg(test)]
+mod restore_tests;
 mod risk;
 mod sending;
 mod tracked;
@@ -31,6 +34,7 @@ pub use exposure::{Difference, Exposure};
 pub use journal::{CommandKind, Journal, JournalError, MemoryJournal, Record, What};
 pub use limiter::Limiter;
 pub use reconcile::{Comparison, LiveState};
+pub use restore::{PaperPast, Restored};
 pub use risk::RiskLimits;
 pub use tracked::Tracked;
 pub use words::{Action, Command, DeskPolicy, Facts, Refused, Route, SendId, SettlePaper};

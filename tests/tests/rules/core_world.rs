@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nirantar::core::{Core, Input, Output};
 use nirantar::feed::{FeedPolicy, Input as FeedInput, Output as FeedOutput, SocketId, Supervisor};
-use nirantar::orders::{Command, Desk, DeskPolicy, LiveState, Route, SendId, Tracked};
+use nirantar::orders::{Command, Desk, DeskPolicy, LiveState, Record, Route, SendId, Tracked};
 use nirantar::session::{Generation, Machine};
 use nirantar_brokers::time::Now;
 use nirantar_brokers::{
@@ -102,16 +102,41 @@ impl CoreWorld {
     /// # Errors
     /// The judge's.
     pub fn step(&mut self, made: Move, judge: &mut dyn Judge) -> Result<(), String> {
+        self.step_cut(made, |_| usize::MAX, judge).map(drop)
+    }
+
+    /// Lets a move happen of whose outputs only so many are performed, for the process dies. Returns those.
+    ///
+    /// # Errors
+    /// The judge's.
+    pub fn step_cut(
+        &mut self,
+        made: Move,
+        performed: impl FnOnce(usize) -> usize,
+        judge: &mut dyn Judge,
+    ) -> Result<Vec<Output>, String> {
         let before = self.clone();
         let mut outputs = Vec::new();
         let done = self.make(made, &mut outputs);
+        outputs.truncate(performed(outputs.len()));
         self.remember(&done, &outputs);
         let scene = Scene { before: &before, done: &done, outputs: &outputs, after: self };
         judge.see(&scene).map_err(|why| {
             let lines: Vec<String> = outputs.iter().map(|output| format!("    {output:?}")).collect();
             let (at, policy) = (self.now.wall, self.core.session().policy());
             format!("{why}\n  at {at}, after {made:?}:\n{}\n  {policy:?}", lines.join("\n"))
-        })
+        })?;
+        Ok(outputs)
+    }
+
+    /// The world of a new process, whose core has read this journal. Its clock starts anew, and its order numbers are
+    /// told apart from those of before by their sequence alone.
+    pub fn restarted(&self, journal: &[Record]) -> (Self, Vec<Output>) {
+        let now = Now { wall: self.now.wall, ..Now::default() };
+        let mut world = Self::of(Machine::new(self.core.session().policy().clone()), now);
+        let mut outputs = Vec::new();
+        world.core.restore(journal, now, &mut outputs);
+        (world, outputs)
     }
 
     /// Tells the core something and remembers what it asks for.
