@@ -326,7 +326,8 @@ impl fmt::Display for Event {
                 comparison.differences.len(),
                 match (comparison.complete, comparison.overnight && !comparison.differences.is_empty()) {
                     (false, _) => "; reading again",
-                    (true, true) => " to what was held on an earlier day: the broker's word was taken, as every morning",
+                    (true, true) =>
+                        " to what was held on an earlier day: the broker's word was taken, as every morning",
                     (true, false) => "",
                 }
             ),

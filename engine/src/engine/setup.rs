@@ -295,8 +295,7 @@ impl Builder {
         // Before anything else the books are as the last process left them; what is to be written and told of it is the
         // first that the task does.
         let mut opening = Vec::new();
-        let Restored { paper: past, orders, working, unknown, unresolved } =
-            core.restore(&records, now, &mut opening);
+        let Restored { paper: past, orders, working, unknown, unresolved } = core.restore(&records, now, &mut opening);
         if !records.is_empty() {
             paper.with(|exchange| exchange.restore(&past.orders, &past.trades, now.wall));
             tracing::info!(orders, working, unknown, unresolved, "the journal was read");

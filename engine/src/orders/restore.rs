@@ -148,7 +148,8 @@ impl Desk {
             What::Intent(_) | What::Holds { .. } => {}
             What::External { broker_id, .. } => {
                 // Its state follows, unless the process ended in between; it was seen in the book in any case.
-                (order.external, order.status, order.broker_id) = (true, OrderStatus::Accepted, Some(broker_id.clone()));
+                (order.external, order.status, order.broker_id) =
+                    (true, OrderStatus::Accepted, Some(broker_id.clone()));
                 order.sent_at = Some(order.submitted);
                 *placing = Placing::Answered;
             }

@@ -10,7 +10,7 @@ use nirantar_brokers::{Book, ClientOrderId, OrderStatus};
 use super::core_judges::WrittenAndNeverRepeated;
 use super::core_world::{CoreWorld, Judge, Scene};
 use super::moves::{Move, PRELUDE};
-use super::runner::{Dice, Sequence};
+use super::runner::Sequence;
 
 /// How much was tried.
 #[derive(Clone, Copy, Debug, Default)]
