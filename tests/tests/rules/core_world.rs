@@ -234,7 +234,7 @@ impl CoreWorld {
             Move::Update { order, right_book, status, filled } => {
                 let tracked = self.order(order)?;
                 let book = if right_book { tracked.book } else { other(tracked.book) };
-                let row = OrderRow { status, filled: Quantity::new(filled), ..row(tracked) };
+                let row = OrderRow { status, filled: Quantity::new(filled), ..self.row(tracked) };
                 Input::Update { book, row: Box::new(row) }
             }
             Move::Foreign(book, filled) => Input::Update { book, row: Box::new(foreign(filled)) },
@@ -305,10 +305,39 @@ impl CoreWorld {
                 let known = ours.filter(|order| order.broker_id.is_some());
                 Ok(LiveState {
                     positions: vec![position(quantity)],
-                    orders: known.map(row).collect(),
+                    orders: known.map(|order| self.row(order)).collect(),
                     trades: Vec::new(),
                 })
             }
+        }
+    }
+
+    /// An order as its broker would show it.
+    fn row(&self, order: &Tracked) -> OrderRow {
+        // An update may come before the reply that brings the number.
+        let on_its_way = self.on_their_way.iter().find(|(_, sent)| sent.places && sent.id == order.id);
+        let number =
+            || on_its_way.map_or_else(|| BrokerOrderId(format!("U{}", order.id)), |(send, _)| number_of(*send));
+        let order_id = order.broker_id.clone().unwrap_or_else(number);
+        let status = if order.status == OrderStatus::Journalled { OrderStatus::Accepted } else { order.status };
+        OrderRow {
+            order_id,
+            parent_id: None,
+            exchange_order_id: None,
+            client_id: Some(order.id.clone()),
+            status,
+            broker_status: String::new(),
+            message: None,
+            instrument: order.request.instrument.clone(),
+            side: order.request.side,
+            order_type: order.request.order_type,
+            product: order.request.product,
+            validity: Validity::Day,
+            quantity: order.request.quantity,
+            filled: order.filled,
+            average_price: Price::from_paise(10_000),
+            placed_at: order.submitted.wall,
+            exchange_at: None,
         }
     }
 
@@ -346,31 +375,6 @@ fn other(book: Book) -> Book {
 
 fn number_of(send: SendId) -> BrokerOrderId {
     BrokerOrderId(format!("B{}", send.0))
-}
-
-/// An order as its broker would show it.
-fn row(order: &Tracked) -> OrderRow {
-    let order_id = order.broker_id.clone().unwrap_or_else(|| BrokerOrderId(format!("U{}", order.id)));
-    let status = if order.status == OrderStatus::Journalled { OrderStatus::Accepted } else { order.status };
-    OrderRow {
-        order_id,
-        parent_id: None,
-        exchange_order_id: None,
-        client_id: Some(order.id.clone()),
-        status,
-        broker_status: String::new(),
-        message: None,
-        instrument: order.request.instrument.clone(),
-        side: order.request.side,
-        order_type: order.request.order_type,
-        product: order.request.product,
-        validity: Validity::Day,
-        quantity: order.request.quantity,
-        filled: order.filled,
-        average_price: Price::from_paise(10_000),
-        placed_at: order.submitted.wall,
-        exchange_at: None,
-    }
 }
 
 fn foreign(filled: u64) -> OrderRow {
