@@ -17,6 +17,11 @@ use nirantar_exchange_mock::kite::Settings;
 /// By the machine's clock, for a request to cross the loopback.
 const SOON: Duration = Duration::from_secs(20);
 
+/// No feed tells of orders: only the reply can, and the book.
+fn deaf() -> Plan {
+    Plan::with_fault("permission-data")
+}
+
 /// An order that the server has taken and will never answer.
 async fn an_order_without_a_reply(world: &mut World) -> ClientOrderId {
     world.fault("no-reply@1");
@@ -44,8 +49,7 @@ async fn held(world: &World, book: Book) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_in_flight_when_the_engine_died_is_found_by_its_tag_and_never_sent_again() {
-    let mut world = World::stepped(Plan::new(Settings::default())).await;
-    world.wait_for_feed().await;
+    let mut world = World::stepped(deaf()).await;
     world.an_order_passes().await;
     let id = an_order_without_a_reply(&mut world).await;
     world.restart_engine().await;
@@ -116,8 +120,7 @@ fn paper_numbers(world: &World) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_unknown_when_the_engine_died_is_unresolved_the_next_trading_morning() {
-    let mut friday = World::stepped(Plan::new(Settings::default())).await;
-    friday.wait_for_feed().await;
+    let mut friday = World::stepped(deaf()).await;
     friday.an_order_passes().await;
     let id = an_order_without_a_reply(&mut friday).await;
     let journal = friday.journal.clone();
