@@ -127,7 +127,7 @@ async fn what_was_unknown_when_the_engine_died_is_unresolved_the_next_trading_mo
     drop(friday);
 
     // A new day at the broker: its book is empty and the intraday position is gone.
-    let plan = Plan { journal, begins: "2026-11-23 10:00:00", ..Plan::new(Settings::default()) };
+    let plan = Plan { earlier: journal, begins: "2026-11-23 10:00:00", ..Plan::new(Settings::default()) };
     let mut monday = World::stepped(plan).await;
     let orders = book_of(&monday, Book::Live).await;
     assert_eq!(orders, [(id.clone(), OrderStatus::Unresolved, 0)], "what ended on Friday is in the journal only");

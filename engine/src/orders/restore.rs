@@ -88,6 +88,7 @@ impl Desk {
         }
         let Replay { stories, mut paper, sends, live_until } = replay;
         self.sends = self.sends.max(sends);
+        self.count_earlier(records, now);
         let today = now.wall.ist_date();
         if live_until.is_some_and(|day| day < today) && self.exposure.open(Book::Live).next().is_some() {
             self.reconciliation.carry_over();

@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use nirantar::core::Event;
 use nirantar::engine::{Builder, Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
-use nirantar::orders::{MemoryJournal, Tracked};
+use nirantar::orders::{Journal, MemoryJournal, Tracked};
 use nirantar::session::{Notice, Policy, State};
 use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
@@ -55,8 +55,10 @@ pub struct Plan {
     pub held_by: usize,
     /// What becomes of resting orders at its end.
     pub on_stop: OnStop,
-    /// What engines before it have written.
-    pub journal: MemoryJournal,
+    /// Its journal, if not the one in memory that [`World::journal`] reads.
+    pub journal: Option<Box<dyn Journal>>,
+    /// The one in memory, with what engines before it have written.
+    pub earlier: MemoryJournal,
     /// When it begins, IST.
     pub begins: &'static str,
 }
@@ -70,7 +72,8 @@ impl Plan {
             stores: vec![".env"],
             held_by: 0,
             on_stop: OnStop::Leave,
-            journal: MemoryJournal::default(),
+            journal: None,
+            earlier: MemoryJournal::default(),
             begins: BEGINNING,
         }
     }
@@ -116,7 +119,7 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app, stores, held_by, on_stop, journal, .. } = plan;
+        let Plan { settings, logged_in, app, stores, held_by, on_stop, journal: own, earlier: journal, .. } = plan;
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
@@ -142,7 +145,9 @@ impl World {
             ..Setup::new("story", Arc::new(broker), rest, feed, opened.next().unwrap())
         };
         let setup = Setup { fallback_stores: opened.collect(), ..setup };
-        let engine = builder(setup.clone(), &clock, &journal).start().await.unwrap();
+        let first = builder(setup.clone(), &clock, &journal);
+        let first = if let Some(own) = own { first.journal(own) } else { first };
+        let engine = first.start().await.unwrap();
         let events = engine.events();
         let (seen, looked_at, _stepping) = (Vec::new(), 0, JoinSet::new());
         Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server, setup }
