@@ -25,6 +25,7 @@ use nirantar_brokers::time::Now;
 use nirantar_brokers::{Book, ClientOrderId, OrderRequest, OrderStatus, Quantity, Trade};
 use nirantar_exchange_mock::{PastOrder, Recollection, Stand};
 
+use super::absence::could_explain;
 use super::{Action, CommandKind, Desk, Difference, Record, Tracked, What};
 
 /// What was found in the journal.
@@ -76,6 +77,22 @@ struct Replay {
     sends: u64,
     /// The last day on which something was learned of a live position.
     live_until: Option<NaiveDate>,
+}
+
+impl Replay {
+    /// The broker's word on a position may tell of fills of orders that nobody had seen yet, as the desk took it then.
+    fn count_ahead(&mut self, difference: &Difference) {
+        let mut left = difference.brokers.abs_diff(difference.ours);
+        for Story { order, .. } in self.stories.values_mut() {
+            let may_fill = order.book == Book::Live && order.may_be_working() && order.broker_id.is_none();
+            if may_fill && could_explain(order, difference) {
+                let open = order.request.quantity.less(order.filled + order.counted_ahead);
+                let taken = open.get().min(left);
+                order.counted_ahead = order.counted_ahead + Quantity::new(taken);
+                left -= taken;
+            }
+        }
+    }
 }
 
 impl Desk {
@@ -130,8 +147,11 @@ impl Desk {
         let Record { at, id, book, what } = record;
         let (at, book) = (*at, *book);
         if let What::Holds { instrument, product, quantity } = what {
+            let ours = self.exposure.of(Book::Live, instrument, *product);
             let (instrument, product) = (instrument.clone(), *product);
-            self.exposure.adopt(&Difference { instrument, product, ours: 0, brokers: *quantity });
+            let difference = Difference { instrument, product, ours, brokers: *quantity };
+            replay.count_ahead(&difference);
+            self.exposure.adopt(&difference);
             replay.live_until = Some(at.ist_date());
         }
         let Some(id) = id else { return };
@@ -210,7 +230,10 @@ impl Desk {
                     let stand = Stand { status, order_id: broker_id.clone(), filled, average_price, message };
                     replay.paper.stands(id, &stand, at);
                 }
-                self.count_fill(order, new);
+                // What the broker's word has brought already is not counted twice.
+                let ahead = new.min(order.counted_ahead);
+                order.counted_ahead = order.counted_ahead.less(ahead);
+                self.count_fill(order, new.less(ahead));
                 if book == Book::Live && !new.is_zero() {
                     replay.live_until = Some(at.ist_date());
                 }

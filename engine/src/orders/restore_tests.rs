@@ -139,7 +139,7 @@ fn fills_and_the_brokers_word_make_the_exposure_and_a_night_is_told_apart() {
         let comparisons: Vec<_> = (1..=3)
             .map(|number| {
                 let mut out = Vec::new();
-                desk.compare(number, &mut out);
+                desk.compare(number, at(day), &mut out);
                 desk.read(number, Some(&flat), at(day), &mut out);
                 out.into_iter().find_map(|action| if let Action::Compared(made) = action { Some(made) } else { None })
             })
