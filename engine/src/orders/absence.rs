@@ -133,11 +133,9 @@ impl Desk {
     pub(super) fn end_of_day(&mut self, id: &ClientOrderId, end: DayEnd, now: Now, out: &mut Vec<Action>) {
         let Some(order) = self.orders.get_mut(id) else { return };
         match on_day_end(order.status, end).then {
-            Then::ReadUntilShown => {
-                if order.day_over.is_none() {
-                    order.day_over = Some(now.mono);
-                    self.reconciliation.begin_to_seek(now.mono);
-                }
+            Then::ReadUntilShown if order.day_over.is_none() => {
+                order.day_over = Some(now.mono);
+                self.reconciliation.begin_to_seek(now.mono);
             }
             Then::Become(next) => {
                 let was = order.status;
