@@ -25,7 +25,7 @@ mod world;
 use std::time::Duration;
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{OrderStatus, Venue};
+use nirantar_brokers::{OrderStatus, Orders as _, Venue};
 
 use nirantar_exchange_mock::kite::FaultRule;
 use trader::Trader;
@@ -177,6 +177,20 @@ fn ten_thousand_orders_through_every_trouble_each_end_once_as_the_broker_has_the
     }
     assert_eq!(trader.taken.len(), wanted, "seed {seed}");
     truth::of_the_limits(&world.log).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+}
+
+/// The comparison itself must not be blind: here the server has an order of ours twice.
+#[test]
+fn an_order_that_the_server_has_twice_is_found() {
+    let mut world = World::new(seed(), at("2026-11-20 14:40:00"));
+    open(&mut world, at("2026-11-20 14:50:00"));
+    let mut trader = Trader::new(seed());
+    trader.trade(&mut world, 1);
+    let order = world.core.desk().orders().next().unwrap().clone();
+    world.ask_the_server(|broker, now| broker.place(&order.request, &order.id, now));
+    world.run_until(at("2026-11-20 15:45:00"));
+    let why = truth::of_the_day(&mut world).unwrap_err();
+    assert!(why.contains(&format!("{} was sent again", order.id)), "{why}");
 }
 
 macro_rules! under_each {
