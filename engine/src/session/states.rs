@@ -225,7 +225,8 @@ impl Session {
             Signal::Told(Event::Candidate(candidate)) => self.consider(*candidate, context),
             Signal::Told(Event::Attempted { attempt, end }) => self.attempt_ended(*attempt, *end, context),
             Signal::Told(Event::Reconciled { number, complete }) => {
-                if self.compared(*number, *complete, context.now.mono) {
+                let done = self.compared(*number, *complete, context.now.mono);
+                if done {
                     self.tell_failback(failback::Input::Compared, context.now.mono);
                 }
             }
