@@ -133,11 +133,9 @@ impl Desk {
     pub(super) fn end_of_day(&mut self, id: &ClientOrderId, end: DayEnd, now: Now, out: &mut Vec<Action>) {
         let Some(order) = self.orders.get_mut(id) else { return };
         match on_day_end(order.status, end).then {
-            Then::ReadUntilShown => {
-                if order.day_over.is_none() {
-                    order.day_over = Some(now.mono);
-                    self.reconciliation.begin_to_seek(now.mono);
-                }
+            Then::ReadUntilShown if order.day_over.is_none() => {
+                order.day_over = Some(now.mono);
+                self.reconciliation.begin_to_seek(now.mono);
             }
             Then::Become(next) => {
                 let was = order.status;
@@ -176,7 +174,7 @@ fn lacks_slices(order: &Tracked) -> bool {
 }
 
 /// Whether the broker holds units beyond our count that this order could have brought.
-fn could_explain(order: &Tracked, difference: &Difference) -> bool {
+pub(super) fn could_explain(order: &Tracked, difference: &Difference) -> bool {
     let same = (&difference.instrument, difference.product) == (&order.request.instrument, order.request.product);
     let more = i128::from(difference.brokers) - i128::from(difference.ours);
     let towards = i128::from(order.request.side.signed(Quantity::new(1)));

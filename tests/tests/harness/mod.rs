@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nirantar::core::Event;
-use nirantar::engine::{Engine, EventMessage, OnStop, Setup};
+use nirantar::engine::{Builder, Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
 use nirantar::orders::{Journal, MemoryJournal, Tracked};
 use nirantar::session::{Notice, Policy, State};
@@ -59,6 +59,10 @@ pub struct Plan {
     pub broker: fn(Kite) -> Arc<dyn Broker>,
     /// Its journal, if not the one in memory that [`World::journal`] reads.
     pub journal: Option<Box<dyn Journal>>,
+    /// The one in memory, with what engines before it have written.
+    pub earlier: MemoryJournal,
+    /// When it begins, IST.
+    pub begins: &'static str,
 }
 
 impl Plan {
@@ -72,6 +76,8 @@ impl Plan {
             on_stop: OnStop::Leave,
             broker: |kite| Arc::new(kite),
             journal: None,
+            earlier: MemoryJournal::default(),
+            begins: BEGINNING,
         }
     }
 
@@ -97,12 +103,13 @@ pub struct World {
     hold: Busy,
     _stepping: JoinSet<()>,
     server: KiteServer,
+    setup: Setup,
 }
 
 impl World {
     /// A story on a stepped clock, under way: the session is Valid and orders go to the broker.
     pub async fn stepped(plan: Plan) -> Self {
-        let clock = SteppedClock::starting_at(beginning());
+        let clock = SteppedClock::starting_at(Timestamp::parse_ist(plan.begins).unwrap());
         let mut world = Self::start(plan, Arc::new(clock.clone())).await;
         world._stepping.spawn(async move { clock.run(None).await });
         world.wait_for_venue(Venue::Live).await;
@@ -115,12 +122,13 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app, stores, held_by, on_stop, broker, journal: own_journal } = plan;
+        let Plan { settings, logged_in, app, stores, held_by, on_stop, broker, journal: own, earlier: journal, .. } =
+            plan;
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices()).await.unwrap();
+        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices(&clock)).await.unwrap();
         let control = server.control();
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join(stores[0]);
@@ -142,19 +150,23 @@ impl World {
             ..Setup::new("story", broker, rest, feed, opened.next().unwrap())
         };
         let setup = Setup { fallback_stores: opened.collect(), ..setup };
-        let instruments = market().into_iter().map(|(instrument, _)| instrument).collect();
-        let journal = MemoryJournal::default();
-        let engine = Engine::builder(setup)
-            .clock(Arc::clone(&clock))
-            .journal(own_journal.unwrap_or_else(|| Box::new(journal.clone())))
-            .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
-            .fallback_prices(prices(), PaperSource::Synthetic)
-            .start()
-            .await
-            .unwrap();
+        let first = builder(setup.clone(), &clock, &journal);
+        let first = if let Some(own) = own { first.journal(own) } else { first };
+        let engine = first.start().await.unwrap();
         let events = engine.events();
         let (seen, looked_at, _stepping) = (Vec::new(), 0, JoinSet::new());
-        Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server }
+        Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server, setup }
+    }
+
+    /// The engine dies where it stands, and another one goes on with its store and its journal. What was seen so far is
+    /// kept.
+    pub async fn restart_engine(&mut self) {
+        let mut builder = builder(self.setup.clone(), &self.clock, &self.journal);
+        // The replay has something to say before the engine is there to be listened to.
+        self.events = builder.events();
+        // No time passes between the two lives: the old one has said its last word.
+        self.engine = builder.start().await.unwrap();
+        self.hold = self.clock.busy();
     }
 
     /// Where the server listens.
@@ -389,15 +401,24 @@ pub fn market_order() -> OrderRequest {
     OrderRequest::new(instrument(), Side::Buy, 1, OrderType::Market(MarketProtection::Automatic))
 }
 
+fn builder(setup: Setup, clock: &Arc<dyn Clock>, journal: &MemoryJournal) -> Builder {
+    let instruments = market(clock).into_iter().map(|(instrument, _)| instrument).collect();
+    Engine::builder(setup)
+        .clock(Arc::clone(clock))
+        .journal(Box::new(journal.clone()))
+        .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
+        .fallback_prices(prices(clock), PaperSource::Synthetic)
+}
+
 fn beginning() -> Timestamp {
     Timestamp::parse_ist(BEGINNING).unwrap()
 }
 
-fn market() -> Vec<(Instrument, Price)> {
-    let of_the_day = universe::with_start_prices(beginning().ist_date());
+fn market(clock: &Arc<dyn Clock>) -> Vec<(Instrument, Price)> {
+    let of_the_day = universe::with_start_prices(clock.now().wall.ist_date());
     of_the_day.into_iter().filter(|(known, _)| known.key == instrument()).collect()
 }
 
-fn prices() -> Box<Walk> {
-    Box::new(Walk::new(1, &market(), &Calendar::nse(), beginning().ist_date()))
+fn prices(clock: &Arc<dyn Clock>) -> Box<Walk> {
+    Box::new(Walk::new(1, &market(clock), &Calendar::nse(), clock.now().wall.ist_date()))
 }

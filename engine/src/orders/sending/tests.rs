@@ -406,7 +406,7 @@ fn entries_do_not_leave_past_a_look_at_the_book_that_waits_nor_wake_the_desk_for
     let mut rig = Rig::with(DeskPolicy { limits, reads_share_limits: true, ..DeskPolicy::default() });
     rig.act(|desk, now, _| desk.count_read(8, now));
     rig.pass(SECOND / 2);
-    rig.act(|desk, _, out| desk.compare(1, out));
+    rig.act(|desk, now, out| desk.compare(1, now, out));
     rig.act(|desk, now, _| desk.count_read(1, now));
     rig.submit(entry());
     assert!(rig.sent.is_empty() && rig.reads.is_empty());
@@ -475,7 +475,7 @@ proptest! {
                 4 => rig.pass(Duration::from_millis(millis)),
                 5 => {
                     read += 1;
-                    rig.act(|desk, _, out| desk.compare(read, out));
+                    rig.act(|desk, now, out| desk.compare(read, now, out));
                 }
                 6 => if let Some(read) = rig.reads.pop() {
                     rig.act(|desk, now, out| {
