@@ -15,6 +15,7 @@ use std::time::Duration;
 use evidence::{Evidence, stories, tokens};
 use futures_util::future::join_all;
 use harness::{Plan, World, market_order};
+use nirantar::core::Event;
 use nirantar::engine::{Engine, NotTaken};
 use nirantar::orders::{CommandKind, Journal as _, Refused, What};
 use nirantar::session::Generation;
@@ -222,4 +223,40 @@ async fn five_hundred_orders_in_flight_while_the_token_dies_three_times_in_a_row
     let mut world = World::real(plan()).await;
     world.wait_for_venue(Venue::Live).await;
     three_times_in_a_row(world, false).await;
+}
+
+/// A new login kills the old token while orders are in flight, and its token is in the store at once: no Fallback, and
+/// what was refused under the old token before the new one is in use leaves once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_orders_in_flight_while_a_new_login_kills_the_token() {
+    let mut world = World::stepped(plan()).await;
+    world.wait_for_feed().await;
+    world.pass(Duration::from_secs(5)).await;
+    let before = world.order_requests();
+    world.fault("slow=3s");
+    let (control, store) = (world.control.clone(), world.store.clone());
+    let new_login = tokio::spawn(async move {
+        while control.with_log(|log| log.orders.len()) < before + SEEN_AT_DEATH {
+            tokio::task::yield_now().await;
+        }
+        let session = control.login();
+        std::fs::write(store, harness::writing::env(session.access_token.expose())).unwrap();
+    });
+    let entry = |n: usize| if n.is_multiple_of(2) { waiting(market_order()) } else { resting() };
+    all_at_once(&mut world, (0..LOAD).map(|n| Wish::Order(entry(n))).collect()).await;
+    new_login.await.unwrap();
+    let adopted = |event: &Event| matches!(event, Event::Token { generation: Generation(2), .. });
+    world.wait_for("the new token", adopted).await;
+    world.control.clear("slow");
+    world.wait_for_venue(Venue::Live).await;
+    calm(&mut world, true).await;
+    let rest: Vec<Wish> = unfinished(&world, Book::Live).await.into_iter().map(|(id, _)| Wish::Cancel(id)).collect();
+    all_at_once(&mut world, rest).await;
+    calm(&mut world, false).await;
+    let evidence = gather(&mut world).await;
+    evidence.judge();
+    let again = |story: &evidence::Story| story.placed_under == [Generation(1), Generation(2)];
+    let orders = stories(&evidence.records);
+    println!("{} orders left once more, of {}", orders.values().filter(|story| again(story)).count(), orders.len());
+    assert!(orders.values().all(|story| story.book == Book::Live), "nothing went to paper");
 }

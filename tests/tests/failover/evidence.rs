@@ -155,22 +155,33 @@ impl Evidence {
 
     /// What the broker saw under a token had left the desk before the first conclusive refusal under it was dealt with.
     fn nothing_leaves_after_the_first_refusal(&self, generation: Generation, token: Fingerprint) {
-        let refusal = self
-            .records
-            .iter()
-            .position(|record| matches!(record.what, What::RefusedForToken { generation: of } if of == generation));
-        let sending = |record: &&Record| {
-            matches!(record.what, What::Sending { generation: of, .. }
-            if of == generation && record.book == Book::Live)
-        };
-        let before = self.records.iter().take(refusal.unwrap_or(usize::MAX)).filter(sending).count();
-        let all = self.records.iter().filter(sending).count();
-        assert_eq!(before, all, "orders left under {generation} after its first refusal was known");
+        let live = |record: &&Record| record.book == Book::Live;
+        let (mut before, mut after, mut refused) = (0, 0, false);
+        let mut last_sent: BTreeMap<&ClientOrderId, Generation> = BTreeMap::new();
+        for (id, what) in
+            self.records.iter().filter(live).filter_map(|record| Some((record.id.as_ref()?, &record.what)))
+        {
+            match what {
+                What::Sending { generation: of, .. } => {
+                    last_sent.insert(id, *of);
+                    let count = if refused { &mut after } else { &mut before };
+                    *count += usize::from(*of == generation);
+                }
+                What::RefusedForToken { generation: of } => refused |= *of == generation,
+                // The refusal of a cancel, in the broker's words.
+                What::Answer(words) if words.contains("access_token") => {
+                    refused |= last_sent.get(id) == Some(&generation);
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(after, 0, "orders left under {generation} after its first refusal was known");
         let seen: Vec<&OrderLog> = self.log.orders.iter().filter(|order| order.token == Some(token)).collect();
-        assert!(seen.len() <= all, "the broker saw {} orders of {all} under {generation}", seen.len());
+        assert!(seen.len() <= before, "the broker saw {} orders of {before} under {generation}", seen.len());
         // Once it is dead it stays dead: whatever came after the first refusal was refused as well.
-        let after = seen.iter().skip_while(|order| order.status != Some(403));
-        assert!(after.clone().all(|order| !order.accepted && order.status == Some(403)), "{generation}");
-        println!("{generation}: {all} sent, {} seen by the broker, {} of them refused", seen.len(), after.count());
+        let late = seen.iter().skip_while(|order| order.status != Some(403));
+        assert!(late.clone().all(|order| !order.accepted && order.status == Some(403)), "{generation}");
+        assert_eq!(refused, late.clone().count() > 0, "{generation}: the journal and the broker's log");
+        println!("{generation}: {before} sent, {} seen by the broker, {} of them refused", seen.len(), late.count());
     }
 }
