@@ -56,6 +56,7 @@ pub mod calendar;
 #[cfg(feature = "server")]
 mod choices;
 mod exchange;
+mod freeze;
 #[cfg(feature = "server")]
 pub mod fyers;
 #[cfg(feature = "server")]
@@ -71,5 +72,6 @@ pub mod upstox;
 
 pub use calendar::{Calendar, Phase};
 pub use exchange::{Config, MarginRates, MarketState, MockExchange, Rejection, RejectionKind, Update};
+pub use freeze::{FreezeRow, FreezeTable};
 pub use paper::PaperBroker;
 pub use prices::{PriceEvent, PriceSource};

@@ -21,6 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
 use super::events::EventSender;
+use super::halting::HaltFile;
 use super::health::LastError;
 use super::keeping::PutBack;
 use super::renewal::{Known, Renewer, candidate};
@@ -74,6 +75,8 @@ pub(crate) struct Task {
     pub(crate) ask_approval: bool,
     /// Where a human is sent to log in, if not to the broker's own page.
     pub(crate) login_link: Option<String>,
+    /// What halts trading while it is there.
+    pub(super) halt_file: Option<HaltFile>,
     pub(crate) state: Doing,
 }
 
@@ -151,7 +154,8 @@ impl Task {
     fn next_wake(&self, now: Now) -> Monotonic {
         let paper = self.paper.next_wake(now.wall).map(|at| now.mono_at(at));
         let price = self.fallback.as_ref().filter(|_| self.state.playing).and_then(|(source, _)| source.peek());
-        [Some(self.core.next_wake(now)), paper, price.map(|at| now.mono_at(at))]
+        let halt = self.halt_file.as_ref().map(HaltFile::next_look);
+        [Some(self.core.next_wake(now)), paper, price.map(|at| now.mono_at(at)), halt]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -162,6 +166,7 @@ impl Task {
         let mut outputs = Vec::new();
         match message {
             Message::Submit { request, taken, busy } => {
+                self.mark_before(&request, now);
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);
                 // The caller may have gone away; the order has not.
@@ -181,7 +186,12 @@ impl Task {
                 busy
             }
             Message::Do(input, busy) => {
+                let wish = if let Input::Operator(wish) = input { Some(wish) } else { None };
                 self.tell(input);
+                // What is to be cancelled is on its way: now that it holds over a restart.
+                if let Some(wish) = wish {
+                    self.keep_halt(wish);
+                }
                 busy
             }
             Message::Look { at, busy } => {
@@ -213,6 +223,7 @@ impl Task {
         self.paper.wake(now.wall);
         self.play_fallback_prices(now);
         self.drain_paper();
+        self.look_at_halt_file();
         self.tell(Input::Wake);
     }
 
@@ -370,13 +381,15 @@ impl Task {
             | Event::ApprovalAsked { .. }
             | Event::RefreshTokenDies { .. }
             | Event::Gap { .. }
+            | Event::ExitWanted { .. }
             | Event::Notice { .. } => tracing::warn!("{event}"),
-            Event::Alarm { .. } | Event::NotStored { .. } => tracing::error!("{event}"),
+            Event::Alarm { .. } | Event::NotStored { .. } | Event::Unmanaged { .. } => tracing::error!("{event}"),
             Event::Transition(_)
             | Event::Venue { .. }
             | Event::Candidate { .. }
             | Event::Token { .. }
             | Event::Feed { .. }
+            | Event::Instruments { .. }
             | Event::Compared { .. } => tracing::info!("{event}"),
         }
         self.last_error.note(&event);

@@ -15,15 +15,21 @@
 //! | rejected | Rejected | final |
 //! | anything else | Unknown | looked for by its tag in the broker's book |
 
+mod admission;
 mod answers;
 mod desk;
 mod exposure;
 mod journal;
 mod limiter;
+mod listings;
+mod profit;
 mod queue;
 mod reconcile;
+mod remembered;
 mod risk;
+mod rules;
 mod sending;
+mod stopping;
 mod tracked;
 mod words;
 
@@ -31,7 +37,10 @@ pub use desk::Desk;
 pub use exposure::{Difference, Exposure};
 pub use journal::{CommandKind, Journal, JournalError, MemoryJournal, Record, What};
 pub use limiter::{Class, Key, Limiter, Room};
+pub use listings::{Listed, Listings, Terms, list_day};
 pub use reconcile::{Comparison, LiveState};
-pub use risk::RiskLimits;
+pub use remembered::OpenOrder;
+pub use risk::{OverLimit, RiskLimits};
+pub use rules::RuleBroken;
 pub use tracked::Tracked;
 pub use words::{Action, Command, DeskPolicy, Facts, Refused, Route, SendId, SettlePaper};

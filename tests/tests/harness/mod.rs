@@ -100,6 +100,7 @@ impl World {
         let mut world = Self::start(plan, Arc::new(clock.clone())).await;
         world._stepping.spawn(async move { clock.run(None).await });
         world.wait_for_venue(Venue::Live).await;
+        world.wait_for_list().await;
         world
     }
 
@@ -262,6 +263,15 @@ impl World {
             snapshot.venue == wanted && !snapshot.reduce_only
         } {
             self.wait_for(&format!("orders to go to {wanted}"), there).await;
+        }
+    }
+
+    /// Waits until the day's list of NSE is here: before that no entry is taken.
+    pub async fn wait_for_list(&mut self) {
+        let knows = |core: &nirantar::core::Core| core.desk().listings().knows(Exchange::Nse);
+        if !self.engine.look(knows).await.unwrap() {
+            let is_it = |event: &Event| matches!(event, Event::Instruments { exchange: Exchange::Nse, .. });
+            self.wait_for("the list of NSE", is_it).await;
         }
     }
 
