@@ -16,6 +16,7 @@ mod market;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
@@ -49,6 +50,8 @@ pub struct Core {
     /// For which day each list was asked for, and when.
     fetched: BTreeMap<Exchange, (chrono::NaiveDate, Monotonic)>,
     market_open: Option<bool>,
+    /// From the last look at the trading day until an exchange's is over, or the next date begins.
+    same_day: Option<Range<Timestamp>>,
     standing: Standing,
     token: Option<Fingerprint>,
     last_token: Option<Fingerprint>,
@@ -83,6 +86,7 @@ impl Core {
             lists_missed: BTreeSet::new(),
             fetched: BTreeMap::new(),
             market_open: None,
+            same_day: None,
             token: None,
             last_token: None,
             probing: None,
@@ -192,9 +196,22 @@ impl Core {
         self.desk.watches(instrument)
     }
 
+    /// An operator has looked at an unresolved order: see [`Desk::acknowledge`].
+    ///
+    /// # Errors
+    /// [`Refused`]: it is not one that can be acknowledged.
+    pub fn acknowledge(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
+        self.on(Input::Wake, now, out);
+        let mut actions = Vec::new();
+        let taken = self.desk.acknowledge(id, now, &mut actions);
+        self.perform(actions, now, out);
+        taken
+    }
+
     /// Takes what happened.
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
+        self.look_at_the_day(now, out);
         self.look_at_the_session(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
@@ -266,7 +283,8 @@ impl Core {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Monotonic {
         let market = self.next_market_change(now.wall).map(|at| now.mono_at(at));
-        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market]
+        let day = self.next_day_change().map(|at| now.mono_at(at));
+        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market, day]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -321,7 +339,7 @@ impl Core {
                 self.tell_session(&Told::Reconciled { number, complete: true }, now, out);
             }
             Effect::OpenFeed { .. } | Effect::CloseFeed if !self.trades => {}
-            Effect::Reconcile { number } => self.at_desk(now, out, |desk, _, out| desk.compare(number, out)),
+            Effect::Reconcile { number } => self.at_desk(now, out, |desk, now, out| desk.compare(number, now, out)),
             Effect::OpenFeed { generation } => self.tell_feed(feed::Input::Open { generation }, now, out),
             Effect::CloseFeed => self.tell_feed(feed::Input::Close { why: CloseReason::TokenDead }, now, out),
             Effect::Transition(transition) => {

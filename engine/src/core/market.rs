@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, Mode};
 use nirantar_exchange_mock::Phase;
@@ -14,6 +15,8 @@ use crate::orders::{Key, list_day};
 
 /// How long after it was asked for a list that has not come is asked for again, if an order needs it.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// How long after an exchange's day orders have ended its trading day is over: by then the broker's book tells of them.
+const BOOK_FINAL: Duration = Duration::from_secs(30 * 60);
 /// How long before the market opens a session should be ready.
 const SOON: Duration = Duration::from_secs(30 * 60);
 
@@ -53,6 +56,34 @@ impl Core {
         let today = self.calendar.continuous_on(Exchange::Nse, now.ist_date());
         let close = today.map(|(_, close)| close).filter(|close| *close > now);
         close.into_iter().chain(self.calendar.next_open(Exchange::Nse, now)).filter(|at| *at > now).min()
+    }
+
+    // --- the end of the day ------------------------------------------------------------------------------------
+
+    /// Tells the desk when an exchange's trading day is over, and of every new date.
+    pub(super) fn look_at_the_day(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.same_day.as_ref().is_some_and(|span| span.contains(&now.wall)) {
+            return;
+        }
+        let today = now.wall.ist_date();
+        let ends = Exchange::ALL.into_iter().filter_map(|one| Some((one, self.day_ends_at(one, today)?)));
+        let (closed, open): (Vec<_>, Vec<_>) = ends.partition(|(_, end)| *end <= now.wall);
+        let midnight = today.succ_opt().map(|date| Timestamp::from_ist_parts(date, NaiveTime::MIN));
+        let next = open.into_iter().map(|(_, end)| end).chain(midnight).min();
+        self.same_day = next.map(|next| now.wall..next);
+        let closed: Vec<Exchange> = closed.into_iter().map(|(exchange, _)| exchange).collect();
+        self.at_desk(now, out, |desk, now, out| {
+            desk.day_ends(|exchange, date| date < today || closed.contains(&exchange), now, out);
+        });
+    }
+
+    /// When the next exchange's day is over, or the next date begins.
+    pub(super) fn next_day_change(&self) -> Option<Timestamp> {
+        self.same_day.as_ref().map(|span| span.end)
+    }
+
+    fn day_ends_at(&self, exchange: Exchange, date: NaiveDate) -> Option<Timestamp> {
+        self.calendar.day_orders_end(exchange, date).map(|end| end + BOOK_FINAL)
     }
 
     // --- instruments -------------------------------------------------------------------------------------------
@@ -116,5 +147,78 @@ impl Core {
             out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
         }
         self.subscribe(now, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::{
+        BrokerOrderId, Cause, Endpoint, Failure, MarketProtection, OrderRequest, OrderStatus, OrderType, Outcome, Side,
+        Venue, kite,
+    };
+    use nirantar_exchange_mock::Calendar;
+
+    use super::*;
+    use crate::core::Input;
+    use crate::feed::{FeedPolicy, Supervisor};
+    use crate::orders::{Action, Desk, DeskPolicy, Refused, Route};
+    use crate::session::{Generation, Machine, Policy};
+
+    fn at(time: &str) -> Now {
+        Now { wall: Timestamp::parse_ist(&format!("2026-11-20 {time}")).unwrap(), ..Now::default() }
+    }
+
+    /// A core whose desk has an order of which nobody knows what became of it.
+    fn with_an_unknown_order(now: Now) -> Core {
+        let (mut desk, mut out) = (Desk::new(DeskPolicy::default()), Vec::new());
+        desk.arrive(Route { venue: Venue::Live, reduce_only: false, generation: Generation(1) }, now, &mut out);
+        let market = OrderType::Market(MarketProtection::Automatic);
+        let share = InstrumentKey::new(Exchange::Nse, "INFY");
+        desk.submit(OrderRequest::new(share, Side::Buy, 10, market), now, &mut out).unwrap();
+        let sent = |one: &Action| if let Action::Send { send, .. } = one { Some(*send) } else { None };
+        let send = out.iter().find_map(sent).unwrap();
+        let lost: Outcome<BrokerOrderId> = Err(Failure::new(Cause::Unknown, Endpoint::Place, "no reply"));
+        desk.reply(send, lost, now, &mut out);
+        let machine = Machine::new(Policy::for_broker(&kite::facts(kite::App::Individual)));
+        let feed = Supervisor::new(FeedPolicy::default(), Duration::from_secs(5), 1);
+        Core::new(machine, desk, feed, Calendar::nse(), true)
+    }
+
+    fn alarms(outputs: &[Output]) -> usize {
+        outputs.iter().filter(|output| matches!(output, Output::Tell(Event::Alarm { .. }))).count()
+    }
+
+    #[test]
+    fn what_is_unknown_when_its_exchange_has_closed_is_unresolved_until_an_operator_has_looked() {
+        let (mut now, mut out) = (at("15:00:00"), Vec::new());
+        let mut core = with_an_unknown_order(now);
+        let id = core.desk().orders().next().unwrap().id.clone();
+        while now.wall < at("23:00:00").wall && core.desk().order(&id).unwrap().status == OrderStatus::Unknown {
+            core.on(Input::Wake, now, &mut out);
+            now = now + core.next_wake(now).since(now.mono);
+        }
+        let order = core.desk().order(&id).unwrap();
+        assert_eq!(order.status, OrderStatus::Unresolved);
+        assert!(now.wall > at("15:30:00").wall && now.wall < at("17:00:00").wall, "{}", now.wall);
+        assert!(order.may_be_working() && alarms(&out) == 1);
+
+        out.clear();
+        assert_eq!(core.acknowledge(&id, now, &mut out), Ok(()));
+        assert!(out.iter().any(|output| matches!(output, Output::Journal(_))));
+        assert!(!core.desk().order(&id).unwrap().may_be_working());
+        assert_eq!(
+            core.acknowledge(&id, now, &mut out),
+            Err(Refused::NotUnresolved(OrderStatus::Unresolved)),
+            "once is enough"
+        );
+    }
+
+    #[test]
+    fn an_order_of_an_earlier_day_does_not_outlive_the_night() {
+        let (now, mut out) = (at("15:00:00"), Vec::new());
+        let mut core = with_an_unknown_order(now);
+        let id = core.desk().orders().next().unwrap().id.clone();
+        core.on(Input::Wake, now + Duration::from_secs(9 * 3600 + 1), &mut out);
+        assert_eq!(core.desk().order(&id).unwrap().status, OrderStatus::Unresolved);
     }
 }

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
-    Block, Book, BrokerOrderId, ClientOrderId, Exchange, Instrument, InstrumentKey, Intent, MarketProtection,
-    OrderChange, OrderRequest, OrderType, Product, Quantity, Side, Venue,
+    Block, Book, BrokerOrderId, ClientOrderId, Exchange, Instrument, OrderChange, OrderRequest, OrderRow, Venue,
 };
 
 use super::profit::Ledger;
@@ -37,6 +36,8 @@ pub struct Desk {
     /// Orders, changes and cancels that wait.
     pub(super) queue: Queue,
     pub(super) limiter: Limiter,
+    /// Rows of slices whose whole a reply on its way may name.
+    pub(super) early_slices: BTreeMap<(Book, BrokerOrderId), OrderRow>,
     pub(super) throttling: Throttling,
     /// What the operator lets orders do.
     pub(super) mode: TradingMode,
@@ -68,6 +69,7 @@ impl Desk {
             on_their_way: BTreeMap::new(),
             route,
             settled: true,
+            early_slices: BTreeMap::new(),
             queue: Queue::default(),
             throttling: Throttling::default(),
             mode: TradingMode::Active,
@@ -125,7 +127,7 @@ impl Desk {
         }
     }
 
-    fn take(&mut self, book: Book, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> ClientOrderId {
+    pub(super) fn take(&mut self, book: Book, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> ClientOrderId {
         self.made += 1;
         let id = ClientOrderId::numbered(self.policy.run, self.made);
         let order = Tracked::new(id.clone(), book, request.clone(), now);
@@ -219,38 +221,6 @@ impl Desk {
         }
         self.send_wanted(now, out);
         self.release(now, out);
-    }
-
-    /// Live trading goes on: cancels what paper has open and closes what it holds, within paper.
-    pub fn settle_paper(&mut self, now: Now, out: &mut Vec<Action>) {
-        let open: Vec<ClientOrderId> = self
-            .orders
-            .values()
-            .filter(|order| order.book == Book::Paper && order.broker_id.is_some() && !order.status.is_final())
-            .map(|order| order.id.clone())
-            .collect();
-        for id in open {
-            if let Err(why) = self.cancel(&id, now, out) {
-                out.push(Action::Alarm(format!("paper order {id} could not be cancelled: {why}")));
-            }
-        }
-        let held: Vec<(InstrumentKey, Product, i64)> =
-            self.exposure.open(Book::Paper).map(|(key, product, quantity)| (key.clone(), product, quantity)).collect();
-        for (instrument, product, quantity) in held {
-            let side = if quantity > 0 { Side::Sell } else { Side::Buy };
-            let market = OrderType::Market(MarketProtection::Automatic);
-            let exit = OrderRequest {
-                product,
-                intent: Intent::Reduce(Book::Paper),
-                ..OrderRequest::new(instrument, side, quantity.unsigned_abs(), market)
-            };
-            // Exits that were just cancelled are as good as gone; those still on their way to the exchange are not.
-            let on_its_way = |order: &Tracked| order.may_be_working() && order.broker_id.is_none();
-            let left = self.left_beside(Book::Paper, &exit, on_its_way);
-            if left > 0 {
-                self.take(Book::Paper, OrderRequest { quantity: Quantity::new(left), ..exit }, now, out);
-            }
-        }
     }
 
     /// Time has passed.
