@@ -71,7 +71,9 @@ pub mod universe;
 pub mod upstox;
 
 pub use calendar::{Calendar, Phase};
-pub use exchange::{Config, MarginRates, MarketState, MockExchange, Rejection, RejectionKind, Update};
+pub use exchange::{
+    Config, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand, Update,
+};
 pub use freeze::{FreezeRow, FreezeTable};
 pub use paper::PaperBroker;
 pub use prices::{PriceEvent, PriceSource};

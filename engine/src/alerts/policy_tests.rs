@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
-use nirantar_brokers::{Block, Endpoint, Fingerprint, Renewal, Venue};
+use nirantar_brokers::{
+    Block, Endpoint, Exchange, Fingerprint, InstrumentKey, MarketProtection, OrderRequest, OrderType, Product, Renewal,
+    Side, Venue,
+};
 use proptest::prelude::*;
 
 use super::{Alert, Kind, Severity, Watch};

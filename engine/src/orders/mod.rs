@@ -20,6 +20,9 @@ mod profit;
 mod queue;
 mod reconcile;
 mod remembered;
+mod restore;
+#[cfg(test)]
+mod restore_tests;
 mod risk;
 mod rows;
 mod rules;
@@ -46,6 +49,7 @@ pub use outcome::{
 };
 pub use reconcile::{Comparison, LiveState};
 pub use remembered::OpenOrder;
+pub use restore::{PaperPast, Restored};
 pub use risk::{OverLimit, RiskLimits};
 pub use rules::RuleBroken;
 pub use tracked::Tracked;

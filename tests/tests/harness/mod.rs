@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nirantar::core::Event;
-use nirantar::engine::{Engine, EventMessage, OnStop, Setup};
+use nirantar::engine::{Builder, Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
-use nirantar::orders::{Journal, MemoryJournal, Tracked};
-use nirantar::session::{Notice, Policy, State};
+use nirantar::orders::{Journal, MemoryJournal, RiskLimits, Tracked};
+use nirantar::session::{FallbackOrders, Notice, Policy, State};
 use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, OffsetClock, SteppedClock, Timestamp};
@@ -57,6 +57,16 @@ pub struct Plan {
     pub on_stop: OnStop,
     /// Its journal, if not the one in memory that [`World::journal`] reads.
     pub journal: Option<Box<dyn Journal>>,
+    /// The one in memory, with what engines before it have written.
+    pub earlier: MemoryJournal,
+    /// When it begins, IST.
+    pub begins: &'static str,
+    /// What the account risks at most.
+    pub risk: RiskLimits,
+    /// What is in its halt file from the start; it is `halt` in the story's folder.
+    pub halted: Option<&'static str>,
+    /// What becomes of orders in Fallback.
+    pub fallback_orders: FallbackOrders,
 }
 
 impl Plan {
@@ -69,6 +79,11 @@ impl Plan {
             held_by: 0,
             on_stop: OnStop::Leave,
             journal: None,
+            earlier: MemoryJournal::default(),
+            begins: BEGINNING,
+            risk: RiskLimits::default(),
+            halted: None,
+            fallback_orders: FallbackOrders::Paper,
         }
     }
 
@@ -94,16 +109,23 @@ pub struct World {
     hold: Busy,
     _stepping: JoinSet<()>,
     server: KiteServer,
+    setup: Setup,
 }
 
 impl World {
     /// A story on a stepped clock, under way: the session is Valid and orders go to the broker.
     pub async fn stepped(plan: Plan) -> Self {
-        let clock = SteppedClock::starting_at(beginning());
+        let mut world = Self::stepped_until(plan, Venue::Live).await;
+        world.wait_for_list().await;
+        world
+    }
+
+    /// The same, under way as soon as orders go there.
+    pub async fn stepped_until(plan: Plan, venue: Venue) -> Self {
+        let clock = SteppedClock::starting_at(Timestamp::parse_ist(plan.begins).unwrap());
         let mut world = Self::start(plan, Arc::new(clock.clone())).await;
         world._stepping.spawn(async move { clock.run(None).await });
-        world.wait_for_venue(Venue::Live).await;
-        world.wait_for_list().await;
+        world.wait_for_venue(venue).await;
         world
     }
 
@@ -113,12 +135,13 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app, stores, held_by, on_stop, journal: own_journal } = plan;
+        let Plan { settings, logged_in, app, stores, held_by, on_stop, journal: own, earlier: journal, .. } = plan;
+        let (risk, fallback_orders) = (plan.risk, plan.fallback_orders);
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices()).await.unwrap();
+        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices(&clock)).await.unwrap();
         let control = server.control();
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join(stores[0]);
@@ -128,9 +151,15 @@ impl World {
         let mut opened = stores.iter().map(|name| StorePlace::named(name, folder.path()).open("ZERODHA", "zerodha"));
         let origin = format!("127.0.0.1:{}", server.addr().port());
         let broker = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
-        let policy = Policy { user_id: Some(user_id), ..Policy::for_broker(broker.facts()) };
+        let policy = Policy { user_id: Some(user_id), fallback_orders, ..Policy::for_broker(broker.facts()) };
         let (rest, feed) = (format!("http://{origin}"), format!("ws://{origin}"));
+        let halt_file = folder.path().join("halt");
+        if let Some(text) = plan.halted {
+            std::fs::write(&halt_file, text).unwrap();
+        }
         let setup = Setup {
+            risk,
+            halt_file: Some(halt_file),
             loopback: true,
             policy,
             secrets: vec![api_secret],
@@ -139,19 +168,23 @@ impl World {
             ..Setup::new("story", Arc::new(broker), rest, feed, opened.next().unwrap())
         };
         let setup = Setup { fallback_stores: opened.collect(), ..setup };
-        let instruments = market().into_iter().map(|(instrument, _)| instrument).collect();
-        let journal = MemoryJournal::default();
-        let engine = Engine::builder(setup)
-            .clock(Arc::clone(&clock))
-            .journal(own_journal.unwrap_or_else(|| Box::new(journal.clone())))
-            .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
-            .fallback_prices(prices(), PaperSource::Synthetic)
-            .start()
-            .await
-            .unwrap();
+        let first = builder(setup.clone(), &clock, &journal);
+        let first = if let Some(own) = own { first.journal(own) } else { first };
+        let engine = first.start().await.unwrap();
         let events = engine.events();
         let (seen, looked_at, _stepping) = (Vec::new(), 0, JoinSet::new());
-        Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server }
+        Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server, setup }
+    }
+
+    /// The engine dies where it stands, and another one goes on with its store and its journal. What was seen so far is
+    /// kept.
+    pub async fn restart_engine(&mut self) {
+        let mut builder = builder(self.setup.clone(), &self.clock, &self.journal);
+        // The replay has something to say before the engine is there to be listened to.
+        self.events = builder.events();
+        // No time passes between the two lives: the old one has said its last word.
+        self.engine = builder.start().await.unwrap();
+        self.hold = self.clock.busy();
     }
 
     /// Where the server listens.
@@ -395,15 +428,24 @@ pub fn market_order() -> OrderRequest {
     OrderRequest::new(instrument(), Side::Buy, 1, OrderType::Market(MarketProtection::Automatic))
 }
 
+fn builder(setup: Setup, clock: &Arc<dyn Clock>, journal: &MemoryJournal) -> Builder {
+    let instruments = market(clock).into_iter().map(|(instrument, _)| instrument).collect();
+    Engine::builder(setup)
+        .clock(Arc::clone(clock))
+        .journal(Box::new(journal.clone()))
+        .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
+        .fallback_prices(prices(clock), PaperSource::Synthetic)
+}
+
 fn beginning() -> Timestamp {
     Timestamp::parse_ist(BEGINNING).unwrap()
 }
 
-fn market() -> Vec<(Instrument, Price)> {
-    let of_the_day = universe::with_start_prices(beginning().ist_date());
+fn market(clock: &Arc<dyn Clock>) -> Vec<(Instrument, Price)> {
+    let of_the_day = universe::with_start_prices(clock.now().wall.ist_date());
     of_the_day.into_iter().filter(|(known, _)| known.key == instrument()).collect()
 }
 
-fn prices() -> Box<Walk> {
-    Box::new(Walk::new(1, &market(), &Calendar::nse(), beginning().ist_date()))
+fn prices(clock: &Arc<dyn Clock>) -> Box<Walk> {
+    Box::new(Walk::new(1, &market(clock), &Calendar::nse(), clock.now().wall.ist_date()))
 }
