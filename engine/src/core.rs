@@ -412,7 +412,7 @@ impl Core {
             return;
         }
         let before = std::mem::replace(&mut self.standing, standing).route;
-        self.desk.token(self.token.is_some());
+        self.desk.token(self.token.is_some(), now);
         let moved = (before.venue, before.generation) != (route.venue, route.generation);
         if moved {
             self.epoch += 1;

@@ -164,7 +164,7 @@ async fn a_halt_without_a_session_cancels_paper_at_once_and_live_orders_when_the
     world.logs_in();
     world.wait_for_order(&live, OrderStatus::Cancelled).await;
     assert_eq!(world.engine.snapshot().venue, HALTED);
-    assert_eq!(world.order_requests(), before + 1);
+    assert_eq!(world.order_requests(), before + 1, "{world}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,14 +213,10 @@ async fn live_exposure_without_a_session_is_listed_and_its_exit_comes_back_as_an
     world.wait_for_feed().await;
     world.an_order_passes().await;
     let rests = world.rests(resting()).await;
-    let mark = world.mark().await;
     world.falls_back().await;
+    let told = world.wait_for("the exposure", |event| matches!(event, Event::Unmanaged { .. })).await;
     world.wait_for_venue(Venue::Paper).await;
-    let told = world.since(mark).iter().find_map(|event| match event {
-        Event::Unmanaged { positions, resting, unknown, .. } => Some((positions, resting, unknown)),
-        _ => None,
-    });
-    let (positions, resting, unknown) = told.expect("it is told loudly");
+    let Some(Event::Unmanaged { positions, resting, unknown, .. }) = told.last() else { panic!("{told:?}") };
     assert_eq!((positions.len(), positions[0].2, unknown.len()), (1, 1, 0));
     assert_eq!((resting.len(), &resting[0].id, resting[0].left), (1, &rests, Quantity::new(2)));
 

@@ -10,6 +10,7 @@ use nirantar_brokers::time::Now;
 use nirantar_brokers::{Block, Book, ClientOrderId, Intent, OrderRequest, OrderStatus, Quantity, Venue};
 
 use super::{Action, CommandKind, Desk, Refused, Tracked, What};
+use crate::session::TradingMode;
 
 /// Exits that are remembered at most; of more the oldest is forgotten.
 const MOST_EXITS: usize = 64;
@@ -52,6 +53,7 @@ impl Desk {
         let Some(order) = self.orders.get_mut(id).filter(|order| !asked && !order.cancel_wanted) else { return };
         order.cancel_wanted = true;
         self.record(id, What::CancelWanted, now, out);
+        self.look_to_cancel(now);
     }
 
     pub(super) fn cancel_is_under_way(&self, id: &ClientOrderId) -> bool {
@@ -80,9 +82,30 @@ impl Desk {
     }
 
     /// Whether the token lives under which messages would leave. Without one nothing is compared.
-    pub fn token(&mut self, lives: bool) {
+    pub fn token(&mut self, lives: bool, now: Now) {
         self.token_lives = lives;
         self.compared &= lives;
+        self.look_to_cancel(now);
+    }
+
+    /// While trading is halted nobody goes the way back to live, which begins with a comparison; but before a remembered
+    /// cancel leaves, the broker's book must have been seen under the token in use.
+    pub(super) fn must_look_to_cancel(&self) -> bool {
+        let waits = |order: &Tracked| order.book == Book::Live && order.cancel_wanted && !order.status.is_final();
+        self.mode == TradingMode::Halted && self.token_lives && !self.compared && self.orders.values().any(waits)
+    }
+
+    pub(super) fn look_to_cancel(&mut self, now: Now) {
+        if self.must_look_to_cancel() {
+            self.reconciliation.look_soon(now.mono);
+        }
+    }
+
+    /// The broker's book was read whole.
+    pub(super) fn seen_while_halted(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.mode == TradingMode::Halted {
+            self.compared(now, out);
+        }
     }
 
     /// Live orders and positions have been compared under the token in use: what was remembered may leave.

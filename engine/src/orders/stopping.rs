@@ -25,7 +25,10 @@ impl Desk {
         match mode {
             TradingMode::Active => {}
             TradingMode::ReduceOnly => self.stop_orders(is_entry, &Refused::OnlyExits, now, out),
-            TradingMode::Halted => self.stop_orders(|_| true, &Refused::Blocked(Block::Halted), now, out),
+            TradingMode::Halted => {
+                self.stop_orders(|_| true, &Refused::Blocked(Block::Halted), now, out);
+                self.look_to_cancel(now); // for cancels that were wanted before
+            }
         }
     }
 
