@@ -15,21 +15,22 @@
 mod market;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
-    Book, BrokerToken, Cause, ClientOrderId, Endpoint, Fingerprint, InstrumentKey, Mode, OrderChange, OrderRequest,
-    Refusal, Venue,
+    Book, BrokerToken, Cause, ClientOrderId, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, OrderChange,
+    OrderRequest, Price, Refusal, Venue,
 };
 use nirantar_exchange_mock::Calendar;
 
 use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Key, Record, Refused, Restored, Route};
-use crate::session::{Effect, Event as Told, Generation, Machine, State, Verdict};
+use crate::session::{Effect, Event as Told, Generation, Machine, Operator, State, Verdict};
 
+pub(crate) use words::unmanaged;
 pub use words::{Event, Input, Output, Standing};
 
 /// Session, desk and feed of one account.
@@ -44,7 +45,10 @@ pub struct Core {
     catalog: BTreeMap<InstrumentKey, BrokerToken>,
     names: BTreeMap<BrokerToken, Arc<InstrumentKey>>,
     wanted: BTreeMap<InstrumentKey, Mode>,
-    fetched_on: Option<chrono::NaiveDate>,
+    /// Exchanges whose list an order was refused for.
+    lists_missed: BTreeSet<Exchange>,
+    /// For which day each list was asked for, and when.
+    fetched: BTreeMap<Exchange, (chrono::NaiveDate, Monotonic)>,
     market_open: Option<bool>,
     /// From the last look at the trading day until an exchange's is over, or the next date begins.
     same_day: Option<Range<Timestamp>>,
@@ -79,7 +83,8 @@ impl Core {
             catalog: BTreeMap::new(),
             names: BTreeMap::new(),
             wanted: BTreeMap::new(),
-            fetched_on: None,
+            lists_missed: BTreeSet::new(),
+            fetched: BTreeMap::new(),
             market_open: None,
             same_day: None,
             token: None,
@@ -138,6 +143,7 @@ impl Core {
     pub fn restore(&mut self, records: &[Record], now: Now, out: &mut Vec<Output>) -> Restored {
         let mut actions = Vec::new();
         let restored = self.desk.restore(records, now, &mut actions);
+        self.desk.recount(now);
         self.perform(actions, now, out);
         restored
     }
@@ -151,7 +157,17 @@ impl Core {
         let mut actions = Vec::new();
         let taken = self.desk.submit(request, now, &mut actions);
         self.perform(actions, now, out);
+        if let Err(Refused::ListNotHere(exchange)) = taken {
+            self.lists_missed.insert(exchange);
+            self.fetch_instruments(now, out);
+        }
         taken
+    }
+
+    /// A tick of an instrument: orders are valued and judged by the last one. Returns whether [`Input::Wake`] is due,
+    /// since a bound of loss may be passed by it.
+    pub fn mark(&mut self, instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
+        self.desk.mark(instrument, price, at)
     }
 
     /// Asks to cancel an order.
@@ -182,6 +198,12 @@ impl Core {
         let taken = self.desk.modify(id, change, now, &mut actions);
         self.perform(actions, now, out);
         taken
+    }
+
+    /// Whether a tick of that instrument may pass a bound of loss: the driver marks those at once.
+    #[must_use]
+    pub fn watches(&self, instrument: &InstrumentKey) -> bool {
+        self.desk.watches(instrument)
     }
 
     /// An operator has looked at an unresolved order: see [`Desk::acknowledge`].
@@ -244,7 +266,12 @@ impl Core {
                 self.subscribe(now, out);
             }
             Input::Unsubscribe(instruments) => self.unsubscribe(&instruments, now, out),
-            Input::Operator(operator) => self.tell_session(&Told::Operator(operator), now, out),
+            Input::Operator(operator) => {
+                self.tell_session(&Told::Operator(operator), now, out);
+                if operator == Operator::Resume {
+                    self.desk.forgive_losses();
+                }
+            }
             Input::Wake => {
                 self.tell_session(&Told::Wake, now, out);
                 if self.feed.next_wake().is_some_and(|at| now.mono >= at) {
@@ -255,6 +282,10 @@ impl Core {
         }
         self.fetch_instruments(now, out);
         self.publish(now, out);
+        let mode = self.session.trading_mode();
+        if mode != self.desk.mode() {
+            self.at_desk(now, out, |desk, now, out| desk.set_mode(mode, now, out));
+        }
         self.tell_venue(now, out);
     }
 
@@ -335,17 +366,12 @@ impl Core {
     /// What is open at the broker stays there while nobody can reach it: said loudly, once.
     fn warn_of_unmanaged_exposure(&self, now: Now, out: &mut Vec<Output>) {
         let positions = self.desk.exposure().open(Book::Live);
-        let positions: Vec<String> = positions.map(|(instrument, _, held)| format!("{held} {instrument}")).collect();
-        let working = self.desk.orders().filter(|order| order.book == Book::Live && order.may_be_working()).count();
-        if positions.is_empty() && working == 0 {
-            return;
+        let positions: Vec<_> =
+            positions.map(|(instrument, product, held)| (instrument.clone(), product, held)).collect();
+        let (resting, unknown) = self.desk.open_live_orders();
+        if !(positions.is_empty() && resting.is_empty() && unknown.is_empty()) {
+            out.push(Output::Tell(Event::Unmanaged { at: now.wall, positions, resting, unknown }));
         }
-        let positions = if positions.is_empty() { "no positions".to_owned() } else { positions.join(", ") };
-        let words = format!(
-            "live and unmanaged until the session is back: {positions}; orders that may be working: {working}. Use the \
-             broker's own app if this cannot wait"
-        );
-        out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
     }
 
     fn probed(&mut self, probe: u64, verdict: Verdict, now: Now, out: &mut Vec<Output>) {
@@ -386,6 +412,7 @@ impl Core {
             return;
         }
         let before = std::mem::replace(&mut self.standing, standing).route;
+        self.desk.token(self.token.is_some(), now);
         let moved = (before.venue, before.generation) != (route.venue, route.generation);
         if moved {
             self.epoch += 1;
@@ -441,11 +468,15 @@ impl Core {
                     out.push(Output::Read { read, generation: self.session.generation() });
                 }
                 Action::Changed(order) => out.push(Output::Tell(Event::Order { at, order })),
+                Action::ExitWanted(request) => out.push(Output::Tell(Event::ExitWanted { at, request })),
                 Action::Alarm(words) => out.push(Output::Tell(Event::Alarm { at, words })),
                 Action::Compared(comparison) => {
                     let (number, complete) = (comparison.number, comparison.complete);
                     out.push(Output::Tell(Event::Compared { at, comparison }));
                     self.tell_session(&Told::Reconciled { number, complete }, now, out);
+                    if complete {
+                        self.at_desk(now, out, Desk::compared);
+                    }
                 }
             }
         }

@@ -56,6 +56,7 @@ pub mod calendar;
 #[cfg(feature = "server")]
 mod choices;
 mod exchange;
+mod freeze;
 #[cfg(feature = "server")]
 pub mod fyers;
 #[cfg(feature = "server")]
@@ -73,5 +74,6 @@ pub use calendar::{Calendar, Phase};
 pub use exchange::{
     Config, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand, Update,
 };
+pub use freeze::{FreezeRow, FreezeTable};
 pub use paper::PaperBroker;
 pub use prices::{PriceEvent, PriceSource};

@@ -47,6 +47,10 @@ pub enum Kind {
     TokenNotTaken,
     /// No live session: Fallback begins.
     FallbackEntered,
+    /// Positions or orders are open at the broker, and nobody can reach them.
+    Unmanaged,
+    /// An exit that could not be sent may be sent now.
+    ExitWanted,
     /// Live trading is back.
     FallbackLeft,
     /// The store could not be written.
@@ -73,7 +77,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::LoginDue,
         Self::ApprovalAsked,
         Self::Renewed,
@@ -81,6 +85,8 @@ impl Kind {
         Self::RefreshTokenDies,
         Self::TokenNotTaken,
         Self::FallbackEntered,
+        Self::Unmanaged,
+        Self::ExitWanted,
         Self::FallbackLeft,
         Self::NotStored,
         Self::Misconfigured,
@@ -105,6 +111,8 @@ impl Kind {
             Self::RefreshTokenDies => "refresh_token_dies",
             Self::TokenNotTaken => "token_not_taken",
             Self::FallbackEntered => "fallback_entered",
+            Self::Unmanaged => "unmanaged",
+            Self::ExitWanted => "exit_wanted",
             Self::FallbackLeft => "fallback_left",
             Self::NotStored => "not_stored",
             Self::Misconfigured => "misconfigured",

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
-use nirantar_brokers::{Block, Endpoint, Fingerprint, Renewal, Venue};
+use nirantar_brokers::{
+    Block, Endpoint, Exchange, Fingerprint, InstrumentKey, MarketProtection, OrderRequest, OrderType, Product, Renewal,
+    Side, Venue,
+};
 use proptest::prelude::*;
 
 use super::{Alert, Kind, Severity, Watch};
@@ -76,6 +79,23 @@ fn alert_of(events: &[Event]) -> Option<Alert> {
     events.iter().map(|event| watch.on(event, after(0))).last().flatten()
 }
 
+fn exit() -> OrderRequest {
+    let market = OrderType::Market(MarketProtection::Automatic);
+    OrderRequest::new(InstrumentKey::new(Exchange::Nse, "INFY"), Side::Sell, 10, market)
+}
+
+fn unmanaged(at: Timestamp) -> Event {
+    let future = InstrumentKey::new(Exchange::Nfo, "NIFTY26NOVFUT");
+    let positions = vec![(exit().instrument, Product::Mis, 10), (future, Product::Nrml, -65)];
+    Event::Unmanaged { at, positions, resting: Vec::new(), unknown: Vec::new() }
+}
+
+#[test]
+fn what_is_unmanaged_overnight_wakes_nobody() {
+    let night = Timestamp::parse_ist("2026-11-20 23:00:00").unwrap();
+    assert_eq!(alert_of(&[unmanaged(night)]).unwrap().severity, Severity::Info);
+}
+
 #[test]
 fn every_kind_says_what_happened_what_is_safe_and_what_to_do() {
     use Severity::{Info, Urgent, Warning};
@@ -127,6 +147,18 @@ fn every_kind_says_what_happened_what_is_safe_and_what_to_do() {
             Kind::FallbackEntered,
             Urgent,
             ["Live trading is off", "No live order leaves", "broker's own app"],
+        ),
+        (
+            vec![unmanaged(morning())],
+            Kind::Unmanaged,
+            Urgent,
+            ["positions: 10 NSE:INFY, -65 NFO:NIFTY26NOVFUT", "Nothing here can change it", "broker's own app"],
+        ),
+        (
+            vec![Event::ExitWanted { at: morning(), request: Box::new(exit()) }],
+            Kind::ExitWanted,
+            Warning,
+            ["sell 10 NSE:INFY", "was not sent", "Submit it again if"],
         ),
         (vec![out_of_fallback()], Kind::FallbackLeft, Warning, ["Live trading is back", "agree", "Nothing to do"]),
         (

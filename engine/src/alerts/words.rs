@@ -9,7 +9,7 @@ use nirantar_brokers::{Endpoint, Fingerprint, Venue};
 
 use super::{Kind, Severity};
 use crate::config::{RootKind, RootUrl};
-use crate::core::Event;
+use crate::core::{Event, unmanaged};
 use crate::feed::FeedStatus;
 use crate::session::{AttemptEnd, NotTaken, Notice, Source, State, Transition, Why};
 
@@ -159,6 +159,26 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
             let words = format!("Live trading is off (Fallback): {}. {then}", step.why);
             alert(Kind::FallbackEntered, severity, words)
         }
+        Event::Unmanaged { at, positions, resting, unknown } => {
+            let what = unmanaged(positions, resting, unknown);
+            let words = format!(
+                "There is no live session, and this is {what}. Nothing here can change it until a new token is in use; if \
+                 it cannot wait, use the broker's own app."
+            );
+            // Overnight positions are nothing unusual at night.
+            let severity = if is_quiet(*at) { Severity::Info } else { Severity::Urgent };
+            let found = alert(Kind::Unmanaged, severity, words)?;
+            Some(Finding { essence: what, ..found })
+        }
+        Event::ExitWanted { request, .. } => {
+            let what = format!("{} {} {}", request.side, request.quantity, request.instrument);
+            let words = format!(
+                "An exit asked for while there was no live session can be sent now: {what}. It was not sent. Submit it \
+                 again if it is still wanted."
+            );
+            let found = alert(Kind::ExitWanted, Severity::Warning, words)?;
+            Some(Finding { essence: what, ..found })
+        }
         Event::Transition(step) if Standing::leaves_fallback(step) => {
             let why = match step.why {
                 Why::FailbackComplete => "live orders and positions agree with the broker's and the feed delivers",
@@ -190,6 +210,7 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         | Event::Gap { .. }
         | Event::Feed { .. }
         | Event::Order { .. }
+        | Event::Instruments { .. }
         | Event::Compared { .. } => None,
     }
 }

@@ -11,10 +11,10 @@ use nirantar_exchange_mock::Phase;
 
 use super::{Core, Event, Output, Told};
 use crate::feed;
-use crate::orders::Key;
+use crate::orders::{Key, list_day};
 
-/// Time of day, IST, from which the broker's list of instruments is the day's.
-const DUMP_READY: Duration = Duration::from_secs(8 * 3600 + 30 * 60);
+/// How long after it was asked for a list that has not come is asked for again, if an order needs it.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// How long after an exchange's day orders have ended its trading day is over: by then the broker's book tells of them.
 const BOOK_FINAL: Duration = Duration::from_secs(30 * 60);
 /// How long before the market opens a session should be ready.
@@ -105,21 +105,34 @@ impl Core {
         self.tell_feed(feed::Input::Unsubscribe(known), now, out);
     }
 
-    /// Asks for the day's instruments once a day, as soon as there is a token to ask with.
+    /// Asks once a day for the lists of the exchanges that are wanted, as soon as there is a token to ask with. NSE's is
+    /// always wanted: orders are held against it. One that an order was refused for is asked for again after a while.
     pub(super) fn fetch_instruments(&mut self, now: Now, out: &mut Vec<Output>) {
-        // The day's dump is there from half past eight on (kite.md 2.11); before, it is still yesterday's.
-        let today = (now.wall - DUMP_READY).ist_date();
-        if self.trades && self.token.is_some() && self.fetched_on != Some(today) && !self.wanted.is_empty() {
-            self.fetched_on = Some(today);
-            let exchanges: BTreeSet<Exchange> = self.wanted.keys().map(|instrument| instrument.exchange).collect();
+        if !self.trades || self.token.is_none() {
+            return;
+        }
+        let today = list_day(now.wall);
+        let missed = std::mem::take(&mut self.lists_missed);
+        let wanted = self.wanted.keys().map(|instrument| instrument.exchange).chain([Exchange::Nse]);
+        let due = |exchange: &Exchange| match self.fetched.get(exchange) {
+            Some((day, _)) if *day != today => true,
+            Some((_, at)) => missed.contains(exchange) && now.mono.since(*at) >= ASK_AGAIN,
+            None => true,
+        };
+        let exchanges: BTreeSet<Exchange> = wanted.chain(missed.iter().copied()).filter(due).collect();
+        if !exchanges.is_empty() {
+            self.fetched.extend(exchanges.iter().map(|exchange| (*exchange, (today, now.mono))));
             let calls = u32::try_from(exchanges.len()).unwrap_or(u32::MAX);
             self.desk.read_leaves(Key::Instruments, calls, now);
             out.push(Output::FetchInstruments(exchanges));
         }
     }
 
-    /// The dump is some hundred thousand rows; only what is wanted is kept.
+    /// The dump is some hundred thousand rows: the numbers of what is wanted are kept, and for the desk what orders need.
     pub(super) fn learn(&mut self, instruments: &[Instrument], now: Now, out: &mut Vec<Output>) {
+        for (exchange, count) in self.desk.learn(instruments, now) {
+            out.push(Output::Tell(Event::Instruments { at: now.wall, exchange, count }));
+        }
         for instrument in instruments.iter().filter(|instrument| self.wanted.contains_key(&instrument.key)) {
             self.catalog.insert(instrument.key.clone(), instrument.token);
         }

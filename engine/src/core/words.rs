@@ -6,11 +6,11 @@ use std::fmt;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, Exchange, Failure, Fingerprint, Instrument, InstrumentKey, Mode,
-    OrderRow, Outcome, Renewal, Venue,
+    OrderRequest, OrderRow, Outcome, Product, Renewal, Venue,
 };
 
 use crate::feed::{self, FeedStatus, Gap};
-use crate::orders::{Command, Comparison, LiveState, Record, Route, SendId, Tracked};
+use crate::orders::{Command, Comparison, LiveState, OpenOrder, Record, Route, SendId, Tracked};
 use crate::session::{AttemptEnd, Candidate, Generation, Notice, Operator, State, Transition, Verdict};
 
 /// What happened.
@@ -249,6 +249,34 @@ pub enum Event {
         /// How it went.
         comparison: Comparison,
     },
+    /// There is no live session, and this is open at the broker: it stays there until the session is back.
+    Unmanaged {
+        /// When.
+        at: Timestamp,
+        /// What is held, in which product, above zero long.
+        positions: Vec<(InstrumentKey, Product, i64)>,
+        /// Orders that rest at the broker.
+        resting: Vec<OpenOrder>,
+        /// Orders of which nobody knows whether they are there.
+        unknown: Vec<OpenOrder>,
+    },
+    /// Live exits may go again, and this one was asked for today while they could not. It was not sent: submit it if it
+    /// is still wanted.
+    ExitWanted {
+        /// When.
+        at: Timestamp,
+        /// What was asked for, for no more than there is left to exit.
+        request: Box<OrderRequest>,
+    },
+    /// An exchange's list of the day is here: orders are held against its lots and ticks.
+    Instruments {
+        /// When.
+        at: Timestamp,
+        /// Which exchange's.
+        exchange: Exchange,
+        /// How many instruments it lists.
+        count: usize,
+    },
     /// Something about the session the operator should know.
     Notice {
         /// When.
@@ -282,6 +310,9 @@ impl Event {
             | Self::Feed { at, .. }
             | Self::Order { at, .. }
             | Self::Compared { at, .. }
+            | Self::Unmanaged { at, .. }
+            | Self::ExitWanted { at, .. }
+            | Self::Instruments { at, .. }
             | Self::Notice { at, .. }
             | Self::Alarm { at, .. } => *at,
         }
@@ -332,10 +363,47 @@ impl fmt::Display for Event {
                     (true, false) => "",
                 }
             ),
+            Self::Unmanaged { positions, resting, unknown, .. } => {
+                f.write_str(&unmanaged(positions, resting, unknown))?;
+                f.write_str("; until the session is back only the broker's own app reaches it")
+            }
+            Self::ExitWanted { request, .. } => {
+                let OrderRequest { side, quantity, instrument, .. } = &**request;
+                write!(
+                    f,
+                    "live exits may go again: {side} {quantity} {instrument} was asked for; submit it if still wanted"
+                )
+            }
+            Self::Instruments { exchange, count, .. } => write!(f, "the day's list of {exchange}: {count} instruments"),
             Self::Notice { notice, .. } => write!(f, "{notice}"),
             Self::Alarm { words, .. } => f.write_str(words),
         }
     }
+}
+
+/// What is open at the broker, in words: `live and unmanaged: 10 NSE:INFY; 1 order rests (…)`.
+pub(crate) fn unmanaged(
+    positions: &[(InstrumentKey, Product, i64)],
+    resting: &[OpenOrder],
+    unknown: &[OpenOrder],
+) -> String {
+    const MOST_NAMED: usize = 5;
+    fn listed<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
+        let named: Vec<String> = all.iter().take(MOST_NAMED).map(word).collect();
+        let more = all.len().saturating_sub(MOST_NAMED);
+        if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
+    }
+    let mut parts = Vec::new();
+    if !positions.is_empty() {
+        parts.push(format!("positions: {}", listed(positions, |(instrument, _, held)| format!("{held} {instrument}"))));
+    }
+    if !resting.is_empty() {
+        parts.push(format!("resting: {}", listed(resting, ToString::to_string)));
+    }
+    if !unknown.is_empty() {
+        parts.push(format!("unknown: {}", listed(unknown, ToString::to_string)));
+    }
+    format!("live and unmanaged: {}", parts.join("; "))
 }
 
 fn where_orders_go(venue: Venue, reduce_only: bool) -> &'static str {

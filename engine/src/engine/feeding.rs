@@ -98,6 +98,7 @@ impl Task {
                             Detail::Ltp => None,
                         };
                         self.paper.price(&instrument, tick.last_price, volume.unwrap_or(Quantity::ZERO), received.wall);
+                        self.mark_tick(&instrument, tick.last_price, received.wall);
                         self.hub.publish(TickEvent { tick, instrument, source, socket_port: port, packet, received });
                     }
                     packet += 1;

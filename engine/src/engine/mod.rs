@@ -28,6 +28,7 @@ mod asking;
 mod broker_time;
 mod events;
 mod feeding;
+pub mod halting;
 mod health;
 mod journalling;
 mod keeping;
@@ -218,12 +219,14 @@ impl Engine {
         self.tell(Input::Subscribe(wanted, mode)).await.ok_or(NotTaken::Stopped)
     }
 
-    /// What the operator wants: a new token, live trading again, a halt, or its end.
+    /// What the operator wants: a new token, live trading again, a halt, or its end. When this returns it is done: a halt
+    /// is in its file, and every cancel that can leave is on its way.
     ///
     /// # Errors
     /// [`NotTaken::Stopped`].
     pub async fn operator(&self, wish: Operator) -> Result<(), NotTaken> {
-        self.tell(Input::Operator(wish)).await.ok_or(NotTaken::Stopped)
+        self.tell(Input::Operator(wish)).await.ok_or(NotTaken::Stopped)?;
+        self.look(|_| ()).await
     }
 
     /// Looks at the core, between two of its steps.

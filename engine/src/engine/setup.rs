@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
 use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, RateLimit, Renewal, Secret};
-use nirantar_exchange_mock::{Calendar, Config as PaperConfig, MockExchange, PaperBroker, PriceSource, universe};
+use nirantar_exchange_mock::{
+    Calendar, Config as PaperConfig, FreezeTable, MockExchange, PaperBroker, PriceSource, universe,
+};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::Engine;
 use super::broker_time::{BrokerClock, TimeReports};
 use super::events::{EventSender, Events};
+use super::halting::{HaltFile, wish};
 use super::health::LastError;
 use super::journalling::Journalling;
 use super::login::SpentCodes;
@@ -24,7 +27,7 @@ use super::vault::Vault;
 use crate::core::{Core, Input};
 use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
 use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused, Restored, RiskLimits, SettlePaper};
-use crate::session::{Machine, Policy, Source, TradingDays};
+use crate::session::{Machine, Policy, Source, TradingDays, TradingMode};
 use crate::token::store::{Store, StoreError};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
 
@@ -273,12 +276,17 @@ impl Builder {
             held.filter_map(|stored| candidate(&vault, stored, Source::Stored)).next()
         });
 
+        let halt_file = setup.halt_file.map(|path| HaltFile::look(path, now));
+        let halted = halt_file.as_ref().map(|(_, mode)| *mode).filter(|mode| *mode != TradingMode::Active);
+        let halt_file = halt_file.map(|(file, _)| file);
         let desk = Desk::new(DeskPolicy {
             run: run_number(&setup.name, now.wall.as_nanos()),
             limits: order_limits(facts.limits.orders, setup.orders_per_second),
             reads_share_limits: facts.limits.reads_share,
             modifications_per_order: facts.limits.modifications_per_order,
             risk: setup.risk,
+            needs_lists: trading.is_some(),
+            freeze: FreezeTable::nse(),
             settle_paper: setup.settle_paper,
             propagation: facts.propagation,
             look_again: Duration::from_secs(1),
@@ -344,6 +352,7 @@ impl Builder {
             last_error: last_error.clone(),
             ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
             login_link,
+            halt_file,
             opening,
             state: Doing::default(),
         };
@@ -364,6 +373,10 @@ impl Builder {
             task,
             _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };
+        // First of all: nothing routes anywhere, nor is asked for, before a halt is known.
+        if let Some(mode) = halted {
+            engine.tell(Input::Operator(wish(mode))).await;
+        }
         let wanted: BTreeSet<InstrumentKey> = setup.instruments.into_iter().collect();
         // The task was just started: it is there to take these.
         if !wanted.is_empty() {

@@ -21,6 +21,7 @@ use tracing::Instrument as _;
 
 use super::asking::unwritten;
 use super::events::EventSender;
+use super::halting::HaltFile;
 use super::health::LastError;
 use super::journalling::{Journalling, Ticket};
 use super::keeping::PutBack;
@@ -79,6 +80,8 @@ pub(crate) struct Task {
     pub(crate) ask_approval: bool,
     /// Where a human is sent to log in, if not to the broker's own page.
     pub(crate) login_link: Option<String>,
+    /// What halts trading while it is there.
+    pub(super) halt_file: Option<HaltFile>,
     /// What the journal's replay wants written and told, before anything else happens.
     pub(crate) opening: Vec<Output>,
     pub(crate) state: Doing,
@@ -173,7 +176,8 @@ impl Task {
     fn next_wake(&self, now: Now) -> Monotonic {
         let paper = self.paper.next_wake(now.wall).map(|at| now.mono_at(at));
         let price = self.fallback.as_ref().filter(|_| self.state.playing).and_then(|(source, _)| source.peek());
-        [Some(self.core.next_wake(now)), paper, price.map(|at| now.mono_at(at))]
+        let halt = self.halt_file.as_ref().map(HaltFile::next_look);
+        [Some(self.core.next_wake(now)), paper, price.map(|at| now.mono_at(at)), halt]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -184,6 +188,7 @@ impl Task {
         let mut outputs = Vec::new();
         match message {
             Message::Submit { request, taken, busy } => {
+                self.mark_before(&request, now);
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);
                 answer_once_written(result, self.journal.last(), taken, busy.clone());
@@ -208,7 +213,12 @@ impl Task {
                 busy
             }
             Message::Do(input, busy) => {
+                let wish = if let Input::Operator(wish) = input { Some(wish) } else { None };
                 self.tell(input);
+                // What is to be cancelled is on its way: now that it holds over a restart.
+                if let Some(wish) = wish {
+                    self.keep_halt(wish);
+                }
                 busy
             }
             Message::Look { at, busy } => {
@@ -240,6 +250,7 @@ impl Task {
         self.paper.wake(now.wall);
         self.play_fallback_prices(now);
         self.drain_paper();
+        self.look_at_halt_file();
         self.tell(Input::Wake);
     }
 
@@ -407,13 +418,15 @@ impl Task {
             | Event::ApprovalAsked { .. }
             | Event::RefreshTokenDies { .. }
             | Event::Gap { .. }
+            | Event::ExitWanted { .. }
             | Event::Notice { .. } => tracing::warn!("{event}"),
-            Event::Alarm { .. } | Event::NotStored { .. } => tracing::error!("{event}"),
+            Event::Alarm { .. } | Event::NotStored { .. } | Event::Unmanaged { .. } => tracing::error!("{event}"),
             Event::Transition(_)
             | Event::Venue { .. }
             | Event::Candidate { .. }
             | Event::Token { .. }
             | Event::Feed { .. }
+            | Event::Instruments { .. }
             | Event::Compared { .. } => tracing::info!("{event}"),
         }
         self.last_error.note(&event);

@@ -184,8 +184,12 @@ impl Desk {
             average_price: order.average_price,
             message: order.message.clone(),
         };
+        self.ledger.begin(now.wall.ist_date());
+        self.ledger.count(order);
         self.record(id, what, now, out);
         self.changed(id, out);
+        self.cancel_if_wanted(id, now, out);
+        self.look_at_losses(now, out);
     }
 
     pub(super) fn answer(&mut self, id: &ClientOrderId, words: String, now: Now, out: &mut Vec<Action>) {

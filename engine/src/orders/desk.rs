@@ -5,13 +5,19 @@
 use std::collections::BTreeMap;
 
 use nirantar_brokers::time::{Monotonic, Now};
-use nirantar_brokers::{Block, Book, BrokerOrderId, ClientOrderId, Intent, OrderChange, OrderRequest, OrderRow, Venue};
+use nirantar_brokers::{
+    Block, Book, BrokerOrderId, ClientOrderId, Exchange, Instrument, OrderChange, OrderRequest, OrderRow, Venue,
+};
 
+use super::profit::Ledger;
 use super::queue::{Queue, Waiting};
 use super::reconcile::Reconciliation;
+use super::remembered::ExitWanted;
 use super::sending::{OnItsWay, Throttling};
-use super::{Action, CommandKind, DeskPolicy, Exposure, Limiter, Refused, Route, SendId, Tracked, What};
-use crate::session::Generation;
+use super::{
+    Action, CommandKind, DeskPolicy, Exposure, Limiter, Listings, Refused, Route, SendId, Tracked, What, list_day,
+};
+use crate::session::{Generation, TradingMode};
 
 /// The order desk of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +39,16 @@ pub struct Desk {
     /// Rows of slices whose whole a reply on its way may name.
     pub(super) early_slices: BTreeMap<(Book, BrokerOrderId), OrderRow>,
     pub(super) throttling: Throttling,
+    /// What the operator lets orders do.
+    pub(super) mode: TradingMode,
+    /// The day's lists of instruments.
+    pub(super) listings: Listings,
+    pub(super) ledger: Ledger,
+    /// Whether the token lives under which messages would leave, and whether the books have been compared since.
+    pub(super) token_lives: bool,
+    pub(super) compared: bool,
+    /// Exits of live exposure that could not be sent.
+    pub(super) exits: Vec<ExitWanted>,
 }
 
 impl Desk {
@@ -56,6 +72,12 @@ impl Desk {
             early_slices: BTreeMap::new(),
             queue: Queue::default(),
             throttling: Throttling::default(),
+            mode: TradingMode::Active,
+            listings: Listings::default(),
+            ledger: Ledger::default(),
+            token_lives: false,
+            compared: false,
+            exits: Vec::new(),
         }
     }
 
@@ -76,13 +98,33 @@ impl Desk {
         &self.exposure
     }
 
+    /// The day's lists of instruments.
+    #[must_use]
+    pub const fn listings(&self) -> &Listings {
+        &self.listings
+    }
+
+    /// The broker's lists of the day are here. Returns how many instruments each exchange has.
+    pub fn learn(&mut self, instruments: &[Instrument], now: Now) -> BTreeMap<Exchange, usize> {
+        self.listings.learn(instruments, list_day(now.wall), &self.policy.freeze)
+    }
+
     /// Takes an order. It is written, and on its way or held, when this returns.
     ///
     /// # Errors
-    /// [`Refused`]: nothing was written or sent.
+    /// [`Refused`]: nothing was written or sent. An exit refused with [`Refused::NoLiveSession`] is remembered: see
+    /// [`Action::ExitWanted`].
     pub fn submit(&mut self, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> Result<ClientOrderId, Refused> {
-        let book = self.admit(&request)?;
-        Ok(self.take(book, request, now, out))
+        self.ledger.begin(now.wall.ist_date());
+        match self.admit(&request, None, now) {
+            Ok(book) => Ok(self.take(book, request, now, out)),
+            Err(why) => {
+                if why == Refused::NoLiveSession {
+                    self.remember_exit(&request, now);
+                }
+                Err(why)
+            }
+        }
     }
 
     pub(super) fn take(&mut self, book: Book, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> ClientOrderId {
@@ -97,27 +139,12 @@ impl Desk {
         id
     }
 
-    /// How many units an exit may still take: what the book holds, less what other exits are about to take.
-    fn left_to_reduce(&self, book: Book, request: &OrderRequest) -> u64 {
-        self.left_beside(book, request, Tracked::may_be_working)
-    }
-
-    /// The same, counting only the exits that `counts`.
-    pub(super) fn left_beside(&self, book: Book, request: &OrderRequest, counts: impl Fn(&Tracked) -> bool) -> u64 {
-        let under_way = self.orders.values().filter(|order| {
-            let same = (order.book, order.request.side, order.request.product) == (book, request.side, request.product)
-                && order.request.instrument == request.instrument;
-            same && counts(order) && order.request.intent == Intent::Reduce(book)
-        });
-        let taken: u64 = under_way.map(|order| order.request.quantity.less(order.filled).get()).sum();
-        self.exposure.reducible(book, request).saturating_sub(taken)
-    }
-
     /// Asks to cancel an order. One that was not sent yet is refused on the spot. The request waits where the broker's
     /// limits have no room, in front of all else; asked for again meanwhile, it is still one.
     ///
     /// # Errors
-    /// [`Refused`]: nothing was sent.
+    /// [`Refused`]: nothing was sent. A live order that cannot be reached now is still to be cancelled when that is
+    /// [`Refused::Remembered`].
     pub fn cancel(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Action>) -> Result<(), Refused> {
         if self.orders.get(id).is_some_and(|order| order.broker_id.is_none() && !order.status.is_final())
             && !self.queue.remove(|waiting| waiting.id == *id).is_empty()
@@ -125,12 +152,18 @@ impl Desk {
             self.refuse(id, &Refused::CancelledInTime, now, out);
             return Ok(());
         }
-        self.working(id)?;
-        let is_cancel = |of: &ClientOrderId, kind: &CommandKind| of == id && *kind == CommandKind::Cancel;
-        if self.queue.iter().any(|waiting| is_cancel(&waiting.id, &waiting.kind))
-            || self.on_their_way.values().any(|message| is_cancel(&message.id, &message.kind))
-        {
+        if let Err(why) = self.working(id) {
+            if self.remembers(id, &why) {
+                self.want_cancel(id, now, out);
+                return Err(Refused::Remembered);
+            }
+            return Err(why);
+        }
+        if self.cancel_is_under_way(id) {
             return Ok(());
+        }
+        if let Some(order) = self.orders.get_mut(id) {
+            order.cancel_wanted = false; // from here on it is asked for
         }
         for change in self.queue.remove(|waiting| waiting.id == *id) {
             self.turn_away(&change, &Refused::CancelledInTime, now, out);
@@ -156,6 +189,7 @@ impl Desk {
         let of_it = |waiting: &&Waiting| waiting.id == *id && matches!(waiting.kind, CommandKind::Modify(_));
         let waiting = self.queue.iter().filter(of_it).count();
         self.may_be_changed(order, u32::try_from(waiting).unwrap_or(u32::MAX))?;
+        self.check_change(order, &change, now)?;
         self.hold(id, CommandKind::Modify(change), now.mono, now.mono);
         self.release(now, out);
         Ok(())
@@ -181,11 +215,17 @@ impl Desk {
             };
             self.refuse_held(|order| order.book == Book::Live, &why, now, out);
         }
+        if route.venue == Venue::Live {
+            self.compared = self.token_lives;
+            self.offer_exits(now, out);
+        }
+        self.send_wanted(now, out);
         self.release(now, out);
     }
 
     /// Time has passed.
     pub fn wake(&mut self, now: Now, out: &mut Vec<Action>) {
+        self.look_at_losses(now, out);
         self.release(now, out);
         self.look_for_unknown(now, out);
     }
@@ -194,39 +234,6 @@ impl Desk {
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
         [self.next_release(), self.next_look()].into_iter().flatten().min()
-    }
-
-    /// Which book an order would go to now, if to any.
-    pub(super) fn admit(&self, request: &OrderRequest) -> Result<Book, Refused> {
-        if request.quantity.is_zero() {
-            return Err(Refused::NoQuantity);
-        }
-        let book = match (self.route.venue, request.intent) {
-            (Venue::Paper, Intent::Reduce(Book::Live)) => return Err(Refused::NoLiveSession),
-            (Venue::Paper, Intent::Open | Intent::Reduce(Book::Paper)) => Book::Paper,
-            // What paper holds can be reduced at any time.
-            (_, Intent::Reduce(Book::Paper)) => Book::Paper,
-            (Venue::Live | Venue::Blocked(Block::Starting | Block::Holding | Block::Reconciling), _) => Book::Live,
-            (Venue::Blocked(block), _) => return Err(Refused::Blocked(block)),
-        };
-        if let Some(why) = self.policy.refuse_live.clone().filter(|_| book == Book::Live) {
-            return Err(why);
-        }
-        if self.route.reduce_only && request.intent == Intent::Open {
-            return Err(Refused::ReduceOnly);
-        }
-        let other = if book == Book::Live { Book::Paper } else { Book::Live };
-        if request.intent == Intent::Open && self.exposure.would_reduce(other, request) {
-            return Err(Refused::ExposureOnOtherVenue(other));
-        }
-        // While orders wait, the books are still being compared: an exit is held against them when it is released.
-        if let Intent::Reduce(held_in) = request.intent
-            && matches!(self.route.venue, Venue::Live | Venue::Paper)
-            && request.quantity.get() > self.left_to_reduce(held_in, request)
-        {
-            return Err(Refused::ReducesNothing);
-        }
-        Ok(book)
     }
 
     /// An order that can be changed or cancelled now.
@@ -239,7 +246,7 @@ impl Desk {
             return Err(Refused::NotConfirmed);
         }
         match (order.book, self.route.venue) {
-            (Book::Live, Venue::Live) if self.settled => Ok(order),
+            (Book::Live, _) if self.cancels_pass() => Ok(order),
             (Book::Live, Venue::Paper) => Err(Refused::NoLiveSession),
             (Book::Live, Venue::Blocked(block)) => Err(Refused::Blocked(block)),
             (Book::Paper, _) if self.settled => Ok(order),

@@ -44,14 +44,11 @@ impl Exposure {
         *held = held.saturating_add(signed);
     }
 
-    /// Whether `order` would reduce what that book holds of the instrument, in any product.
-    pub(super) fn would_reduce(&self, book: Book, order: &OrderRequest) -> bool {
-        let held: i64 =
-            self.open(book).filter(|(instrument, ..)| **instrument == order.instrument).map(|(.., held)| held).sum();
-        match order.side {
-            Side::Buy => held < 0,
-            Side::Sell => held > 0,
-        }
+    /// Signed quantity held of an instrument, in all products together.
+    #[must_use]
+    pub fn all_of(&self, book: Book, instrument: &InstrumentKey) -> i64 {
+        let of_it = self.open(book).filter(|(open, ..)| *open == instrument);
+        of_it.fold(0, |sum, (.., held)| sum.saturating_add(held))
     }
 
     /// How many units `order` may take off what that book holds of its instrument in its product. None if it would add.

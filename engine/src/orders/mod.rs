@@ -7,23 +7,29 @@
 //! What every answer, row, read and end of day leads to is the numbered policy [`RULES`], in words in `docs/orders.md`.
 
 mod absence;
+mod admission;
 mod answers;
 mod day;
 mod desk;
 mod exposure;
 mod journal;
 mod limiter;
+mod listings;
 mod outcome;
+mod profit;
 mod queue;
 mod reconcile;
+mod remembered;
 mod restore;
 #[cfg(test)]
 mod restore_tests;
 mod risk;
 mod rows;
+mod rules;
 mod sending;
 mod settling;
 mod slices;
+mod stopping;
 mod tracked;
 mod words;
 
@@ -36,12 +42,15 @@ pub use journal::{BadRecord, CommandKind, Journal, JournalError, MemoryJournal, 
 #[cfg(feature = "journal-sqlite")]
 pub use journal::{SqliteJournal, read_records};
 pub use limiter::{Class, Key, Limiter, Room};
+pub use listings::{Listed, Listings, Terms, list_day};
 pub use outcome::{
     Absence, Circumstances, DayEnd, Decision, RULES, Rule, Shown, Then, When, on_absence, on_answer, on_day_end,
     on_missing_slices, on_row,
 };
 pub use reconcile::{Comparison, LiveState};
+pub use remembered::OpenOrder;
 pub use restore::{PaperPast, Restored};
-pub use risk::RiskLimits;
+pub use risk::{OverLimit, RiskLimits};
+pub use rules::RuleBroken;
 pub use tracked::Tracked;
 pub use words::{Action, Command, DeskPolicy, Facts, Refused, Route, SendId, SettlePaper};

@@ -140,6 +140,7 @@ impl Desk {
             let comparison = self.judge(number, state, now, out);
             out.push(Action::Compared(comparison));
         }
+        self.seen_while_halted(now, out);
         self.plan_next_look(now);
     }
 
@@ -174,7 +175,7 @@ impl Desk {
     }
 
     fn plan_next_look(&mut self, now: Now) {
-        if self.orders.values().any(is_sought) {
+        if self.orders.values().any(is_sought) || self.must_look_to_cancel() {
             // A broker that does not answer, or has nothing new to say, is asked less and less often.
             let steps = self.reconciliation.failures.max(self.reconciliation.looks.saturating_sub(EAGER_LOOKS));
             let patience = 1_u32.checked_shl(steps.min(10)).unwrap_or(1);

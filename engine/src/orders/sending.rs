@@ -188,7 +188,8 @@ impl Desk {
         match rank {
             Rank::Read => true,
             Rank::Paper => self.settled,
-            Rank::Cancel | Rank::Exit | Rank::Modify | Rank::Entry => self.settled && self.route.venue == Venue::Live,
+            Rank::Cancel => self.cancels_pass(),
+            Rank::Exit | Rank::Modify | Rank::Entry => self.settled && self.route.venue == Venue::Live,
         }
     }
 
@@ -208,7 +209,7 @@ impl Desk {
             // It got there after all, whatever the answer was.
             (CommandKind::Place, broker_id) if broker_id.is_some() || order.status.is_final() => return,
             (CommandKind::Place, _) => {
-                if let Err(why) = self.may_be_placed(order) {
+                if let Err(why) = self.may_be_placed(order, now) {
                     return self.refuse(&waiting.id, &why, now, out);
                 }
                 Command::Place(Box::new(order.request.clone()))
@@ -233,14 +234,14 @@ impl Desk {
     }
 
     /// A released order passes the checks of the venue it meets, not of the one it was submitted to.
-    fn may_be_placed(&self, order: &Tracked) -> Result<(), Refused> {
-        match order.book {
-            Book::Live => self.admit(&order.request).map(|_| ()),
-            Book::Paper if order.request.intent == Intent::Open && self.route.venue != Venue::Paper => {
-                Err(Refused::PaperStopped)
+    fn may_be_placed(&self, order: &Tracked, now: Now) -> Result<(), Refused> {
+        match (order.book, order.request.intent) {
+            (Book::Paper, Intent::Open) if self.route.venue != Venue::Paper => Err(Refused::PaperStopped),
+            // Its own exits go on within paper whatever the venue, and the exchange itself judges them.
+            (Book::Paper, Intent::Reduce(_)) => Ok(()),
+            (Book::Live, _) | (Book::Paper, Intent::Open) => {
+                self.admit(&order.request, Some(&order.id), now).map(|_| ())
             }
-            Book::Paper if order.request.intent == Intent::Open && self.route.reduce_only => Err(Refused::ReduceOnly),
-            Book::Paper => Ok(()),
         }
     }
 
@@ -277,7 +278,13 @@ impl Desk {
         let over = order.status.is_final();
         match waiting.kind {
             CommandKind::Place if over || order.broker_id.is_some() => {}
-            CommandKind::Place => self.refuse(&waiting.id, why, now, out),
+            CommandKind::Place => {
+                let request = order.request.clone();
+                self.refuse(&waiting.id, why, now, out);
+                if *why == Refused::LiveStopped {
+                    self.remember_exit(&request, now);
+                }
+            }
             CommandKind::Cancel if !over => {
                 order.cancel_wanted = true;
                 self.record(&waiting.id, What::CancelWanted, now, out);

@@ -133,6 +133,12 @@ impl Tracked {
         self.slices.working().find(|number| !self.cancelled_slices.contains(*number))
     }
 
+    /// Units that are not filled.
+    #[must_use]
+    pub fn left(&self) -> Quantity {
+        self.request.quantity.less(self.filled)
+    }
+
     /// Moves to `next`. What the broker knows of an order proves that it was sent.
     pub(super) fn become_(&mut self, next: OrderStatus) -> Result<(), IllegalTransition> {
         if self.status == OrderStatus::Journalled && !matches!(next, OrderStatus::Journalled | OrderStatus::Refused) {

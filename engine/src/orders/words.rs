@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use nirantar_brokers::{
-    Block, Book, BrokerOrderId, ClientOrderId, Failure, OrderChange, OrderRequest, OrderStatus, RateLimit, Venue,
+    Block, Book, BrokerOrderId, ClientOrderId, Exchange, Failure, OrderChange, OrderRequest, OrderStatus, RateLimit,
+    Venue,
 };
 
-use super::{Record, RiskLimits, Tracked};
+use super::{OverLimit, Record, RiskLimits, RuleBroken, Tracked};
 use crate::session::Generation;
+use nirantar_exchange_mock::FreezeTable;
 
 /// What the desk decides by. The default is a broker without limits, for tests to change what they are about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,10 @@ pub struct DeskPolicy {
     pub modifications_per_order: u32,
     /// What the account risks at most.
     pub risk: RiskLimits,
+    /// Whether an entry to the live book needs the day's list of its exchange.
+    pub needs_lists: bool,
+    /// The largest quantity of one order, where the broker's list does not say it.
+    pub freeze: FreezeTable,
     /// What becomes of paper when live trading goes on.
     pub settle_paper: SettlePaper,
     /// How long an accepted order may be missing from the broker's book.
@@ -41,6 +47,8 @@ impl Default for DeskPolicy {
             reads_share_limits: false,
             modifications_per_order: u32::MAX,
             risk: RiskLimits::default(),
+            needs_lists: false,
+            freeze: FreezeTable::nse(),
             settle_paper: SettlePaper::default(),
             propagation: Duration::from_secs(10),
             look_again: Duration::from_secs(1),
@@ -112,6 +120,9 @@ pub enum Action {
     Changed(Box<Tracked>),
     /// The broker's story and ours have parted, or something unusual was found.
     Alarm(String),
+    /// Live exits may go again, and this one was asked for while they could not: whoever asked must decide whether they
+    /// still want it. Its quantity is what is left to exit, if that is less.
+    ExitWanted(Box<OrderRequest>),
     /// A comparison asked for by the session is done.
     Compared(super::Comparison),
 }
@@ -128,9 +139,28 @@ pub enum Refused {
     /// Live trading is being taken up again: exits and cancels first.
     #[error("only exits and cancels of live positions are taken until the feed has settled")]
     ReduceOnly,
-    /// An exit of live exposure while orders go to paper.
-    #[error("there is no live session: this exit of a live position cannot be sent now")]
+    /// It breaks a rule of the exchange.
+    #[error("{0}")]
+    Rule(#[from] RuleBroken),
+    /// It passes a bound of the trader's own.
+    #[error("{0}")]
+    Risk(#[from] OverLimit),
+    /// Lot and tick of its instrument are not known yet.
+    #[error("the day's list of {0} instruments is not here yet: it has been asked for, try again in a moment")]
+    ListNotHere(Exchange),
+    /// The operator takes exits and cancels only.
+    #[error("trading is reduce-only by the operator's word: only exits and cancels are taken until it is resumed")]
+    OnlyExits,
+    /// An exit of live exposure while orders do not go to the broker. It comes back as an event, on the same day, when they
+    /// do and there still is something to exit.
+    #[error("there is no live session: this exit of a live position cannot be sent now, and comes back as an event")]
     NoLiveSession,
+    /// A cancel of a live order that cannot be reached now: it is written down, and sent once the broker's book has been
+    /// compared, if the order still works then. It may be filled until then.
+    #[error(
+        "it cannot be cancelled now: that is remembered, and done when its broker can be reached and it still works"
+    )]
+    Remembered,
     /// It says that it reduces a position, and would not, or by more than there is.
     #[error("it would not reduce what that book holds, or by more than is held and not already on its way out")]
     ReducesNothing,

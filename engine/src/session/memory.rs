@@ -56,7 +56,7 @@ pub(super) struct Session {
     /// The account's own user: the policy's, or that of the first token accepted.
     pub(super) user_id: Option<String>,
     pub(super) started: bool,
-    mode: TradingMode,
+    pub(super) mode: TradingMode,
     /// Number of the last token adopted.
     pub(super) generation: Generation,
     /// That token; dead when the state is not live and nobody is on the way back.

@@ -19,8 +19,8 @@ use futures_util::FutureExt as _;
 use nirantar::core::Event;
 use nirantar::engine::{Builder, Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
-use nirantar::orders::{Journal, MemoryJournal, Tracked};
-use nirantar::session::{Notice, Policy, State};
+use nirantar::orders::{Journal, MemoryJournal, RiskLimits, Tracked};
+use nirantar::session::{FallbackOrders, Notice, Policy, State};
 use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, OffsetClock, SteppedClock, Timestamp};
@@ -63,6 +63,12 @@ pub struct Plan {
     pub earlier: MemoryJournal,
     /// When it begins, IST.
     pub begins: &'static str,
+    /// What the account risks at most.
+    pub risk: RiskLimits,
+    /// What is in its halt file from the start; it is `halt` in the story's folder.
+    pub halted: Option<&'static str>,
+    /// What becomes of orders in Fallback.
+    pub fallback_orders: FallbackOrders,
 }
 
 impl Plan {
@@ -78,6 +84,9 @@ impl Plan {
             journal: None,
             earlier: MemoryJournal::default(),
             begins: BEGINNING,
+            risk: RiskLimits::default(),
+            halted: None,
+            fallback_orders: FallbackOrders::Paper,
         }
     }
 
@@ -109,10 +118,17 @@ pub struct World {
 impl World {
     /// A story on a stepped clock, under way: the session is Valid and orders go to the broker.
     pub async fn stepped(plan: Plan) -> Self {
+        let mut world = Self::stepped_until(plan, Venue::Live).await;
+        world.wait_for_list().await;
+        world
+    }
+
+    /// The same, under way as soon as orders go there.
+    pub async fn stepped_until(plan: Plan, venue: Venue) -> Self {
         let clock = SteppedClock::starting_at(Timestamp::parse_ist(plan.begins).unwrap());
         let mut world = Self::start(plan, Arc::new(clock.clone())).await;
         world._stepping.spawn(async move { clock.run(None).await });
-        world.wait_for_venue(Venue::Live).await;
+        world.wait_for_venue(venue).await;
         world
     }
 
@@ -124,6 +140,7 @@ impl World {
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
         let Plan { settings, logged_in, app, stores, held_by, on_stop, broker, journal: own, earlier: journal, .. } =
             plan;
+        let (risk, fallback_orders) = (plan.risk, plan.fallback_orders);
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
@@ -139,9 +156,15 @@ impl World {
         let origin = format!("127.0.0.1:{}", server.addr().port());
         let kite = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
         let broker = broker(kite);
-        let policy = Policy { user_id: Some(user_id), ..Policy::for_broker(broker.facts()) };
+        let policy = Policy { user_id: Some(user_id), fallback_orders, ..Policy::for_broker(broker.facts()) };
         let (rest, feed) = (format!("http://{origin}"), format!("ws://{origin}"));
+        let halt_file = folder.path().join("halt");
+        if let Some(text) = plan.halted {
+            std::fs::write(&halt_file, text).unwrap();
+        }
         let setup = Setup {
+            risk,
+            halt_file: Some(halt_file),
             loopback: true,
             policy,
             secrets: vec![api_secret],
@@ -281,6 +304,15 @@ impl World {
             snapshot.venue == wanted && !snapshot.reduce_only
         } {
             self.wait_for(&format!("orders to go to {wanted}"), there).await;
+        }
+    }
+
+    /// Waits until the day's list of NSE is here: before that no entry is taken.
+    pub async fn wait_for_list(&mut self) {
+        let knows = |core: &nirantar::core::Core| core.desk().listings().knows(Exchange::Nse);
+        if !self.engine.look(knows).await.unwrap() {
+            let is_it = |event: &Event| matches!(event, Event::Instruments { exchange: Exchange::Nse, .. });
+            self.wait_for("the list of NSE", is_it).await;
         }
     }
 

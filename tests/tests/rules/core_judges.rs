@@ -41,7 +41,7 @@ impl Outside {
     }
 }
 
-/// Rule 1: no live order leaves under a dead token, or while the venue is not Live.
+/// Rule 1: no live order leaves under a dead token, or while the venue is not Live; a cancel may while trading is halted.
 #[derive(Default)]
 pub struct NothingLeavesWhenDead {
     outside: Outside,
@@ -57,12 +57,19 @@ impl Judge for NothingLeavesWhenDead {
         self.dead.extend(refused(scene).filter(|generation| *generation <= known));
         for output in scene.outputs {
             self.outside.hear(output);
-            let Output::Send { book: Book::Live, route, .. } = output else { continue };
+            let Output::Send { book: Book::Live, route, command, .. } = output else { continue };
             self.left += 1;
             if self.dead.contains(&route.generation) {
                 return Err(format!("sent under {}, which is dead", route.generation));
             }
-            if self.outside.published.venue != Venue::Live || !self.outside.complete {
+            // The kill switch stops orders, not the cancels it asks for.
+            let cancels = matches!(command, Command::Cancel(_));
+            let passes = match self.outside.published.venue {
+                Venue::Live => true,
+                Venue::Blocked(Block::Halted) => cancels,
+                Venue::Paper | Venue::Blocked(_) => false,
+            };
+            if !passes || !self.outside.complete {
                 return Err(format!("sent while orders go to {:?}", self.outside.published.venue));
             }
             if scene.after.core.session().expires().is_none_or(|at| scene.after.now.wall >= at) {
