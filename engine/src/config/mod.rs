@@ -1,8 +1,8 @@
 //! `nirantar.toml` and the environment, read once at the start and checked whole.
 //!
 //! Promises: whatever the bytes, reading ends in a [`Config`] or in one [`ConfigError`] that names file, line and key;
-//! a key nobody reads is refused; nothing unencrypted leaves this machine; two accounts never share a token's place; no
-//! error and no `Debug` shows a secret.
+//! a key nobody reads is refused; nothing unencrypted leaves this machine; two accounts never share a token's place, a
+//! journal or a halt; no error and no `Debug` shows a secret.
 //!
 //! ```
 //! use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ mod outside;
 mod schedule;
 mod server;
 mod table;
+mod trading;
 mod url;
 mod warnings;
 
@@ -104,6 +105,7 @@ impl Config {
         let declared = declared(source, &root)?;
         let (server, alerts) = (server::read(&root, outside)?, alerts::read(&root, outside)?);
         refuse_shared_stores(file, &declared, outside)?;
+        trading::refuse_shared_files(file, &declared, outside)?;
         let mut accounts = Vec::with_capacity(declared.len());
         for declared in declared {
             let Findings { credentials, warnings, burst } = credentials::find(file, &declared, outside)?;
