@@ -272,9 +272,10 @@ fn parse_units(text: &str) -> Option<i64> {
     if beyond.bytes().any(|digit| digit != b'0') {
         return None;
     }
-    let fraction = format!("{kept:0<4}").parse::<i64>().ok()?;
-    let units = whole.parse::<i64>().ok()?.checked_mul(SCALE)?.checked_add(fraction)?;
-    Some(if negative { -units } else { units })
+    let fraction = format!("{kept:0<4}").parse::<i128>().ok()?;
+    // Wider than the result: the lowest value has no positive twin.
+    let units = whole.parse::<i128>().ok()?.checked_mul(i128::from(SCALE))?.checked_add(fraction)?;
+    i64::try_from(if negative { -units } else { units }).ok()
 }
 
 #[cfg(test)]
@@ -312,8 +313,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn printing_and_reading_is_the_identity(units in any::<i32>()) {
-            let price = Price::from_units(i64::from(units));
+        fn printing_and_reading_is_the_identity(units in prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX)]) {
+            let price = Price::from_units(units);
             prop_assert_eq!(price.to_string().parse::<Price>().unwrap(), price);
         }
 

@@ -28,7 +28,9 @@ mod words;
 
 pub use desk::Desk;
 pub use exposure::{Difference, Exposure};
-pub use journal::{CommandKind, Journal, JournalError, MemoryJournal, Record, What};
+pub use journal::{BadRecord, CommandKind, Journal, JournalError, MemoryJournal, Record, What};
+#[cfg(feature = "journal-sqlite")]
+pub use journal::{SqliteJournal, read_records};
 pub use limiter::Limiter;
 pub use reconcile::{Comparison, LiveState};
 pub use risk::RiskLimits;

@@ -1,10 +1,16 @@
 //! The journal: what is written before anything leaves, and what came of it.
 //!
 //! Every order is durable in it before its bytes leave (rule 5), and every outcome follows. This module is the log's
-//! format ([`Record`]) and what keeps it ([`Journal`]): in memory, or a database file. Without a durable journal live
+//! format ([`Record`]; [`format`] has its words) and what keeps it ([`Journal`]): in memory, or a database file. Without a durable journal live
 //! orders are accepted only for hosts on loopback.
 
+mod error;
+mod format;
 mod memory;
+#[cfg(feature = "journal-sqlite")]
+mod sqlite;
+#[cfg(test)]
+mod tests_support;
 
 use std::fmt;
 
@@ -13,7 +19,11 @@ use nirantar_brokers::{
     Book, BrokerOrderId, ClientOrderId, InstrumentKey, OrderChange, OrderRequest, OrderStatus, Price, Product, Quantity,
 };
 
+pub use error::JournalError;
+pub use format::BadRecord;
 pub use memory::MemoryJournal;
+#[cfg(feature = "journal-sqlite")]
+pub use sqlite::{SqliteJournal, read_records};
 
 use crate::session::Generation;
 
@@ -97,11 +107,6 @@ pub enum CommandKind {
     Cancel,
 }
 
-/// Why the journal took no record, or cannot be read. Nothing leaves unwritten.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the journal cannot be written: {0}")]
-pub struct JournalError(pub String);
-
 /// Where records are kept. One writer; a reader sees what was synced.
 pub trait Journal: Send + fmt::Debug {
     /// Takes a record, behind all before it. It may be lost until [`sync`](Self::sync) has returned.
@@ -119,7 +124,7 @@ pub trait Journal: Send + fmt::Debug {
     /// Whether records survive the death of the process.
     fn is_durable(&self) -> bool;
 
-    /// All records, oldest first.
+    /// All records that this handle knows of, oldest first.
     ///
     /// # Errors
     /// [`JournalError`]: it cannot be read; nothing may be sent before a human has looked.
