@@ -10,6 +10,7 @@ mod exchange;
 mod init;
 mod log;
 mod market;
+mod orders;
 mod print;
 mod run;
 mod sandbox;
@@ -53,6 +54,7 @@ enum Command {
     Run(run::RunArgs),
     Init(init::InitArgs),
     Doctor(doctor::DoctorArgs),
+    Orders(orders::OrdersArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Doctor(arguments) => doctor::doctor(&arguments).await,
+            Command::Orders(arguments) => orders::orders(&arguments),
             Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
             Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,

@@ -7,11 +7,28 @@ use std::path::{Path, PathBuf};
 
 use nirantar_brokers::{Money, Quantity};
 
-use super::account::{Declared, choice};
+use super::account::{Account, Declared, choice};
 use super::credentials::Outside;
 use super::error::{ConfigError, Problem};
 use super::table::{At, Table};
 use crate::orders::{RiskLimits, SettlePaper};
+
+/// What an account keeps of its own beside its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderFiles {
+    /// The account's name.
+    pub account: String,
+    /// Where its orders are written.
+    pub journal: PathBuf,
+    /// What halts its trading while it is there.
+    pub halt_file: PathBuf,
+}
+
+impl OrderFiles {
+    pub(super) fn of(account: Account) -> Self {
+        Self { account: account.name, journal: account.journal, halt_file: account.halt_file }
+    }
+}
 
 /// Every key of `[account.risk]`.
 pub(super) const RISK_KEYS: [&str; 6] =
