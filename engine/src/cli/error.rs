@@ -179,6 +179,33 @@ pub enum CliError {
         /// The system's words.
         reason: io::Error,
     },
+    /// Several accounts, and nobody said which.
+    #[error("say which accounts, or --all: expected some of {known}")]
+    WhichAccounts {
+        /// Those there are.
+        known: String,
+    },
+    /// There is no account of a name that was given. Nothing was done for any.
+    #[error("there is no account `{name}`: expected some of {known}; nothing was changed")]
+    NoSuchAccount {
+        /// What was asked for.
+        name: String,
+        /// All there are.
+        known: String,
+    },
+    /// An account's halt could not be written or taken away.
+    #[error(
+        "account {account}: {} cannot be changed: {reason}; stop nirantar, or cancel in the broker's own app",
+        file.display()
+    )]
+    Halt {
+        /// Of which account.
+        account: String,
+        /// Its halt file.
+        file: PathBuf,
+        /// The system's words.
+        reason: io::Error,
+    },
     /// A journal cannot be used. Nothing was changed.
     #[error("account {account}: {reason}")]
     Journal {

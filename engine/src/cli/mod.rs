@@ -7,6 +7,7 @@
 mod doctor;
 mod error;
 mod exchange;
+mod halt;
 mod init;
 mod log;
 mod market;
@@ -55,6 +56,8 @@ enum Command {
     Init(init::InitArgs),
     Doctor(doctor::DoctorArgs),
     Orders(orders::OrdersArgs),
+    Halt(halt::HaltArgs),
+    Resume(halt::ResumeArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -88,6 +91,8 @@ pub fn main() -> ExitCode {
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Doctor(arguments) => doctor::doctor(&arguments).await,
             Command::Orders(arguments) => orders::orders(&arguments),
+            Command::Halt(arguments) => halt::halt(&arguments),
+            Command::Resume(arguments) => halt::resume(&arguments),
             Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
             Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,

@@ -143,6 +143,23 @@ impl Counts {
         }
     }
 
+    /// What an engine that starts now makes of them: what never left is over, live orders of an earlier day whose end was
+    /// not seen are unresolved, and an earlier day's paper is gone.
+    pub(crate) fn after_restart(stories: &[Story], today: NaiveDate) -> Self {
+        let earlier = |story: &&Story| story.began().is_some_and(|at| at.to_ist().date() < today);
+        let unfinished = |story: &&Story| !story.status.is_final() && story.status != OrderStatus::Journalled;
+        let (late, rest): (Vec<&Story>, Vec<&Story>) = stories.iter().filter(unfinished).partition(earlier);
+        let unknown =
+            rest.iter().filter(|story| matches!(story.status, OrderStatus::Sent | OrderStatus::Unknown)).count();
+        let looks = stories.iter().filter(|story| story.wants_a_look()).count();
+        Self {
+            known: stories.len(),
+            open: rest.len() - unknown,
+            unknown,
+            unresolved: looks + late.iter().filter(|story| story.book == Book::Live).count(),
+        }
+    }
+
     /// `3 orders: 1 open, 1 unknown, 1 unresolved; …` and what to do.
     pub(crate) fn words(self) -> String {
         let Self { known, open, unknown, unresolved } = self;
@@ -213,6 +230,19 @@ mod tests {
         assert!(of(&[asked(), sent(), state(OrderStatus::Unresolved, 0)]).concerns(tomorrow));
         let looked = [asked(), sent(), state(OrderStatus::Unresolved, 0), What::Acknowledged];
         assert!(!of(&looked).concerns(tomorrow));
+    }
+
+    #[test]
+    fn a_new_day_makes_of_an_order_without_an_end_one_to_look_for() {
+        let open = [record(1, asked()), record(1, sent()), record(1, state(OrderStatus::Open, 0))];
+        let mut records = open.to_vec();
+        records.extend([record(2, asked()), record(3, asked()), record(3, sent())]);
+        let counts = |records: &[Record], today| Counts::after_restart(&stories(records), day(today));
+        let same_day = Counts { known: 3, open: 1, unknown: 1, unresolved: 0 };
+        assert_eq!(counts(&records, "2026-11-20"), same_day, "what never left is over");
+        assert_eq!(counts(&records, "2026-11-21"), Counts { open: 0, unknown: 0, unresolved: 2, ..same_day });
+        let paper: Vec<Record> = open.iter().cloned().map(|record| Record { book: Book::Paper, ..record }).collect();
+        assert_eq!(counts(&paper, "2026-11-21"), Counts { known: 1, ..Counts::default() });
     }
 
     #[test]
