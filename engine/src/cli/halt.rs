@@ -5,6 +5,8 @@
 
 mod file;
 
+pub(super) use file::read;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

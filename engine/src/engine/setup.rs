@@ -284,6 +284,7 @@ impl Builder {
                 Some(_) => Some(Refused::NeedsDurableJournal),
             },
         });
+        let durable_journal = journal.is_durable();
         let seed = setup.policy.seed;
         let policy = setup.policy.clone();
         let supervisor = Supervisor::new(feed_policy, facts.limits.feed.heartbeat, seed);
@@ -348,6 +349,7 @@ impl Builder {
             on_stop: setup.on_stop,
             spent_codes: SpentCodes::default(),
             last_error,
+            durable_journal,
             task,
             _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };

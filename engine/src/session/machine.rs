@@ -9,7 +9,7 @@ use nirantar_brokers::{Fingerprint, Venue};
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
 
 use super::memory::{Ctx, Session, Signal};
-use super::{Effect, Event, Generation, Policy, State, Verdict};
+use super::{Effect, Event, Generation, Policy, State, TradingMode, Verdict};
 
 /// Signals that one signal may raise. The longest chain there is takes two; a bound makes sure that there is an end.
 const MOST_RAISED: usize = 4;
@@ -61,6 +61,12 @@ impl Machine {
     #[must_use]
     pub fn route(&self, now: Now) -> (Venue, bool) {
         self.sm.inner().route(now.mono)
+    }
+
+    /// What the operator lets orders do.
+    #[must_use]
+    pub fn mode(&self) -> TradingMode {
+        self.sm.inner().mode
     }
 
     /// Number of the last token adopted.

@@ -56,7 +56,7 @@ pub(super) struct Session {
     pub(super) user_id: Option<String>,
     pub(super) started: bool,
     pub(super) market_open: bool,
-    mode: TradingMode,
+    pub(super) mode: TradingMode,
     /// Number of the last token adopted.
     pub(super) generation: Generation,
     /// That token; dead when the state is not live and there is no failback.

@@ -12,18 +12,18 @@ use crate::token::store::folder_of;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Halt {
+pub(crate) struct Halt {
     /// What orders may do.
-    pub(super) mode: TradingMode,
+    pub(crate) mode: TradingMode,
     /// Its first line, as it stands there.
-    pub(super) words: String,
+    pub(crate) words: String,
 }
 
 /// Most bytes of the file that are looked at: the first line counts.
 const LONGEST: usize = 500;
 
 /// What stands there; `None` where there is no such file.
-pub(super) fn read(path: &Path) -> Option<Halt> {
+pub(crate) fn read(path: &Path) -> Option<Halt> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,

@@ -210,7 +210,11 @@ fn running(of: &Of, account: &str, id: &ClientOrderId) -> CliError {
         Some(server) => {
             let secret =
                 if server.secret.is_some() { " -H \"Authorization: Bearer $NIRANTAR_SERVER_SECRET\"" } else { "" };
-            format!("ask it with curl -X POST{secret} http://{}{path}", super::token::running::here(server.listen))
+            // The server takes no order from a web page, and this says that it is none.
+            format!(
+                "ask it with curl -X POST -H \"X-Nirantar: 1\"{secret} http://{}{path}",
+                super::token::running::here(server.listen)
+            )
         }
         None => format!("stop it, repeat this and start it again; with a [server] it takes POST {path}"),
     };
