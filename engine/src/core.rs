@@ -16,9 +16,10 @@ mod market;
 mod words;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use nirantar_brokers::time::{Monotonic, Now};
+use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
     Book, BrokerToken, Cause, ClientOrderId, Endpoint, Fingerprint, InstrumentKey, Mode, OrderChange, OrderRequest,
     Refusal, Venue,
@@ -26,7 +27,7 @@ use nirantar_brokers::{
 use nirantar_exchange_mock::Calendar;
 
 use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
-use crate::orders::{Action, Desk, Facts, Refused, Route};
+use crate::orders::{Action, Desk, Facts, Key, Refused, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, State, Verdict};
 
 pub use words::{Event, Input, Output, Standing};
@@ -45,6 +46,8 @@ pub struct Core {
     wanted: BTreeMap<InstrumentKey, Mode>,
     fetched_on: Option<chrono::NaiveDate>,
     market_open: Option<bool>,
+    /// From the last look at the trading day until an exchange's is over, or the next date begins.
+    same_day: Option<Range<Timestamp>>,
     standing: Standing,
     token: Option<Fingerprint>,
     last_token: Option<Fingerprint>,
@@ -78,6 +81,7 @@ impl Core {
             wanted: BTreeMap::new(),
             fetched_on: None,
             market_open: None,
+            same_day: None,
             token: None,
             last_token: None,
             probing: None,
@@ -171,9 +175,22 @@ impl Core {
         taken
     }
 
+    /// An operator has looked at an unresolved order: see [`Desk::acknowledge`].
+    ///
+    /// # Errors
+    /// [`Refused`]: it is not one that can be acknowledged.
+    pub fn acknowledge(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
+        self.on(Input::Wake, now, out);
+        let mut actions = Vec::new();
+        let taken = self.desk.acknowledge(id, now, &mut actions);
+        self.perform(actions, now, out);
+        taken
+    }
+
     /// Takes what happened.
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
+        self.look_at_the_day(now, out);
         self.look_at_the_session(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
@@ -181,7 +198,10 @@ impl Core {
                 out.push(Output::Tell(Event::Candidate { at: now.wall, candidate }));
                 self.tell_session(&Told::Candidate(candidate), now, out);
             }
-            Input::Probed { probe, verdict } => self.probed(probe, verdict, now, out),
+            Input::Probed { probe, verdict } => {
+                self.desk.read_answered(Key::Probe, now);
+                self.probed(probe, verdict, now, out);
+            }
             Input::Attempted { attempt, end } => self.tell_session(&Told::Attempted { attempt, end }, now, out),
             Input::Reply { send, outcome } => {
                 // The session first: an order to be sent again waits for what it decides.
@@ -192,17 +212,24 @@ impl Core {
             }
             Input::GateShut { send } => self.at_desk(now, out, |desk, now, out| desk.gate_shut(send, now, out)),
             Input::Read { read, generation, state } => {
+                self.desk.read_answered(Key::Read(read), now);
                 let failure = state.as_ref().err().cloned();
                 let current = generation == self.session.generation();
                 let state = state.ok().filter(|_| current);
                 self.at_desk(now, out, |desk, now, out| desk.read(read, state.as_ref(), now, out));
                 self.answered(Facts { generation, failure }, now, out);
             }
-            Input::Answer { generation, failure } => self.answered(Facts { generation, failure }, now, out),
+            Input::Answer { generation, failure } => {
+                self.desk.count_read(1, now);
+                self.answered(Facts { generation, failure }, now, out);
+            }
             Input::Settled { epoch } => self.settled(epoch, now, out),
             Input::Feed(input) => self.tell_feed(input, now, out),
             Input::Update { book, row } => self.at_desk(now, out, |desk, now, out| desk.update(book, &row, now, out)),
-            Input::Instruments(instruments) => self.learn(&instruments, now, out),
+            Input::Instruments(instruments) => {
+                self.desk.read_answered_once(Key::Instruments, now);
+                self.learn(&instruments, now, out);
+            }
             Input::Subscribe(instruments, mode) => {
                 self.wanted.extend(instruments.into_iter().map(|instrument| (instrument, mode)));
                 self.subscribe(now, out);
@@ -226,7 +253,8 @@ impl Core {
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Monotonic {
         let market = self.next_market_change(now.wall).map(|at| now.mono_at(at));
-        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market]
+        let day = self.next_day_change().map(|at| now.mono_at(at));
+        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market, day]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -256,6 +284,7 @@ impl Core {
         match effect {
             Effect::Probe { probe, fingerprint } => {
                 self.probing = Some((probe, fingerprint));
+                self.desk.read_leaves(Key::Probe, 1, now);
                 out.push(Output::Probe { probe, fingerprint });
             }
             Effect::Attempt { attempt, way } => out.push(Output::Attempt { attempt, way }),
@@ -280,7 +309,7 @@ impl Core {
                 self.tell_session(&Told::Reconciled { number, complete: true }, now, out);
             }
             Effect::OpenFeed { .. } | Effect::CloseFeed if !self.trades => {}
-            Effect::Reconcile { number } => self.at_desk(now, out, |desk, _, out| desk.compare(number, out)),
+            Effect::Reconcile { number } => self.at_desk(now, out, |desk, now, out| desk.compare(number, now, out)),
             Effect::OpenFeed { generation } => self.tell_feed(feed::Input::Open { generation }, now, out),
             Effect::CloseFeed => self.tell_feed(feed::Input::Close { why: CloseReason::TokenDead }, now, out),
             Effect::Transition(transition) => {

@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, Mode};
 use nirantar_exchange_mock::Phase;
 
 use super::{Core, Event, Output, Told};
 use crate::feed;
+use crate::orders::Key;
 
 /// Time of day, IST, from which the broker's list of instruments is the day's.
 const DUMP_READY: Duration = Duration::from_secs(8 * 3600 + 30 * 60);
+/// How long after an exchange's day orders have ended its trading day is over: by then the broker's book tells of them.
+const BOOK_FINAL: Duration = Duration::from_secs(30 * 60);
 /// How long before the market opens a session should be ready.
 const SOON: Duration = Duration::from_secs(30 * 60);
 
@@ -54,6 +58,34 @@ impl Core {
         close.into_iter().chain(self.calendar.next_open(Exchange::Nse, now)).filter(|at| *at > now).min()
     }
 
+    // --- the end of the day ------------------------------------------------------------------------------------
+
+    /// Tells the desk when an exchange's trading day is over, and of every new date.
+    pub(super) fn look_at_the_day(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.same_day.as_ref().is_some_and(|span| span.contains(&now.wall)) {
+            return;
+        }
+        let today = now.wall.ist_date();
+        let ends = Exchange::ALL.into_iter().filter_map(|one| Some((one, self.day_ends_at(one, today)?)));
+        let (closed, open): (Vec<_>, Vec<_>) = ends.partition(|(_, end)| *end <= now.wall);
+        let midnight = today.succ_opt().map(|date| Timestamp::from_ist_parts(date, NaiveTime::MIN));
+        let next = open.into_iter().map(|(_, end)| end).chain(midnight).min();
+        self.same_day = next.map(|next| now.wall..next);
+        let closed: Vec<Exchange> = closed.into_iter().map(|(exchange, _)| exchange).collect();
+        self.at_desk(now, out, |desk, now, out| {
+            desk.day_ends(|exchange, date| date < today || closed.contains(&exchange), now, out);
+        });
+    }
+
+    /// When the next exchange's day is over, or the next date begins.
+    pub(super) fn next_day_change(&self) -> Option<Timestamp> {
+        self.same_day.as_ref().map(|span| span.end)
+    }
+
+    fn day_ends_at(&self, exchange: Exchange, date: NaiveDate) -> Option<Timestamp> {
+        self.calendar.day_orders_end(exchange, date).map(|end| end + BOOK_FINAL)
+    }
+
     // --- instruments -------------------------------------------------------------------------------------------
 
     pub(super) fn subscribe(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -79,7 +111,9 @@ impl Core {
         let today = (now.wall - DUMP_READY).ist_date();
         if self.trades && self.token.is_some() && self.fetched_on != Some(today) && !self.wanted.is_empty() {
             self.fetched_on = Some(today);
-            let exchanges = self.wanted.keys().map(|instrument| instrument.exchange).collect();
+            let exchanges: BTreeSet<Exchange> = self.wanted.keys().map(|instrument| instrument.exchange).collect();
+            let calls = u32::try_from(exchanges.len()).unwrap_or(u32::MAX);
+            self.desk.read_leaves(Key::Instruments, calls, now);
             out.push(Output::FetchInstruments(exchanges));
         }
     }

@@ -315,7 +315,8 @@ impl fmt::Display for Event {
             Self::Feed { status, .. } => write!(f, "feed: {status}"),
             Self::Order { order, .. } => {
                 let (id, book, status, filled) = (&order.id, order.book, order.status, order.filled);
-                write!(f, "{book} order {id}: {status}, {filled} of {} filled", order.request.quantity)?;
+                let elsewhere = if order.external { " (placed elsewhere)" } else { "" };
+                write!(f, "{book} order {id}{elsewhere}: {status}, {filled} of {} filled", order.request.quantity)?;
                 order.message.as_ref().map_or(Ok(()), |message| write!(f, " ({message})"))
             }
             Self::Compared { comparison, .. } => write!(

@@ -10,9 +10,10 @@ use nirantar_brokers::{
 };
 use tracing::Instrument as _;
 
+use super::journalling::Ticket;
 use super::task::{Message, Task};
 use crate::core::Input;
-use crate::orders::{Command, LiveState, Route, SendId};
+use crate::orders::{Command, JournalError, LiveState, Route, SendId};
 use crate::session::{Generation, Verdict};
 
 /// Wait before a failed fetch of the instruments is repeated.
@@ -39,13 +40,23 @@ impl Task {
         });
     }
 
-    /// Sends to the live broker.
-    pub(super) fn send(&mut self, send: SendId, id: ClientOrderId, route: Route, command: Command) {
+    /// Sends to the live broker, as soon as `ticket` says that it is written (rule 5).
+    pub(super) fn send(&mut self, send: SendId, id: ClientOrderId, route: Route, command: Command, ticket: Ticket) {
         let Some(broker) = self.trading.clone() else { return };
         let (transport, gate) = (self.transport.clone(), self.gate.clone());
-        let now = self.clock.now();
+        let clock = Arc::clone(&self.clock);
+        let order = self.core.desk().order(&id);
+        let deadline = order.map(|order| order.submitted.mono + order.request.valid_for);
         let span = tracing::info_span!("order", %id);
         let work = async move {
+            if let Err(error) = ticket.written().await {
+                return Input::Reply { send, outcome: Err(unwritten(&command, &error)) };
+            }
+            let now = clock.now();
+            // A slow disk must not make an order late: the desk refuses it.
+            if matches!(command, Command::Place(_)) && deadline.is_some_and(|deadline| now.mono > deadline) {
+                return Input::GateShut { send };
+            }
             // The last step before the socket: nothing passes under a token or a venue that has changed.
             let Ok(pass) = gate.enter(route.generation, route.venue) else { return Input::GateShut { send } };
             let Some(token) = pass.token.clone() else { return Input::GateShut { send } };
@@ -103,6 +114,16 @@ impl Task {
         };
         self.state.tasks.spawn(work.in_current_span());
     }
+}
+
+/// How a message ends whose record is not safe.
+pub(super) fn unwritten(command: &Command, error: &JournalError) -> Failure {
+    let endpoint = match command {
+        Command::Place(_) => Endpoint::Place,
+        Command::Modify(..) => Endpoint::Modify,
+        Command::Cancel(_) => Endpoint::Cancel,
+    };
+    Failure::new(Cause::NotSent, endpoint, format!("{error}; nothing was sent"))
 }
 
 /// The broker's call for a command; the paper exchange's is of the same trait.

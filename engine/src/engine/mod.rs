@@ -29,6 +29,7 @@ mod broker_time;
 mod events;
 mod feeding;
 mod health;
+mod journalling;
 mod keeping;
 mod login;
 #[cfg(feature = "cli")]
@@ -71,7 +72,7 @@ pub(crate) use vault::Vault;
 
 use crate::core::{Core, Input};
 use crate::feed::{Hub, Ticks};
-use crate::orders::{Refused, Tracked};
+use crate::orders::{JournalError, Refused, Tracked};
 use crate::session::Operator;
 use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
 use task::Message;
@@ -104,6 +105,9 @@ pub enum NotTaken {
     /// The desk refuses.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The journal did not keep it, and will keep nothing more: this engine sends no order again.
+    #[error("{0}; nothing was sent")]
+    NotWritten(JournalError),
     /// The engine has stopped.
     #[error("the engine has stopped")]
     Stopped,
@@ -158,14 +162,14 @@ impl Engine {
         self.hub.subscribe()
     }
 
-    /// Takes an order. When it returns the order is journalled, and on its way or held for at most `valid_for`.
+    /// Takes an order. When it returns the order is safe in the journal, and on its way or held for at most `valid_for`.
     ///
     /// # Errors
-    /// [`NotTaken`]: nothing was written or sent; the words say what to do.
+    /// [`NotTaken`]: nothing was sent; the words say what to do.
     pub async fn submit(&self, request: OrderRequest) -> Result<ClientOrderId, NotTaken> {
         let (taken, answer) = oneshot::channel();
         self.send(Message::Submit { request, taken, busy: self.clock.busy() }).await.ok_or(NotTaken::Stopped)?;
-        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+        answer.await.map_err(|_| NotTaken::Stopped)?
     }
 
     /// Asks to cancel an order. The answer comes as an event.
@@ -186,6 +190,18 @@ impl Engine {
     pub async fn modify(&self, id: &ClientOrderId, change: OrderChange) -> Result<(), NotTaken> {
         let (taken, answer) = oneshot::channel();
         let message = Message::Modify { id: id.clone(), change, taken, busy: self.clock.busy() };
+        self.send(message).await.ok_or(NotTaken::Stopped)?;
+        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+    }
+
+    /// An operator has looked, at the broker's own app or by phone, at an order that was unresolved when its day ended: it
+    /// counts as exposure no more.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: there is no such order, or it is not unresolved.
+    pub async fn acknowledge(&self, id: &ClientOrderId) -> Result<(), NotTaken> {
+        let (taken, answer) = oneshot::channel();
+        let message = Message::Acknowledge { id: id.clone(), taken, busy: self.clock.busy() };
         self.send(message).await.ok_or(NotTaken::Stopped)?;
         Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
     }

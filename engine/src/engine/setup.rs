@@ -15,6 +15,7 @@ use super::Engine;
 use super::broker_time::{BrokerClock, TimeReports};
 use super::events::{EventSender, Events};
 use super::health::LastError;
+use super::journalling::Journalling;
 use super::login::SpentCodes;
 use super::renewal::{Command, Renewer, candidate};
 use super::task::{Doing, Task};
@@ -130,7 +131,7 @@ pub enum StartError {
     /// No HTTP client can be made.
     #[error("{0}")]
     Transport(String),
-    /// The journal cannot be read.
+    /// The journal cannot be read, or not be written.
     #[error(transparent)]
     Journal(#[from] crate::orders::JournalError),
 }
@@ -187,7 +188,8 @@ impl Builder {
         self.events.get_or_insert_with(|| EventSender::new(Arc::clone(clock))).subscribe()
     }
 
-    /// Where orders are written before they leave.
+    /// Where orders are written before they leave. A durable one ([`Journal::is_durable`]) is written by a thread of its
+    /// own, which gives it back when the engine has stopped.
     #[must_use]
     pub fn journal(mut self, journal: Box<dyn Journal>) -> Self {
         self.journal = journal;
@@ -251,6 +253,8 @@ impl Builder {
             .map_err(StartError::Transport)?
             .reporting(TimeReports::new(broker_clock, events.clone()));
         journal.read()?;
+        let durable = journal.is_durable();
+        let journal = Journalling::start(journal)?;
 
         let (sightings, seen) = mpsc::channel(64);
         let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings.clone());
@@ -280,7 +284,7 @@ impl Builder {
             look_again: Duration::from_secs(1),
             refuse_live: match &trading {
                 None => Some(Refused::SessionOnly),
-                Some(_) if setup.loopback || journal.is_durable() => None,
+                Some(_) if setup.loopback || durable => None,
                 Some(_) => Some(Refused::NeedsDurableJournal),
             },
         });

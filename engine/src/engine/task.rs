@@ -7,28 +7,29 @@
 //! [`super::paper`] (the paper exchange and fallback prices), [`super::feeding`] (sockets and ticks) and
 //! [`super::keeping`] (tokens into the store).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use nirantar_brokers::time::{Busy, Clock, Monotonic, Now};
-use nirantar_brokers::{
-    Book, Broker, Cause, ClientOrderId, Endpoint, Failure, OrderChange, OrderRequest, Renewal, Trading,
-};
+use nirantar_brokers::{Book, Broker, ClientOrderId, OrderChange, OrderRequest, Renewal, Trading};
 use nirantar_exchange_mock::{PaperBroker, PriceSource};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::Instrument as _;
 
+use super::asking::unwritten;
 use super::events::EventSender;
 use super::health::LastError;
+use super::journalling::{Journalling, Ticket};
 use super::keeping::PutBack;
 use super::renewal::{Known, Renewer, candidate};
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
 use crate::feed::{FeedAddress, Hub, PaperSource, SocketEvent, SocketHandle, SocketId};
-use crate::orders::{Journal, Refused, Route};
+use crate::orders::{JournalError, Refused, Route};
 use crate::session::{NotTaken, Notice, Source};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
 
@@ -37,11 +38,15 @@ const GRACE: Duration = Duration::from_millis(1_000);
 /// A human who does not answer is asked on the phone again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
+/// Answers whoever submitted an order.
+type Taken<T> = oneshot::Sender<Result<T, super::NotTaken>>;
+
 /// What the engine's handle, its sub-tasks and its watchers tell it.
 pub(crate) enum Message {
-    Submit { request: OrderRequest, taken: oneshot::Sender<Result<ClientOrderId, Refused>>, busy: Busy },
+    Submit { request: OrderRequest, taken: Taken<ClientOrderId>, busy: Busy },
     Cancel { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
     Modify { id: ClientOrderId, change: OrderChange, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
+    Acknowledge { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
     Do(Input, Busy),
     Look { at: Box<dyn FnOnce(&Core) + Send>, busy: Busy },
     Stop,
@@ -58,7 +63,7 @@ pub(crate) struct Task {
     pub(crate) vault: Vault,
     pub(crate) cell: Arc<TokenCell>,
     pub(crate) gate: Gate,
-    pub(crate) journal: Box<dyn Journal>,
+    pub(crate) journal: Journalling,
     pub(crate) renewer: Renewer,
     pub(crate) paper: PaperBroker,
     pub(crate) fallback: Option<(Box<dyn PriceSource + Send>, PaperSource)>,
@@ -88,8 +93,6 @@ pub(crate) struct Doing {
     /// When a human was last asked on the phone.
     approval_asked: Option<Monotonic>,
     pub(super) sockets: BTreeMap<SocketId, SocketHandle>,
-    /// Orders whose record could not be written: they must not leave.
-    unwritten: BTreeSet<ClientOrderId>,
     /// Fallback prices are being played.
     pub(super) playing: bool,
 }
@@ -98,6 +101,7 @@ enum Happened {
     Message(Option<Message>),
     Sighting(Sighting),
     Socket(Option<SocketEvent>),
+    NotWritten(JournalError),
     Time(Busy),
 }
 
@@ -114,6 +118,7 @@ impl Task {
                 message = self.inbox.recv() => Happened::Message(message),
                 Some(sighting) = self.sightings.recv() => Happened::Sighting(sighting),
                 event = self.socket_events.1.recv() => Happened::Socket(event),
+                error = self.journal.failure() => Happened::NotWritten(error),
                 busy = wake => Happened::Time(busy),
             };
             busy = match happened {
@@ -121,6 +126,11 @@ impl Task {
                 Happened::Message(Some(message)) => self.message(message),
                 Happened::Sighting(sighting) => self.sighting(sighting),
                 Happened::Socket(Some(event)) => self.socket(event),
+                Happened::NotWritten(error) => {
+                    let busy = self.clock.busy();
+                    self.not_written(&error);
+                    busy
+                }
                 Happened::Time(busy) => {
                     self.time_passed();
                     busy
@@ -143,8 +153,14 @@ impl Task {
                 }
             }
         };
-        if tokio::time::timeout(GRACE, finished).await.is_err() {
+        // Each has the whole grace.
+        let (finished, written) =
+            tokio::join!(tokio::time::timeout(GRACE, finished), tokio::time::timeout(GRACE, self.journal.close()));
+        if finished.is_err() {
             tracing::warn!("a renewal was cut off by the end of the engine");
+        }
+        if written.is_err() {
+            tracing::error!("the journal is still being written: its disk is slow; wait before starting again");
         }
     }
 
@@ -164,8 +180,7 @@ impl Task {
             Message::Submit { request, taken, busy } => {
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);
-                // The caller may have gone away; the order has not.
-                let _ = taken.send(result);
+                answer_once_written(result, self.journal.last(), taken, busy.clone());
                 busy
             }
             Message::Cancel { id, taken, busy } => {
@@ -176,6 +191,12 @@ impl Task {
             }
             Message::Modify { id, change, taken, busy } => {
                 let result = self.core.modify(&id, change, now, &mut outputs);
+                self.perform(outputs);
+                let _ = taken.send(result);
+                busy
+            }
+            Message::Acknowledge { id, taken, busy } => {
+                let result = self.core.acknowledge(&id, now, &mut outputs);
                 self.perform(outputs);
                 let _ = taken.send(result);
                 busy
@@ -282,22 +303,23 @@ impl Task {
                 }
             }
             Output::Journal(record) => {
-                if let Err(error) = self.journal.append(&record) {
-                    self.state.unwritten.extend(record.id);
-                    self.announce(Event::Alarm { at: record.at, words: error.to_string() });
+                self.journal.append(record, &*self.clock);
+                if let Some(error) = self.journal.failure().now_or_never() {
+                    self.not_written(&error);
                 }
             }
             Output::Send { send, id, book, route, command } => {
-                if self.state.unwritten.contains(&id) {
-                    let words = "the journal cannot be written: nothing was sent";
-                    let failure = Failure::new(Cause::NotSent, Endpoint::Place, words);
-                    answers.push_back(Input::Reply { send, outcome: Err(failure) });
+                // Good for the record that announces this message, and for all before it.
+                let ticket = self.journal.last();
+                if let Some(Err(error)) = ticket.now() {
+                    let outcome = Err(unwritten(&command, &error));
+                    answers.push_back(Input::Reply { send, outcome });
                 } else if book == Book::Paper {
                     let outcome = self.send_to_paper(&id, &command);
                     answers.push_back(Input::Reply { send, outcome });
                     answers.extend(self.paper_updates());
                 } else {
-                    self.send(send, id, route, command);
+                    self.send(send, id, route, command, ticket);
                 }
             }
             Output::Read { read, generation } => self.read(read, generation, answers),
@@ -305,6 +327,15 @@ impl Task {
             Output::Feed(output) => self.feed(output),
             Output::Tell(event) => self.announce(event),
         }
+    }
+
+    /// Said once: from now on every order ends unsent.
+    fn not_written(&mut self, error: &JournalError) {
+        let words = format!(
+            "{error}. No order, change or cancel is sent any more, and what rests at the broker stays there: use the \
+             broker's own app; when that is mended, start the engine again"
+        );
+        self.announce(Event::Alarm { at: self.clock.now().wall, words });
     }
 
     /// Starts a task that ends in an input. The clock stands still until the input is dealt with.
@@ -393,4 +424,29 @@ impl Task {
     fn login_link(&self) -> Option<String> {
         self.login_link.clone().or_else(|| self.broker.login_url(None))
     }
+}
+
+/// The caller hears of an order once it is safe in the journal, however the engine goes on meanwhile.
+fn answer_once_written(
+    result: Result<ClientOrderId, Refused>,
+    ticket: Ticket,
+    taken: Taken<ClientOrderId>,
+    busy: Busy,
+) {
+    let answer = |written: Result<(), JournalError>| match (result, written) {
+        (Ok(id), Ok(())) => Ok(id),
+        (Ok(_), Err(error)) => Err(super::NotTaken::NotWritten(error)),
+        (Err(refused), _) => Err(refused.into()),
+    };
+    // The caller may have gone away; the order has not.
+    if let Some(written) = ticket.now() {
+        let _ = taken.send(answer(written));
+        return;
+    }
+    // It ends with the journal, not with the engine: the order was taken, and its caller must know.
+    let wait = async move {
+        let _ = taken.send(answer(ticket.written().await));
+        drop(busy);
+    };
+    tokio::spawn(wait.in_current_span());
 }

@@ -1,33 +1,39 @@
-//! What the answers to sent orders mean, and what the market says of them; how an order's story is written down.
-
-use std::time::Duration;
+//! Acting on the answers to sent orders, changes and cancels; how an order's story is written down.
+//!
+//! What an answer means is decided in [`super::outcome`]; what rows of the market mean is acted on in [`super::rows`].
 
 use nirantar_brokers::time::Now;
-use nirantar_brokers::{
-    Book, BrokerOrderId, Cause, ClientOrderId, Intent, OrderRequest, OrderRow, OrderStatus, Outcome, Refusal,
-};
+use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderStatus, Outcome};
 
-use super::sending::{Held, OnItsWay, deadline};
-use super::{Action, CommandKind, Desk, Facts, Record, Refused, SendId, Tracked, What};
+use super::outcome::{Circumstances, Then, on_answer};
+use super::sending::{OnItsWay, deadline};
+use super::{Action, CommandKind, Desk, Facts, Record, Refused, SendId, What};
 use crate::session::Generation;
 
 impl Desk {
     /// A message got its answer. The session machine has heard of it already (see [`facts`](Self::facts)), so that what
     /// is to be sent again waits for what it decides.
     pub fn reply(&mut self, send: SendId, outcome: Outcome<BrokerOrderId>, now: Now, out: &mut Vec<Action>) {
-        let Some(OnItsWay { id, generation, kind }) = self.on_their_way.remove(&send) else { return };
-        if kind == CommandKind::Place {
-            self.placed(&id, generation, outcome, now, out);
+        let Some(arrived) = self.arrived(send, &outcome, now, out) else { return };
+        let OnItsWay { id, generation, kind, .. } = arrived.clone();
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        let places = kind == CommandKind::Place;
+        if places {
+            order.in_flight = None;
+        }
+        let seen = Circumstances {
+            live: order.book == Book::Live,
+            overtaken: places && order.broker_id.is_some(),
+            token_in_use: generation == self.route.generation,
+            refused_before: if places { order.refused_once } else { order.cancel_refused_once },
+            in_time: now.mono <= deadline(order),
+        };
+        let answer = outcome.as_ref().map(|_| ()).map_err(|failure| failure.cause);
+        let then = on_answer(&kind, answer, seen).then;
+        if places {
+            self.placed(&id, generation, outcome, then, now, out);
         } else {
-            let words = match outcome {
-                Ok(_) => "request received".to_owned(),
-                Err(failure) => {
-                    // The request may have lost a race, or may have been acted on: the broker's book knows.
-                    self.reconciliation.look_soon(now.mono);
-                    failure.to_string()
-                }
-            };
-            self.answer(&id, words, now, out);
+            self.asked(arrived, outcome, then, now, out);
         }
     }
 
@@ -44,120 +50,114 @@ impl Desk {
         id: &ClientOrderId,
         generation: Generation,
         outcome: Outcome<BrokerOrderId>,
+        then: Then,
         now: Now,
         out: &mut Vec<Action>,
     ) {
-        let newest = self.route.generation;
+        let wait = self.policy.look_again;
         let Some(order) = self.orders.get_mut(id) else { return };
-        order.in_flight = None;
-        let book = order.book;
-        let early = order.broker_id.is_some(); // an update overtook the reply: it knows more
-        let next = match outcome {
-            Ok(broker_id) => {
-                self.by_broker_id.insert((book, broker_id.clone()), id.clone());
-                order.broker_id = Some(broker_id);
-                if book == Book::Live {
-                    self.reconciliation.watch(now.mono);
-                }
-                OrderStatus::Accepted
-            }
-            Err(failure) => {
-                order.message = Some(failure.message);
-                match failure.cause {
-                    Cause::Throttled { retry_after } if !early => {
-                        let not_before = now.mono + retry_after.unwrap_or(self.policy.look_again);
-                        order.sent_at = None;
-                        self.held.push(Held { id: id.clone(), not_before });
-                        self.record(id, What::NotSent, now, out);
-                        return;
-                    }
-                    // Refused before acting, and by the token still in use: once more under the next one.
-                    Cause::Refused(Refusal::Conclusive)
-                        if book == Book::Live
-                            && !early
-                            && !order.refused_once
-                            && generation == newest
-                            && now.mono <= deadline(order) =>
-                    {
-                        order.sent_at = None;
-                        order.refused_once = true;
-                        self.held.push(Held { id: id.clone(), not_before: now.mono });
-                        self.record(id, What::RefusedForToken { generation }, now, out);
-                        return;
-                    }
-                    Cause::Rejected => OrderStatus::Rejected,
-                    Cause::Unknown => {
-                        order.absences = 0;
-                        self.reconciliation.look_soon(now.mono);
-                        OrderStatus::Unknown
-                    }
-                    Cause::Refused(_) | Cause::Misconfigured | Cause::NotSent | Cause::Throttled { .. } => {
-                        OrderStatus::Refused
-                    }
-                }
-            }
-        };
-        if early {
-            return;
+        match outcome {
+            Ok(number) => self.learn_number(id, number, out),
+            Err(_) if then == Then::Stand => {}
+            Err(failure) => order.message = Some(failure.message),
         }
-        if matches!(next, OrderStatus::Refused | OrderStatus::Rejected) {
-            order.sent_at = None;
+        let Some(order) = self.orders.get_mut(id) else { return };
+        match then {
+            Then::AgainUnderNewToken => {
+                order.refused_once = true;
+                order.sent_at = None;
+                self.record(id, What::RefusedForToken { generation }, now, out);
+                self.hold_order(id, now.mono);
+            }
+            Then::AgainAfter(told) => {
+                order.sent_at = None;
+                // For live ones everything pauses.
+                let live = order.book == Book::Live;
+                let not_before = if live { now.mono } else { now.mono + told.unwrap_or(wait) };
+                self.record(id, What::NotSent, now, out);
+                self.hold_order(id, not_before);
+            }
+            Then::Become(next) => {
+                match next {
+                    OrderStatus::Refused | OrderStatus::Rejected => order.sent_at = None,
+                    OrderStatus::Unknown => self.doubt(id, now),
+                    _ if order.book == Book::Live => self.reconciliation.watch(now.mono),
+                    _ => {}
+                }
+                self.step(id, next, now, out);
+            }
+            _ => {}
         }
-        self.step(id, next, now, out);
+        self.look_at_early_slices(now, out);
     }
 
-    /// The broker or the paper exchange says something of an order.
-    pub fn update(&mut self, book: Book, row: &OrderRow, now: Now, out: &mut Vec<Action>) {
-        let known = self.by_broker_id.get(&(book, row.order_id.clone())).cloned();
-        let ours = known.or_else(|| {
-            let id = row.client_id.clone()?;
-            self.orders.get(&id).filter(|order| order.book == book).map(|order| order.id.clone())
-        });
-        let id = match ours {
-            Some(id) => id,
-            None => self.adopt_external(book, row, now, out),
-        };
+    /// The answer to a change or a cancel.
+    fn asked(
+        &mut self,
+        arrived: OnItsWay,
+        outcome: Outcome<BrokerOrderId>,
+        then: Then,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let id = arrived.id.clone();
+        let words = outcome.as_ref().map_or_else(ToString::to_string, |_| "request received".to_owned());
+        match then {
+            Then::AgainUnderNewToken => {
+                if let Some(order) = self.orders.get_mut(&id) {
+                    order.cancel_refused_once = true;
+                }
+                self.not_acted_on(arrived, now.mono, now, out);
+            }
+            // The pause after a message that was one too many is the limiter's.
+            Then::AgainAfter(_) => self.not_acted_on(arrived, now.mono, now, out),
+            Then::ReadUntilShown => {
+                self.doubt(&id, now);
+                self.answer(&id, words, now, out);
+            }
+            _ => {
+                self.answer(&id, words, now, out);
+                if let (CommandKind::Cancel, Ok(number)) = (&arrived.kind, &outcome) {
+                    self.cancel_next_slice(arrived.id, number, now, out);
+                }
+            }
+        }
+    }
+
+    /// An order in slices is cancelled slice by slice: `number` is as good as gone.
+    fn cancel_next_slice(&mut self, id: ClientOrderId, number: &BrokerOrderId, now: Now, out: &mut Vec<Action>) {
         let Some(order) = self.orders.get_mut(&id) else { return };
-        let before = order.clone();
-        match order.apply(row) {
-            Ok(new) => {
-                let signed = order.request.side.signed(new);
-                let (instrument, product) = (order.request.instrument.clone(), order.request.product);
-                let overturned = before.status == OrderStatus::NotPlaced && order.status != before.status;
-                let changed = *order != before;
-                self.by_broker_id.insert((book, row.order_id.clone()), id.clone());
-                self.exposure.fill(book, &instrument, product, signed);
-                if overturned {
-                    let words = format!("order {id} was believed never placed and is {} after all", row.status);
-                    out.push(Action::Alarm(words));
-                }
-                if changed {
-                    self.note_state(&id, now, out);
-                }
-            }
-            Err(illegal) => out.push(Action::Alarm(format!("order {id}: {illegal}; kept as it was"))),
+        order.cancelled_slices.insert(number.clone());
+        if !order.slices.is_empty() && order.number_to_cancel().is_some() {
+            self.hold(&id, CommandKind::Cancel, now.mono, now.mono);
+            self.release(now, out);
         }
     }
 
-    fn adopt_external(&mut self, book: Book, row: &OrderRow, now: Now, out: &mut Vec<Action>) -> ClientOrderId {
-        self.made += 1;
-        let id = ClientOrderId::numbered(self.policy.run, self.made);
-        let request = OrderRequest {
-            instrument: row.instrument.clone(),
-            side: row.side,
-            quantity: row.quantity,
-            order_type: row.order_type,
-            validity: row.validity,
-            product: row.product,
-            intent: Intent::Open,
-            valid_for: Duration::ZERO,
-        };
-        let mut order = Tracked::new(id.clone(), book, request.clone(), now);
-        order.external = true;
-        order.sent_at = Some(now);
-        self.orders.insert(id.clone(), order);
-        self.record(&id, What::External { request, broker_id: row.order_id.clone() }, now, out);
-        id
+    /// From now on it is in doubt what became of it: the book is read until it shows.
+    fn doubt(&mut self, id: &ClientOrderId, now: Now) {
+        let Some(order) = self.orders.get_mut(id) else { return };
+        order.absences = 0;
+        if order.book == Book::Live && !order.status.is_final() {
+            order.doubted = Some(now.mono);
+            self.reconciliation.begin_to_seek(now.mono);
+        }
+    }
+
+    /// The broker names its number of an order of ours.
+    fn learn_number(&mut self, id: &ClientOrderId, number: BrokerOrderId, out: &mut Vec<Action>) {
+        let Some(order) = self.orders.get_mut(id) else { return };
+        match &order.broker_id {
+            // Its row will come, carrying our tag, and is adopted then.
+            Some(known) if *known != number => {
+                let words = format!("order {id}: its tag was seen on {known}, and the broker's reply names {number}");
+                out.push(Action::Alarm(words));
+            }
+            _ => {
+                self.by_broker_id.insert((order.book, number.clone()), id.clone());
+                order.broker_id = Some(number);
+            }
+        }
     }
 
     pub(super) fn step(&mut self, id: &ClientOrderId, next: OrderStatus, now: Now, out: &mut Vec<Action>) {
@@ -175,7 +175,7 @@ impl Desk {
         self.step(id, OrderStatus::Refused, now, out);
     }
 
-    fn note_state(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Action>) {
+    pub(super) fn note_state(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Action>) {
         let Some(order) = self.orders.get(id) else { return };
         let what = What::State {
             status: order.status,

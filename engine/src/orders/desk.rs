@@ -3,17 +3,17 @@
 //! How what it took is sent is in [`super::sending`], what the answers mean in [`super::answers`].
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, InstrumentKey, Intent, MarketProtection, OrderChange, OrderRequest,
-    OrderType, Product, Quantity, Side, Venue,
+    OrderRow, OrderType, Product, Quantity, Side, Venue,
 };
 
+use super::queue::{Queue, Waiting};
 use super::reconcile::Reconciliation;
-use super::sending::{Held, OnItsWay, deadline};
-use super::{Action, Command, CommandKind, DeskPolicy, Exposure, Limiter, Refused, Route, SendId, Tracked, What};
+use super::sending::{OnItsWay, Throttling};
+use super::{Action, CommandKind, DeskPolicy, Exposure, Limiter, Refused, Route, SendId, Tracked, What};
 use crate::session::Generation;
 
 /// The order desk of one account.
@@ -30,9 +30,12 @@ pub struct Desk {
     pub(super) route: Route,
     /// Between leaving one venue and arriving at the next nothing is sent.
     pub(super) settled: bool,
-    /// Live orders that wait, in the order they came.
-    pub(super) held: Vec<Held>,
+    /// Orders, changes and cancels that wait.
+    pub(super) queue: Queue,
     pub(super) limiter: Limiter,
+    /// Rows of slices whose whole a reply on its way may name.
+    pub(super) early_slices: BTreeMap<(Book, BrokerOrderId), OrderRow>,
+    pub(super) throttling: Throttling,
 }
 
 impl Desk {
@@ -53,7 +56,9 @@ impl Desk {
             on_their_way: BTreeMap::new(),
             route,
             settled: true,
-            held: Vec::new(),
+            early_slices: BTreeMap::new(),
+            queue: Queue::default(),
+            throttling: Throttling::default(),
         }
     }
 
@@ -90,7 +95,7 @@ impl Desk {
         self.orders.insert(id.clone(), order);
         self.record(&id, What::Intent(request), now, out);
         self.changed(&id, out);
-        self.held.push(Held { id: id.clone(), not_before: now.mono });
+        self.hold_order(&id, now.mono);
         self.release(now, out);
         id
     }
@@ -111,22 +116,35 @@ impl Desk {
         self.exposure.reducible(book, request).saturating_sub(taken)
     }
 
-    /// Asks to cancel an order. One that was not sent yet is refused on the spot.
+    /// Asks to cancel an order. One that was not sent yet is refused on the spot. The request waits where the broker's
+    /// limits have no room, in front of all else; asked for again meanwhile, it is still one.
     ///
     /// # Errors
     /// [`Refused`]: nothing was sent.
     pub fn cancel(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Action>) -> Result<(), Refused> {
-        if let Some(index) = self.held.iter().position(|held| held.id == *id) {
-            self.held.remove(index);
+        if self.orders.get(id).is_some_and(|order| order.broker_id.is_none() && !order.status.is_final())
+            && !self.queue.remove(|waiting| waiting.id == *id).is_empty()
+        {
             self.refuse(id, &Refused::CancelledInTime, now, out);
             return Ok(());
         }
-        let (book, broker_id) = self.working(id)?;
-        self.send(id, book, Command::Cancel(broker_id), CommandKind::Cancel, now, out);
+        self.working(id)?;
+        let is_cancel = |of: &ClientOrderId, kind: &CommandKind| of == id && *kind == CommandKind::Cancel;
+        if self.queue.iter().any(|waiting| is_cancel(&waiting.id, &waiting.kind))
+            || self.on_their_way.values().any(|message| is_cancel(&message.id, &message.kind))
+        {
+            return Ok(());
+        }
+        for change in self.queue.remove(|waiting| waiting.id == *id) {
+            self.turn_away(&change, &Refused::CancelledInTime, now, out);
+        }
+        self.hold(id, CommandKind::Cancel, now.mono, now.mono);
+        self.release(now, out);
         Ok(())
     }
 
-    /// Asks to change an order that is in the market.
+    /// Asks to change an order that is in the market. Where the broker's limits have no room, the change waits for as
+    /// long as the order itself would have (its `valid_for`).
     ///
     /// # Errors
     /// [`Refused`]: nothing was sent.
@@ -137,12 +155,12 @@ impl Desk {
         now: Now,
         out: &mut Vec<Action>,
     ) -> Result<(), Refused> {
-        let (book, broker_id) = self.working(id)?;
-        if book == Book::Live && self.route.reduce_only {
-            return Err(Refused::ReduceOnly);
-        }
-        let command = Command::Modify(broker_id, change.clone());
-        self.send(id, book, command, CommandKind::Modify(change), now, out);
+        let order = self.working(id)?;
+        let of_it = |waiting: &&Waiting| waiting.id == *id && matches!(waiting.kind, CommandKind::Modify(_));
+        let waiting = self.queue.iter().filter(of_it).count();
+        self.may_be_changed(order, u32::try_from(waiting).unwrap_or(u32::MAX))?;
+        self.hold(id, CommandKind::Modify(change), now.mono, now.mono);
+        self.release(now, out);
         Ok(())
     }
 
@@ -210,12 +228,7 @@ impl Desk {
     /// When [`wake`](Self::wake) must be called at the latest.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        let waiting = || self.held.iter().filter_map(|held| Some((held, self.orders.get(&held.id)?)));
-        // At its deadline an order may still be sent; what is to be woken for comes after it.
-        let deadlines = waiting().map(|(_, order)| deadline(order) + Duration::from_nanos(1));
-        let open = |order: &Tracked| self.settled && (order.book == Book::Paper || self.route.venue == Venue::Live);
-        let starts = waiting().filter(|(_, order)| open(order)).map(|(held, _)| held.not_before);
-        deadlines.chain(starts).chain(self.next_look()).min()
+        [self.next_release(), self.next_look()].into_iter().flatten().min()
     }
 
     /// Which book an order would go to now, if to any.
@@ -251,18 +264,20 @@ impl Desk {
         Ok(book)
     }
 
-    /// The broker's number of an order that can be changed or cancelled now.
-    fn working(&self, id: &ClientOrderId) -> Result<(Book, BrokerOrderId), Refused> {
+    /// An order that can be changed or cancelled now.
+    fn working(&self, id: &ClientOrderId) -> Result<&Tracked, Refused> {
         let order = self.orders.get(id).ok_or(Refused::NoSuchOrder)?;
         if order.status.is_final() {
             return Err(Refused::Finished(order.status));
         }
-        let broker_id = order.broker_id.clone().ok_or(Refused::NotConfirmed)?;
+        if order.broker_id.is_none() {
+            return Err(Refused::NotConfirmed);
+        }
         match (order.book, self.route.venue) {
-            (Book::Live, Venue::Live) if self.settled => Ok((Book::Live, broker_id)),
+            (Book::Live, Venue::Live) if self.settled => Ok(order),
             (Book::Live, Venue::Paper) => Err(Refused::NoLiveSession),
             (Book::Live, Venue::Blocked(block)) => Err(Refused::Blocked(block)),
-            (Book::Paper, _) if self.settled => Ok((Book::Paper, broker_id)),
+            (Book::Paper, _) if self.settled => Ok(order),
             (Book::Live, Venue::Live) | (Book::Paper, _) => Err(Refused::Blocked(Block::Holding)),
         }
     }

@@ -4,34 +4,38 @@
 //! book, live or paper, from the moment it is accepted (rule 7); it is written before it is sent (rule 5); after a lost
 //! reply it is looked for by its tag and never sent again on a guess (rule 6).
 //!
-//! What an answer to a placed order leads to, one row for each [`Cause`](nirantar_brokers::Cause):
-//!
-//! | answer | the order is | what happens |
-//! |---|---|---|
-//! | accepted | Accepted | updates follow |
-//! | refused, surely, under the token in use | still to be sent | sent once more under a new token, inside `valid_for` |
-//! | refused otherwise or again, misconfigured, not sent | Refused | the session machine hears of it |
-//! | throttled | still to be sent | sent again after the wait, as a new journalled send, inside `valid_for` |
-//! | rejected | Rejected | final |
-//! | anything else | Unknown | looked for by its tag in the broker's book |
+//! What every answer, row, read and end of day leads to is the numbered policy [`RULES`], in words in `docs/orders.md`.
 
+mod absence;
 mod answers;
+mod day;
 mod desk;
 mod exposure;
 mod journal;
 mod limiter;
+mod outcome;
+mod queue;
 mod reconcile;
 mod risk;
+mod rows;
 mod sending;
+mod slices;
 mod tracked;
 mod words;
+
+#[cfg(test)]
+mod outcome_tests;
 
 pub use desk::Desk;
 pub use exposure::{Difference, Exposure};
 pub use journal::{BadRecord, CommandKind, Journal, JournalError, MemoryJournal, Record, What};
 #[cfg(feature = "journal-sqlite")]
 pub use journal::{SqliteJournal, read_records};
-pub use limiter::Limiter;
+pub use limiter::{Class, Key, Limiter, Room};
+pub use outcome::{
+    Absence, Circumstances, DayEnd, Decision, RULES, Rule, Shown, Then, When, on_absence, on_answer, on_day_end,
+    on_missing_slices, on_row,
+};
 pub use reconcile::{Comparison, LiveState};
 pub use risk::RiskLimits;
 pub use tracked::Tracked;

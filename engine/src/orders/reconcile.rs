@@ -1,8 +1,8 @@
 //! Comparing live orders and positions with the broker's, and looking for orders whose reply was lost.
 //!
-//! A read is positions first, then the order book: an order filled in between makes our count run ahead for one read,
-//! so a difference is believed only when two reads in a row show the same. An unknown order is believed never placed
-//! only when the broker's propagation time has passed and two complete reads do not show it.
+//! A read is positions first, then the order book, then trades: an order filled in between makes our count run ahead for
+//! one read, so a difference is believed only when two reads in a row show the same. What a read does not show is judged
+//! in [`super::absence`]. A failed read is unknown, never an empty list.
 //!
 //! While the feed does not deliver, nobody tells of fills: working orders are then read from the book every few seconds,
 //! and once more when the feed is back, for what its gap swallowed.
@@ -10,12 +10,13 @@
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
-use nirantar_brokers::{Book, ClientOrderId, OrderRow, OrderStatus, Position, Trade};
+use nirantar_brokers::{Book, OrderRow, Position, Trade};
 
-use super::{Action, Desk, Difference, Tracked};
+use super::absence::is_sought;
+use super::{Action, Desk, Difference, Record, Tracked, What};
 
-/// Complete reads that must not show an unknown order before it is believed absent.
-const AGREEING_READS: u32 = 2;
+/// Looks after which a question that stays open is asked less and less often.
+const EAGER_LOOKS: u32 = 16;
 /// Longest wait between two looks at a broker that does not answer.
 const LOOK_CAP: Duration = Duration::from_secs(30);
 /// Wait between two reads of working orders while the feed does not tell of them.
@@ -50,7 +51,8 @@ pub struct Comparison {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reconciliation {
     reads: u64,
-    in_flight: Option<u64>,
+    /// The read under way, and when it began.
+    in_flight: Option<(u64, Monotonic)>,
     /// The comparison the session machine waits for.
     wanted: Option<u64>,
     look_at: Option<Monotonic>,
@@ -58,6 +60,8 @@ pub(super) struct Reconciliation {
     deaf: bool,
     /// Reads that failed in a row.
     failures: u32,
+    /// Looks since the last new question.
+    looks: u32,
     seen_once: Vec<Difference>,
 }
 
@@ -65,6 +69,12 @@ impl Reconciliation {
     /// There is something to look for in the broker's book.
     pub(super) fn look_soon(&mut self, now: Monotonic) {
         self.look_at = Some(self.look_at.map_or(now, |at| at.min(now)));
+    }
+
+    /// There is a new question to the broker's book.
+    pub(super) fn begin_to_seek(&mut self, now: Monotonic) {
+        self.looks = 0;
+        self.look_soon(now);
     }
 
     /// An order works at the broker: without the feed its fills must be asked for.
@@ -77,9 +87,9 @@ impl Reconciliation {
 
 impl Desk {
     /// The session machine wants live orders and positions compared; ends in [`Action::Compared`].
-    pub fn compare(&mut self, number: u64, out: &mut Vec<Action>) {
+    pub fn compare(&mut self, number: u64, now: Now, out: &mut Vec<Action>) {
         self.reconciliation.wanted = Some(number);
-        self.start_read(out);
+        self.start_read(now, out);
     }
 
     /// Whether order updates come over the feed from now on. Until told otherwise they do.
@@ -90,24 +100,23 @@ impl Desk {
         }
     }
 
-    fn start_read(&mut self, out: &mut Vec<Action>) {
+    fn start_read(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.reconciliation.in_flight.is_none() {
             self.reconciliation.reads += 1;
             let read = self.reconciliation.reads;
-            self.reconciliation.in_flight = Some(read);
-            out.push(Action::Read { read });
+            self.reconciliation.in_flight = Some((read, now.mono));
+            self.ask_to_read(read, out);
         }
     }
 
     /// What a read brought; `None` if it failed. A failed read is never an empty list.
     pub fn read(&mut self, read: u64, state: Option<&LiveState>, now: Now, out: &mut Vec<Action>) {
-        if self.reconciliation.in_flight != Some(read) {
-            return;
-        }
-        self.reconciliation.in_flight = None;
+        let Some((_, begun)) = self.reconciliation.in_flight.take_if(|(number, _)| *number == read) else { return };
         let wanted = self.reconciliation.wanted.take();
         self.reconciliation.failures = if state.is_some() { 0 } else { self.reconciliation.failures.saturating_add(1) };
+        self.reconciliation.looks = self.reconciliation.looks.saturating_add(1);
         let Some(state) = state else {
+            self.forget_absences();
             if let Some(number) = wanted {
                 out.push(Action::Compared(Comparison::failed(number)));
             }
@@ -117,53 +126,34 @@ impl Desk {
         for row in &state.orders {
             self.update(Book::Live, row, now, out);
         }
-        self.count_absences(&state.orders, now, out);
+        self.look_for_the_missing(state, begun, now, out);
         if let Some(number) = wanted {
-            let comparison = self.judge(number, state);
+            let comparison = self.judge(number, state, now, out);
             out.push(Action::Compared(comparison));
         }
         self.plan_next_look(now);
     }
 
-    fn judge(&mut self, number: u64, state: &LiveState) -> Comparison {
+    fn judge(&mut self, number: u64, state: &LiveState, now: Now, out: &mut Vec<Action>) -> Comparison {
         let differences = self.exposure.differences(&state.positions);
         let complete = differences == self.reconciliation.seen_once || differences.is_empty();
         let believed = if complete { differences } else { Vec::new() };
         self.reconciliation.seen_once = if complete { Vec::new() } else { self.exposure.differences(&state.positions) };
         for difference in &believed {
+            self.count_ahead(difference);
             self.exposure.adopt(difference);
+            let Difference { instrument, product, brokers, .. } = difference.clone();
+            let what = What::Holds { instrument, product, quantity: brokers };
+            out.push(Action::Journal(Record { at: now.wall, id: None, book: Book::Live, what }));
         }
         let (orders, positions) = (state.orders.len(), state.positions.len());
         Comparison { number, complete, orders, positions, differences: believed }
     }
 
-    /// Unknown live orders that a complete read does not show.
-    fn count_absences(&mut self, rows: &[OrderRow], now: Now, out: &mut Vec<Action>) {
-        let missing: Vec<ClientOrderId> = self
-            .orders
-            .values()
-            .filter(|order| is_sought(order) && !rows.iter().any(|row| row.client_id.as_ref() == Some(&order.id)))
-            .map(|order| order.id.clone())
-            .collect();
-        for id in missing {
-            let propagation = self.policy.propagation;
-            let Some(order) = self.orders.get_mut(&id) else { continue };
-            let waited = order.sent_at.is_some_and(|sent| now.mono.since(sent.mono) >= propagation);
-            if !waited {
-                continue;
-            }
-            order.absences += 1;
-            if order.absences >= AGREEING_READS {
-                order.message = Some("the broker's book does not show it: believed never placed".to_owned());
-                self.step(&id, OrderStatus::NotPlaced, now, out);
-            }
-        }
-    }
-
     pub(super) fn look_for_unknown(&mut self, now: Now, out: &mut Vec<Action>) {
         if self.next_look().is_some_and(|at| now.mono >= at) {
             self.reconciliation.look_at = None;
-            self.start_read(out);
+            self.start_read(now, out);
         }
     }
 
@@ -174,8 +164,9 @@ impl Desk {
 
     fn plan_next_look(&mut self, now: Now) {
         if self.orders.values().any(is_sought) {
-            // A broker that does not answer is asked less and less often.
-            let patience = 1_u32.checked_shl(self.reconciliation.failures.min(10)).unwrap_or(1);
+            // A broker that does not answer, or has nothing new to say, is asked less and less often.
+            let steps = self.reconciliation.failures.max(self.reconciliation.looks.saturating_sub(EAGER_LOOKS));
+            let patience = 1_u32.checked_shl(steps.min(10)).unwrap_or(1);
             let wait = self.policy.look_again.saturating_mul(patience).min(LOOK_CAP.max(self.policy.look_again));
             self.reconciliation.look_soon(now.mono + wait);
         } else if self.orders.values().any(is_working) {
@@ -184,14 +175,9 @@ impl Desk {
     }
 }
 
-/// A live order that may or may not exist.
-fn is_sought(order: &Tracked) -> bool {
-    order.book == Book::Live && order.status == OrderStatus::Unknown
-}
-
 /// A live order that may be filled at any moment.
 fn is_working(order: &Tracked) -> bool {
-    order.book == Book::Live && order.may_be_working()
+    order.book == Book::Live && order.may_be_working() && !order.status.is_final()
 }
 
 impl Comparison {

@@ -1,90 +1,259 @@
-//! From the desk to the socket: what is held, when it is sent, and what the gate turned back.
+//! From the desk to the socket: what waits, when it is sent, what the gate turned back, and what a broker that is asked
+//! too often brings about.
+//!
+//! Promises: orders, changes and cancels leave in the order of [`super::queue`] and only where the broker's limits have
+//! room; nothing that waits is lost: it is sent, or its order's story says why it was not.
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
-use nirantar_brokers::{Book, ClientOrderId, Intent, Venue};
+use nirantar_brokers::{Book, BrokerOrderId, Cause, ClientOrderId, Intent, Outcome, Venue};
 
+use super::limiter::{Key, Room};
+use super::queue::{Rank, Waiting};
 use super::{Action, Command, CommandKind, Desk, Refused, SendId, Tracked, What};
 use crate::session::Generation;
+
+/// Longest pause after a message that was one too many, where the broker names none.
+const PAUSE_CAP: Duration = Duration::from_secs(30);
+/// How long a change waits that is of an order placed elsewhere, which has no time of its own.
+const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
+/// The calls of one look at the broker's book: positions, orders, trades.
+const CALLS_OF_A_READ: u32 = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OnItsWay {
     pub(super) id: ClientOrderId,
     pub(super) generation: Generation,
     pub(super) kind: CommandKind,
+    /// When it was asked for.
+    pub(super) asked: Monotonic,
+    /// When it left.
+    left: Monotonic,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) id: ClientOrderId,
-    pub(super) not_before: Monotonic,
+/// Answers that said "too many", since the last other one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Throttling {
+    in_a_row: u32,
+    last: Option<Monotonic>,
+}
+
+impl Throttling {
+    /// How long to pause after a message that left at `left` was one too many. All that left before we knew of the
+    /// last one are the same trouble, not more of it.
+    fn pause(&mut self, left: Monotonic, now: Monotonic, first: Duration) -> Duration {
+        if self.last.is_none_or(|last| left > last) {
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            self.last = Some(now);
+        }
+        let doubled = 1_u32.checked_shl(self.in_a_row.saturating_sub(1).min(16)).unwrap_or(1);
+        first.saturating_mul(doubled).min(PAUSE_CAP.max(first))
+    }
 }
 
 impl Desk {
     /// The gate found the venue or the token changed: no byte of that message left.
     pub fn gate_shut(&mut self, send: SendId, now: Now, out: &mut Vec<Action>) {
-        let Some(OnItsWay { id, kind, .. }) = self.on_their_way.remove(&send) else { return };
-        self.record(&id, What::NotSent, now, out);
-        if kind != CommandKind::Place {
-            self.answer(&id, "not sent: orders go elsewhere now".to_owned(), now, out);
-            return;
-        }
-        if let Some(order) = self.orders.get_mut(&id) {
+        let Some(back) = self.on_their_way.remove(&send) else { return };
+        self.limiter.returned(Key::Message(send));
+        if back.kind == CommandKind::Place
+            && let Some(order) = self.orders.get_mut(&back.id)
+        {
             order.in_flight = None;
-            if order.broker_id.is_some() {
-                return; // another sending of it got there
+            if order.broker_id.is_none() {
+                order.sent_at = None;
             }
-            order.sent_at = None;
         }
-        self.held.push(Held { id, not_before: now.mono });
+        self.not_acted_on(back, now.mono, now, out);
         if self.settled {
             self.release(now, out);
         }
     }
 
-    /// Sends what may be sent now, and refuses what has waited too long.
-    pub(super) fn release(&mut self, now: Now, out: &mut Vec<Action>) {
-        self.refuse_held(|order| now.mono > deadline(order), &Refused::TooLate, now, out);
-        let mut waiting = std::mem::take(&mut self.held);
-        waiting.retain_mut(|held| !self.try_send(held, now, out));
-        // What a refusal or a new order held in the meantime comes after.
-        waiting.append(&mut self.held);
-        self.held = waiting;
+    /// A message is answered, or lost: it is on its way no more, and keeps its places from now on for as long as the
+    /// broker's windows are. The answer of a broker that is asked too often makes everything pause.
+    pub(super) fn arrived(
+        &mut self,
+        send: SendId,
+        outcome: &Outcome<BrokerOrderId>,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) -> Option<OnItsWay> {
+        let arrived = self.on_their_way.remove(&send)?;
+        self.limiter.answered(Key::Message(send), now.mono);
+        if self.orders.get(&arrived.id).is_none_or(|order| order.book != Book::Live) {
+            return Some(arrived);
+        }
+        match outcome.as_ref().map_err(|failure| failure.cause) {
+            Ok(_) | Err(Cause::Rejected) => self.throttling = Throttling::default(),
+            Err(Cause::Throttled { retry_after }) => {
+                let pause = self.throttling.pause(arrived.left, now.mono, self.policy.look_again);
+                let pause = retry_after.unwrap_or(pause);
+                self.limiter.pause(now.mono + pause);
+                if pause > PAUSE_CAP {
+                    out.push(Action::Alarm(format!("the broker takes neither orders nor cancels for {pause:?}")));
+                }
+            }
+            Err(_) => {}
+        }
+        Some(arrived)
     }
 
-    /// True once the order need not be held any more.
-    fn try_send(&mut self, held: &mut Held, now: Now, out: &mut Vec<Action>) -> bool {
-        let Some(order) = self.orders.get(&held.id) else { return true };
-        if order.broker_id.is_some() || order.status.is_final() {
-            return true; // it got there after all, whatever the answer was
+    /// A message that the broker surely did not act on waits again. A change of it was none.
+    pub(super) fn not_acted_on(&mut self, back: OnItsWay, not_before: Monotonic, now: Now, out: &mut Vec<Action>) {
+        self.record(&back.id, What::NotSent, now, out);
+        if let CommandKind::Modify(_) = back.kind
+            && let Some(order) = self.orders.get_mut(&back.id)
+        {
+            order.modifications = order.modifications.saturating_sub(1);
         }
-        if !self.settled || now.mono < held.not_before {
-            return false;
+        self.hold(&back.id, back.kind, back.asked, not_before);
+    }
+
+    /// Lets a message wait for its turn. It was asked for at `asked`.
+    pub(super) fn hold(&mut self, id: &ClientOrderId, kind: CommandKind, asked: Monotonic, not_before: Monotonic) {
+        let Some(order) = self.orders.get(id) else { return };
+        let deadline = match kind {
+            CommandKind::Place => Some(deadline(order)),
+            CommandKind::Modify(_) if order.external => Some(asked + FOREIGN_PATIENCE),
+            CommandKind::Modify(_) => Some(asked + order.request.valid_for),
+            CommandKind::Cancel => None,
+        };
+        let rank = Rank::of(order, &kind);
+        self.queue.push(rank, Waiting { id: id.clone(), kind, asked, deadline, not_before });
+    }
+
+    /// Lets an order wait (again) for its turn.
+    pub(super) fn hold_order(&mut self, id: &ClientOrderId, not_before: Monotonic) {
+        let Some(submitted) = self.orders.get(id).map(|order| order.submitted.mono) else { return };
+        self.hold(id, CommandKind::Place, submitted, not_before);
+    }
+
+    /// Sends what may be sent now, and turns away what has waited too long.
+    pub(super) fn release(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.queue.first_deadline().is_some_and(|at| now.mono > at) {
+            for late in self.queue.remove(|waiting| waiting.deadline.is_some_and(|at| now.mono > at)) {
+                self.turn_away(&late, &Refused::TooLate, now, out);
+            }
         }
-        let (book, request) = (order.book, order.request.clone());
-        if book == Book::Paper && request.intent == Intent::Open && self.route.venue != Venue::Paper {
-            self.refuse(&held.id, &Refused::PaperStopped, now, out);
+        for rank in Rank::ALL {
+            // Who stands further behind does not take the place that the one in front waits for.
+            let room = if rank == Rank::Read { self.release_read(now, out) } else { self.release_rank(rank, now, out) };
+            if !room {
+                return;
+            }
+        }
+    }
+
+    /// False if the limits left no room for all of them.
+    fn release_rank(&mut self, rank: Rank, now: Now, out: &mut Vec<Action>) -> bool {
+        if !self.is_open(rank) {
             return true;
         }
-        if book == Book::Live {
-            if self.route.venue != Venue::Live {
-                return false;
-            }
-            // A released order passes the checks of the venue it meets, not of the one it was submitted to.
-            if let Err(why) = self.admit(&request) {
-                self.refuse(&held.id, &why, now, out);
-                return true;
-            }
-            let free = self.limiter.next_free(now.mono);
-            if free > now.mono {
-                held.not_before = free;
-                return false;
+        let mut waiting = self.queue.take(rank);
+        let (mut kept, mut room) = (VecDeque::new(), true);
+        while let Some(next) = waiting.pop_front() {
+            if now.mono < next.not_before {
+                kept.push_back(next);
+            } else if self.room(rank, now.mono) == Room::Now {
+                self.send_or_drop(next, now, out);
+            } else {
+                kept.push_back(next);
+                room = false;
+                break;
             }
         }
-        let command = Command::Place(Box::new(request));
-        self.send(&held.id, book, command, CommandKind::Place, now, out);
-        true
+        kept.append(&mut waiting);
+        self.queue.put_back(rank, kept);
+        room
     }
 
+    fn release_read(&mut self, now: Now, out: &mut Vec<Action>) -> bool {
+        let Some(read) = self.queue.read else { return true };
+        let room = self.room(Rank::Read, now.mono) == Room::Now;
+        if room {
+            self.queue.read = None;
+            self.read_leaves(Key::Read(read), CALLS_OF_A_READ, now);
+            out.push(Action::Read { read });
+        }
+        room
+    }
+
+    /// Whether messages of that rank have anywhere to go now.
+    fn is_open(&self, rank: Rank) -> bool {
+        match rank {
+            Rank::Read => true,
+            Rank::Paper => self.settled,
+            Rank::Cancel | Rank::Exit | Rank::Modify | Rank::Entry => self.settled && self.route.venue == Venue::Live,
+        }
+    }
+
+    /// When the limits have room for one of that rank.
+    fn room(&self, rank: Rank, now: Monotonic) -> Room {
+        match rank {
+            Rank::Paper => Room::Now,
+            Rank::Read => self.limiter.next_free_for(now, rank.class(), CALLS_OF_A_READ),
+            Rank::Cancel | Rank::Exit | Rank::Modify | Rank::Entry => self.limiter.next_free(now, rank.class()),
+        }
+    }
+
+    /// Its turn has come: what it is about has changed since it was asked for, perhaps so that it must not leave.
+    fn send_or_drop(&mut self, waiting: Waiting, now: Now, out: &mut Vec<Action>) {
+        let Some(order) = self.orders.get(&waiting.id) else { return };
+        let command = match (&waiting.kind, &order.broker_id) {
+            // It got there after all, whatever the answer was.
+            (CommandKind::Place, broker_id) if broker_id.is_some() || order.status.is_final() => return,
+            (CommandKind::Place, _) => {
+                if let Err(why) = self.may_be_placed(order) {
+                    return self.refuse(&waiting.id, &why, now, out);
+                }
+                Command::Place(Box::new(order.request.clone()))
+            }
+            (_, Some(broker_id)) if !order.status.is_final() => match &waiting.kind {
+                CommandKind::Modify(change) => {
+                    if let Err(why) = self.may_be_changed(order, 0) {
+                        return self.answer(&waiting.id, why.to_string(), now, out);
+                    }
+                    Command::Modify(broker_id.clone(), change.clone())
+                }
+                CommandKind::Place | CommandKind::Cancel => {
+                    Command::Cancel(order.number_to_cancel().unwrap_or(broker_id).clone())
+                }
+            },
+            _ => {
+                let words = format!("not sent: the order is already {}", order.status);
+                return self.answer(&waiting.id, words, now, out);
+            }
+        };
+        self.send(waiting, command, now, out);
+    }
+
+    /// A released order passes the checks of the venue it meets, not of the one it was submitted to.
+    fn may_be_placed(&self, order: &Tracked) -> Result<(), Refused> {
+        match order.book {
+            Book::Live => self.admit(&order.request).map(|_| ()),
+            Book::Paper if order.request.intent == Intent::Open && self.route.venue != Venue::Paper => {
+                Err(Refused::PaperStopped)
+            }
+            Book::Paper => Ok(()),
+        }
+    }
+
+    /// Whether an order may be changed at the broker once more, beside so many changes of it that wait.
+    pub(super) fn may_be_changed(&self, order: &Tracked, waiting: u32) -> Result<(), Refused> {
+        let most = self.policy.modifications_per_order;
+        if order.book == Book::Live && self.route.reduce_only {
+            Err(Refused::ReduceOnly)
+        } else if order.modifications.saturating_add(waiting) >= most {
+            Err(Refused::TooManyChanges(most))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What waits for these orders will not leave.
     pub(super) fn refuse_held(
         &mut self,
         which: impl Fn(&Tracked) -> bool,
@@ -93,36 +262,102 @@ impl Desk {
         out: &mut Vec<Action>,
     ) {
         let orders = &self.orders;
-        let chosen = |held: &Held| orders.get(&held.id).is_some_and(&which);
-        let (gone, kept): (Vec<Held>, Vec<Held>) = std::mem::take(&mut self.held).into_iter().partition(chosen);
-        self.held = kept;
-        for held in gone {
-            self.refuse(&held.id, why, now, out);
+        let gone = self.queue.remove(|waiting| orders.get(&waiting.id).is_some_and(&which));
+        for waiting in gone {
+            self.turn_away(&waiting, why, now, out);
         }
     }
 
-    pub(super) fn send(
-        &mut self,
-        id: &ClientOrderId,
-        book: Book,
-        command: Command,
-        kind: CommandKind,
-        now: Now,
-        out: &mut Vec<Action>,
-    ) {
-        self.sends += 1;
-        let (send, route) = (SendId(self.sends), self.route);
+    /// A message will not leave: an order is refused, a change answered, a cancel remembered.
+    pub(super) fn turn_away(&mut self, waiting: &Waiting, why: &Refused, now: Now, out: &mut Vec<Action>) {
+        let Some(order) = self.orders.get_mut(&waiting.id) else { return };
+        let over = order.status.is_final();
+        match waiting.kind {
+            CommandKind::Place if over || order.broker_id.is_some() => {}
+            CommandKind::Place => self.refuse(&waiting.id, why, now, out),
+            CommandKind::Cancel if !over => {
+                order.cancel_wanted = true;
+                self.record(&waiting.id, What::CancelWanted, now, out);
+            }
+            CommandKind::Modify(_) | CommandKind::Cancel => self.answer(&waiting.id, why.to_string(), now, out),
+        }
+    }
+
+    fn send(&mut self, waiting: Waiting, command: Command, now: Now, out: &mut Vec<Action>) {
+        let Waiting { id, kind, asked, .. } = waiting;
+        let (send, route) = (SendId(self.sends + 1), self.route);
+        self.sends = send.0;
+        self.record(&id, What::Sending { generation: route.generation, command: kind.clone() }, now, out);
+        let Some(order) = self.orders.get_mut(&id) else { return };
+        let book = order.book;
+        match kind {
+            CommandKind::Place => {
+                order.in_flight = Some(send.0);
+                order.sent_at = Some(now);
+                order.generation = route.generation;
+            }
+            CommandKind::Modify(_) => order.modifications = order.modifications.saturating_add(1),
+            CommandKind::Cancel => {}
+        }
         if book == Book::Live {
-            self.limiter.count(now.mono);
+            self.limiter.leaves(Key::Message(send), now.mono);
         }
-        self.record(id, What::Sending { generation: route.generation, command: kind.clone() }, now, out);
-        if let Some(order) = self.orders.get_mut(id).filter(|_| kind == CommandKind::Place) {
-            order.in_flight = Some(send.0);
-            order.sent_at = Some(now);
-            order.generation = route.generation;
+        let on_its_way = OnItsWay { id: id.clone(), generation: route.generation, kind, asked, left: now.mono };
+        self.on_their_way.insert(send, on_its_way);
+        out.push(Action::Send { send, id, book, route, command });
+    }
+
+    /// When something that waits may leave, or has waited too long.
+    pub(super) fn next_release(&self) -> Option<Monotonic> {
+        // At its deadline a message may still be sent; what is to be woken for comes after it.
+        let deadline = self.queue.first_deadline().map(|at| at + Duration::from_nanos(1));
+        let starts = Rank::ALL.into_iter().filter(|rank| self.is_open(*rank)).filter_map(|rank| {
+            let start = match rank {
+                Rank::Read => self.queue.read.map(|_| Monotonic::default()),
+                _ => self.queue.first_start(rank),
+            }?;
+            match self.room(rank, start) {
+                Room::Now => Some(start),
+                Room::At(free) => Some(free.max(start)),
+                Room::AfterAnAnswer => None, // the answer wakes us
+            }
+        });
+        starts.chain(deadline).min()
+    }
+
+    // --- reads that share the limits ---------------------------------------------------------------------------
+
+    /// The desk wants to look at the broker's book. Where reads share the limits, it waits for room like an order.
+    pub(super) fn ask_to_read(&mut self, read: u64, out: &mut Vec<Action>) {
+        if self.policy.reads_share_limits {
+            self.queue.read = Some(read);
+        } else {
+            out.push(Action::Read { read });
         }
-        self.on_their_way.insert(send, OnItsWay { id: id.clone(), generation: route.generation, kind });
-        out.push(Action::Send { send, id: id.clone(), book, route, command });
+    }
+
+    /// A read of so many calls leaves for the live broker.
+    pub fn read_leaves(&mut self, key: Key, calls: u32, now: Now) {
+        if self.policy.reads_share_limits {
+            self.limiter.leave(key, calls, now.mono);
+        }
+    }
+
+    /// A read has ended, in whatever way.
+    pub fn read_answered(&mut self, key: Key, now: Now) {
+        self.limiter.answered(key, now.mono);
+    }
+
+    /// One call of a read has ended; others are still to come.
+    pub fn read_answered_once(&mut self, key: Key, now: Now) {
+        self.limiter.answered_once(key, now.mono);
+    }
+
+    /// The live broker has answered so many reads that the desk did not ask for, and could not hold back.
+    pub fn count_read(&mut self, calls: u32, now: Now) {
+        if self.policy.reads_share_limits {
+            self.limiter.count(calls, now.mono);
+        }
     }
 }
 
@@ -130,3 +365,6 @@ impl Desk {
 pub(super) fn deadline(order: &Tracked) -> Monotonic {
     order.submitted.mono + order.request.valid_for
 }
+
+#[cfg(test)]
+mod tests;

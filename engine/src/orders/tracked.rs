@@ -1,10 +1,13 @@
 //! One order and all that is known of it.
 
-use nirantar_brokers::time::Now;
+use std::collections::BTreeSet;
+
+use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{
     Book, BrokerOrderId, ClientOrderId, IllegalTransition, OrderRequest, OrderRow, OrderStatus, Price, Quantity,
 };
 
+use super::slices::Slices;
 use crate::session::Generation;
 
 /// An order as the engine keeps it. It belongs to one book for ever.
@@ -20,7 +23,7 @@ pub struct Tracked {
     pub external: bool,
     /// What is known.
     pub status: OrderStatus,
-    /// The broker's number, once known.
+    /// The broker's number, once known. Of an order that the broker cut into slices, the number of the whole.
     pub broker_id: Option<BrokerOrderId>,
     /// Units filled.
     pub filled: Quantity,
@@ -44,8 +47,43 @@ pub struct Tracked {
     pub(super) sent_at: Option<Now>,
     /// It was refused for the token's sake once, and may not be sent a third time.
     pub(super) refused_once: bool,
-    /// Complete reads of the broker's book that did not show it, since it became unknown.
+    /// Its cancel was refused for the token's sake once.
+    pub(super) cancel_refused_once: bool,
+    /// Complete reads in a row that did not show it, or its missing slices, though they should have.
     pub(super) absences: u32,
+    /// Since when a lost reply leaves in doubt whether it exists, or whether a change or cancel of it was acted on.
+    pub(super) doubted: Option<Monotonic>,
+    /// Its day is over, since then, and the book is to be read once more.
+    pub(super) day_over: Option<Monotonic>,
+    /// Units of it that a believed position has counted already: when they are shown as filled they are counted no more.
+    pub(super) counted_ahead: Quantity,
+    /// The slices the broker cut it into.
+    pub(super) slices: Slices,
+    /// Slices whose cancel the broker has received.
+    pub(super) cancelled_slices: BTreeSet<BrokerOrderId>,
+    /// The last impossible step that an alarm told of.
+    pub(super) alarmed_at: Option<OrderStatus>,
+}
+
+/// What came of taking a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Units newly filled.
+    pub(super) new: Quantity,
+    /// The step that cannot be: the status was kept.
+    pub(super) illegal: Option<IllegalTransition>,
+}
+
+impl Taken {
+    const NOTHING: Self = Self { new: Quantity::ZERO, illegal: None };
+}
+
+/// State and fills of an order, as a row shows them or all its slices together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fills {
+    pub(super) status: OrderStatus,
+    pub(super) filled: Quantity,
+    pub(super) average_price: Price,
 }
 
 impl Tracked {
@@ -68,14 +106,31 @@ impl Tracked {
             in_flight: None,
             sent_at: None,
             refused_once: false,
+            cancel_refused_once: false,
             absences: 0,
+            doubted: None,
+            day_over: None,
+            counted_ahead: Quantity::ZERO,
+            slices: Slices::default(),
+            cancelled_slices: BTreeSet::new(),
+            alarmed_at: None,
         }
     }
 
-    /// Whether it may be working at the exchange, or on its way there.
+    /// Whether it may be working at the exchange, or on its way there. An unresolved order may, as far as anybody knows,
+    /// until an operator has looked: it counts with all that is left of it.
     #[must_use]
     pub fn may_be_working(&self) -> bool {
-        self.sent_at.is_some() && !self.status.is_final()
+        let unresolved = self.status == OrderStatus::Unresolved && !self.acknowledged;
+        unresolved || self.sent_at.is_some() && !self.status.is_final()
+    }
+
+    /// The broker's number that a cancel goes to: its own, or that of a slice that works and was not cancelled yet.
+    pub(super) fn number_to_cancel(&self) -> Option<&BrokerOrderId> {
+        if self.slices.is_empty() {
+            return self.broker_id.as_ref();
+        }
+        self.slices.working().find(|number| !self.cancelled_slices.contains(*number))
     }
 
     /// Moves to `next`. What the broker knows of an order proves that it was sent.
@@ -83,28 +138,54 @@ impl Tracked {
         if self.status == OrderStatus::Journalled && !matches!(next, OrderStatus::Journalled | OrderStatus::Refused) {
             self.status = OrderStatus::Sent;
         }
+        let before = self.status;
         self.status = self.status.become_(next)?;
+        if self.status != before {
+            self.absences = 0;
+            self.acknowledged = false;
+            if before == OrderStatus::Unknown || self.status.is_final() {
+                self.doubted = None;
+            }
+        }
         Ok(())
     }
 
-    /// Takes what a row says. Returns the newly filled units, or the step that is not legal: then nothing was taken.
-    pub(super) fn apply(&mut self, row: &OrderRow) -> Result<Quantity, IllegalTransition> {
+    /// Takes what a row of the order itself says.
+    pub(super) fn apply(&mut self, row: &OrderRow) -> Taken {
+        if !self.slices.is_empty() {
+            return Taken::NOTHING; // its slices are the order; a row of the whole would be their sum
+        }
+        if self.broker_id.is_none() {
+            self.broker_id = Some(row.order_id.clone());
+        }
+        let shown = Fills { status: row.status, filled: row.filled, average_price: row.average_price };
+        self.take(shown, row)
+    }
+
+    /// Takes what a row of one of its slices says.
+    pub(super) fn apply_slice(&mut self, row: &OrderRow) -> Taken {
+        if self.broker_id.is_none() {
+            self.broker_id.clone_from(&row.parent_id);
+        }
+        self.slices.take(row);
+        self.take(self.slices.together(self.request.quantity), row)
+    }
+
+    fn take(&mut self, shown: Fills, row: &OrderRow) -> Taken {
         // Rows can overtake each other; one that knows less than we do is old news.
-        let old_news = row.filled < self.filled || (self.status.is_final() && !row.status.is_final());
         let overturns = matches!(self.status, OrderStatus::NotPlaced | OrderStatus::Unresolved);
-        if old_news && !overturns {
-            return Ok(Quantity::ZERO);
+        let finished = self.status.is_final() && !overturns;
+        if shown.filled < self.filled || (finished && !shown.status.is_final()) {
+            return Taken::NOTHING;
         }
-        self.become_(row.status)?;
-        self.broker_id = Some(row.order_id.clone());
-        let new = row.filled.less(self.filled);
-        if row.filled >= self.filled {
-            self.filled = row.filled;
-            self.average_price = row.average_price;
-        }
+        // A fill is a fill, whatever is said of the order's state.
+        let illegal = self.become_(shown.status).err();
+        let new = shown.filled.less(self.filled);
+        self.filled = shown.filled;
+        self.average_price = shown.average_price;
         if row.message.is_some() {
             self.message.clone_from(&row.message);
         }
-        Ok(new)
+        Taken { new, illegal }
     }
 }

@@ -103,7 +103,7 @@ pub enum Action {
         /// What.
         command: Command,
     },
-    /// Read positions and the order book of the live broker and hand them to [`Desk::read`](super::Desk::read).
+    /// Read positions, the order book and trades of the live broker and hand them to [`Desk::read`](super::Desk::read).
     Read {
         /// Number of the read.
         read: u64,
@@ -161,6 +161,12 @@ pub enum Refused {
     /// It is finished already.
     #[error("it is already {0}")]
     Finished(OrderStatus),
+    /// Only an unresolved order that nobody has acknowledged yet can be acknowledged.
+    #[error("there is nothing to acknowledge: it is {0}")]
+    NotUnresolved(OrderStatus),
+    /// The broker lets one order be changed only so often.
+    #[error("it was changed {0} times, and the broker allows no more: cancel and place again")]
+    TooManyChanges(u32),
     /// Nobody knows the broker's number of it yet.
     #[error("the broker has not confirmed it yet")]
     NotConfirmed,

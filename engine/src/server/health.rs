@@ -16,7 +16,7 @@ pub(super) async fn report(engines: &[std::sync::Arc<Engine>]) -> (u16, Value) {
                 ok &= health.is_well();
                 accounts.push(account(&health));
             }
-            Err(stopped @ (NotTaken::Stopped | NotTaken::Refused(_))) => {
+            Err(stopped @ (NotTaken::Stopped | NotTaken::Refused(_) | NotTaken::NotWritten(_))) => {
                 ok = false;
                 accounts.push(json!({ "account": engine.name(), "error": stopped.to_string() }));
             }

@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use nirantar::core::Event;
 use nirantar::engine::{Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
-use nirantar::orders::{MemoryJournal, Tracked};
+use nirantar::orders::{Journal, MemoryJournal, Tracked};
 use nirantar::session::{Notice, Policy, State};
 use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
@@ -55,6 +55,8 @@ pub struct Plan {
     pub held_by: usize,
     /// What becomes of resting orders at its end.
     pub on_stop: OnStop,
+    /// Its journal, if not the one in memory that [`World::journal`] reads.
+    pub journal: Option<Box<dyn Journal>>,
 }
 
 impl Plan {
@@ -66,6 +68,7 @@ impl Plan {
             stores: vec![".env"],
             held_by: 0,
             on_stop: OnStop::Leave,
+            journal: None,
         }
     }
 
@@ -109,7 +112,7 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app, stores, held_by, on_stop } = plan;
+        let Plan { settings, logged_in, app, stores, held_by, on_stop, journal: own_journal } = plan;
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
@@ -139,7 +142,7 @@ impl World {
         let journal = MemoryJournal::default();
         let engine = Engine::builder(setup)
             .clock(Arc::clone(&clock))
-            .journal(Box::new(journal.clone()))
+            .journal(own_journal.unwrap_or_else(|| Box::new(journal.clone())))
             .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
             .fallback_prices(prices(), PaperSource::Synthetic)
             .start()

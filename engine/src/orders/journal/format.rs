@@ -6,9 +6,7 @@
 
 mod lines;
 
-use chrono::DateTime;
-use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Book, BrokerOrderId, Quantity};
+use nirantar_brokers::{BrokerOrderId, Quantity};
 use serde::{Deserialize, Serialize};
 
 use self::lines::{
@@ -115,28 +113,8 @@ impl What {
     }
 }
 
-/// As the journal shows an instant: RFC 3339 in IST, to the nanosecond.
-pub(super) fn time_text(at: Timestamp) -> String {
-    format!("{}+05:30", at.to_ist().format("%Y-%m-%dT%H:%M:%S%.9f"))
-}
-
-/// Reads what [`time_text`] wrote. Total.
-pub(super) fn read_time(text: &str) -> Result<Timestamp, BadRecord> {
-    let nanos = DateTime::parse_from_rfc3339(text).ok().and_then(|at| at.timestamp_nanos_opt());
-    nanos.map(Timestamp::from_nanos).ok_or_else(|| BadRecord(format!("`{}` is no time", short(text))))
-}
-
-/// Reads the name of a book. Total.
-pub(super) fn read_book(text: &str) -> Result<Book, BadRecord> {
-    match text {
-        "live" => Ok(Book::Live),
-        "paper" => Ok(Book::Paper),
-        other => Err(BadRecord(format!("`{}` is no book", short(other)))),
-    }
-}
-
 /// What stands where it should not, cut to a length that can be shown.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
@@ -150,8 +128,6 @@ fn read<'a, T: Deserialize<'a>>(word: &str, json: &'a [u8]) -> Result<T, BadReco
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use nirantar_brokers::{Exchange, InstrumentKey, OrderRequest, OrderType, Price, Side};
     use proptest::prelude::*;
 
@@ -208,16 +184,6 @@ mod tests {
             );
         }
         assert!(What::from_json("answer", b"{\"words\":\"\xff\"}").is_err());
-    }
-
-    #[test]
-    fn a_time_is_kept_to_the_nanosecond_and_shown_as_in_india() {
-        let at = Timestamp::parse_ist("2026-11-20 09:15:00").unwrap() + Duration::from_nanos(42);
-        assert_eq!(time_text(at), "2026-11-20T09:15:00.000000042+05:30");
-        for at in [at, Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(-1), Timestamp::from_nanos(i64::MAX)] {
-            assert_eq!(read_time(&time_text(at)), Ok(at));
-        }
-        assert!(read_time("9999-01-01T00:00:00+05:30").is_err(), "beyond what an instant holds");
     }
 
     proptest! {

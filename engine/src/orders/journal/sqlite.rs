@@ -10,6 +10,7 @@
 
 mod check;
 mod create;
+mod row;
 mod words;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,9 +21,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
 use self::check::{checked_header, damage, no_orphan};
+use self::row::{record, time_text};
 use self::words::{not_read, not_written};
-use super::format::{read_book, read_time, time_text};
-use super::{Journal, JournalError, Record, What};
+use super::{Journal, JournalError, Record};
 
 /// How long a writer waits for another program that holds the file.
 const WAIT: Duration = Duration::from_secs(5);
@@ -185,20 +186,6 @@ fn records(connection: &Connection, file: &Path) -> Result<Vec<Record>, JournalE
         records.push(record(row).map_err(|found| corrupt(format!("record {seq}: {found}")))?);
     }
     Ok(records)
-}
-
-/// One row as a record. Total: whatever was put into the file is a record or words about it.
-fn record(row: &rusqlite::Row<'_>) -> Result<Record, String> {
-    fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Result<Option<&'a str>, String> {
-        let value = row.get_ref(column).map_err(|error| error.to_string())?;
-        value.as_str_or_null().map_err(|error| format!("column {column}: {error}"))
-    }
-    let needed = |column| text(row, column)?.ok_or_else(|| format!("column {column} is empty"));
-    let at = read_time(needed(1)?).map_err(|error| error.to_string())?;
-    let book = read_book(needed(2)?).map_err(|error| error.to_string())?;
-    let id = text(row, 3)?.map(str::parse).transpose().map_err(|error| format!("{error}"))?;
-    let what = What::from_json(needed(4)?, needed(5)?.as_bytes()).map_err(|error| error.to_string())?;
-    Ok(Record { at, id, book, what })
 }
 
 /// Where `path` leads: two names of one file must lead to one lock.

@@ -183,6 +183,12 @@ impl Order {
             .find_map(|tag| tag.parse().ok())
     }
 
+    /// The number of the whole that it is a slice of: its rows name it in a tag only (`kite.md` 2.3).
+    fn sliced_from(&self) -> Option<String> {
+        let whole = self.tags.iter().find_map(|tag| tag.strip_prefix("autoslice:"))?;
+        (!whole.is_empty()).then(|| whole.to_owned())
+    }
+
     fn row(&self, client_id: Option<ClientOrderId>) -> Result<OrderRow, BadRow> {
         if self.order_id.is_empty() {
             return Err(BadRow::Unreadable { field: "order_id" });
@@ -190,7 +196,7 @@ impl Order {
         let id = |id: &String| (!id.is_empty()).then(|| id.clone());
         Ok(OrderRow {
             order_id: BrokerOrderId(self.order_id.clone()),
-            parent_id: self.parent_order_id.as_ref().and_then(id).map(BrokerOrderId),
+            parent_id: self.parent_order_id.as_ref().and_then(id).or_else(|| self.sliced_from()).map(BrokerOrderId),
             exchange_order_id: self.exchange_order_id.as_ref().and_then(id),
             client_id,
             status: status::read(&self.status),

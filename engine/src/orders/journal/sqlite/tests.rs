@@ -4,8 +4,8 @@ use nirantar_brokers::{Book, BrokerOrderId, OrderStatus, Price, Quantity};
 use proptest::prelude::*;
 use rusqlite::types::Value;
 
-use super::super::CommandKind;
 use super::super::tests_support::{any_record, every_kind, id, record, request};
+use super::super::{CommandKind, What};
 use super::*;
 use crate::session::Generation;
 

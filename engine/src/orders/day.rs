@@ -1,0 +1,50 @@
+//! The end of the trading day, and the operator's look at what it left open.
+//!
+//! What is unknown when the exchange closes becomes unresolved, loudly; what still works is read once more, and becomes
+//! unresolved if that shows nothing or the next day begins. An unresolved order counts as exposure with all that is left
+//! of it until an operator has looked at it.
+
+use chrono::NaiveDate;
+use nirantar_brokers::time::Now;
+use nirantar_brokers::{Book, ClientOrderId, Exchange, OrderStatus};
+
+use super::outcome::DayEnd;
+use super::{Action, Desk, Refused, What};
+
+impl Desk {
+    /// Exchanges have closed, or a new date has begun. `over` says whether the trading day of that date is over at that
+    /// exchange. To be called whenever its answer changes for today, and once after every midnight; calling it more
+    /// often changes nothing.
+    pub fn day_ends(&mut self, over: impl Fn(Exchange, NaiveDate) -> bool, now: Now, out: &mut Vec<Action>) {
+        let today = now.wall.ist_date();
+        let ended: Vec<(ClientOrderId, DayEnd)> = self
+            .orders
+            .values()
+            .filter(|order| order.book == Book::Live && !order.status.is_final())
+            .filter_map(|order| {
+                let date = order.submitted.wall.ist_date();
+                let end = if date < today { DayEnd::NextDay } else { DayEnd::Closed };
+                (date < today || over(order.request.instrument.exchange, date)).then(|| (order.id.clone(), end))
+            })
+            .collect();
+        for (id, end) in ended {
+            self.end_of_day(&id, end, now, out);
+        }
+    }
+
+    /// An operator has looked at an unresolved order and knows what became of it: it counts as exposure no more.
+    ///
+    /// # Errors
+    /// [`Refused::NoSuchOrder`]; [`Refused::NotUnresolved`] if its state is known or still being found out, or if it has
+    /// been acknowledged before.
+    pub fn acknowledge(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Action>) -> Result<(), Refused> {
+        let order = self.orders.get_mut(id).ok_or(Refused::NoSuchOrder)?;
+        if order.status != OrderStatus::Unresolved || order.acknowledged {
+            return Err(Refused::NotUnresolved(order.status));
+        }
+        order.acknowledged = true;
+        self.record(id, What::Acknowledged, now, out);
+        self.changed(id, out);
+        Ok(())
+    }
+}
