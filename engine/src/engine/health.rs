@@ -34,8 +34,10 @@ pub struct Health {
     pub live: OrderHealth,
     /// Paper orders that are not over.
     pub paper: OrderHealth,
-    /// Whether what is written survives the process.
+    /// Whether what the journal holds survives the process.
     pub durable_journal: bool,
+    /// Why the journal takes nothing any more, so that no order leaves.
+    pub journal_failed: Option<String>,
     /// The live feed.
     pub feed: FeedStatus,
     /// What the market does.
@@ -93,7 +95,7 @@ impl Health {
     /// False only when trading should be possible and is not.
     #[must_use]
     pub const fn is_well(&self) -> bool {
-        self.possible || !self.expected
+        (self.possible && self.journal_failed.is_none()) || !self.expected
     }
 }
 
@@ -104,7 +106,8 @@ impl Engine {
     /// [`NotTaken::Stopped`].
     pub async fn health(&self) -> Result<Health, NotTaken> {
         let (account, broker) = (self.name.clone(), self.broker.facts().name);
-        let durable_journal = self.durable_journal;
+        let (durable_journal, journal_failed) =
+            (self.durable_journal, self.journal_watch.failure().map(|error| error.to_string()));
         let (at, last_error) = (self.clock.now().wall, self.last_error.get());
         self.look(move |core| {
             let standing = core.standing();
@@ -120,6 +123,7 @@ impl Engine {
                 live: OrderHealth::of(core.desk(), Book::Live),
                 paper: OrderHealth::of(core.desk(), Book::Paper),
                 durable_journal,
+                journal_failed,
                 feed: core.feed().status(),
                 phase: core.phase(at),
                 token: standing.token.zip(session.life()).map(|(fingerprint, (since, expires))| TokenHealth {

@@ -95,6 +95,7 @@ pub struct Engine {
     spent_codes: login::SpentCodes,
     last_error: health::LastError,
     durable_journal: bool,
+    journal_watch: journalling::JournalWatch,
     task: tokio::task::JoinHandle<()>,
     _watchers: Vec<WatcherHandle>,
 }

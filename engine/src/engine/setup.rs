@@ -255,6 +255,7 @@ impl Builder {
         journal.read()?;
         let durable = journal.is_durable();
         let journal = Journalling::start(journal)?;
+        let journal_watch = journal.watch();
 
         let (sightings, seen) = mpsc::channel(64);
         let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings.clone());
@@ -288,7 +289,6 @@ impl Builder {
                 Some(_) => Some(Refused::NeedsDurableJournal),
             },
         });
-        let durable_journal = journal.is_durable();
         let seed = setup.policy.seed;
         let policy = setup.policy.clone();
         let supervisor = Supervisor::new(feed_policy, facts.limits.feed.heartbeat, seed);
@@ -353,7 +353,8 @@ impl Builder {
             on_stop: setup.on_stop,
             spent_codes: SpentCodes::default(),
             last_error,
-            durable_journal,
+            durable_journal: durable,
+            journal_watch,
             task,
             _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };

@@ -48,7 +48,7 @@ fn account(health: &Health) -> Value {
         "reduce_only": health.reduce_only,
         "mode": mode(health.mode),
         "orders": { "live": orders(health.live), "paper": orders(health.paper) },
-        "journal": if health.durable_journal { "durable" } else { "memory" },
+        "journal": { "durable": health.durable_journal, "error": health.journal_failed },
         "feed": feed(health.feed),
         "phase": health.phase.as_str(),
         "token": token,
