@@ -1,1 +1,1 @@
-//! nothing yet
+//! What crosses crates is in `tests/`; here are the processes those tests start.

@@ -65,8 +65,9 @@ pub(super) struct ExchangeArgs {
     #[arg(long, value_name = "HH:MM:SS", value_parser = time_of_day)]
     token_dies_at: Option<NaiveTime>,
     /// Something that goes wrong from the start on; may be repeated. One of token-exception, permission-exception,
-    /// permission-data, throttle, no-reply, reply-cut, 500, 502, 503, 504 (each also =orders or =accepted), socket-cut,
-    /// socket-mute, slow=DURATION, book-delay=DURATION; any with @COUNT, like no-reply@1
+    /// permission-data, throttle or throttle=DURATION, no-reply, reply-cut, reset=before, reset=after, reset=accepted,
+    /// garbage, timed-out or timed-out=accepted, late=DURATION, 500, 502, 503, 504 (each also =orders or =accepted),
+    /// socket-cut, socket-mute, slow=DURATION, book-delay=DURATION; any with @COUNT, like no-reply@1
     #[arg(long, value_name = "NAME[=ARG]", verbatim_doc_comment)]
     fault: Vec<FaultRule>,
     /// Api key that clients must use

@@ -200,7 +200,7 @@ mod tests {
         let file = folder.path().join("nirantar-main.halt");
         halt_(of(&config, &[], false), false).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("halted ") && text.contains("a test"), "{text}");
+        assert!(text.starts_with("halted\n") && text.contains("a test"), "{text}");
         assert_eq!(halting::read(&file).unwrap().mode, TradingMode::Halted);
         halt_(of(&config, &["main"], false), true).unwrap();
         assert_eq!(halting::read(&file).unwrap().mode, TradingMode::ReduceOnly);

@@ -136,3 +136,76 @@ impl Core {
         self.subscribe(now, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::{
+        BrokerOrderId, Cause, Endpoint, Failure, MarketProtection, OrderRequest, OrderStatus, OrderType, Outcome, Side,
+        Venue, kite,
+    };
+    use nirantar_exchange_mock::Calendar;
+
+    use super::*;
+    use crate::core::Input;
+    use crate::feed::{FeedPolicy, Supervisor};
+    use crate::orders::{Action, Desk, DeskPolicy, Refused, Route};
+    use crate::session::{Generation, Machine, Policy};
+
+    fn at(time: &str) -> Now {
+        Now { wall: Timestamp::parse_ist(&format!("2026-11-20 {time}")).unwrap(), ..Now::default() }
+    }
+
+    /// A core whose desk has an order of which nobody knows what became of it.
+    fn with_an_unknown_order(now: Now) -> Core {
+        let (mut desk, mut out) = (Desk::new(DeskPolicy::default()), Vec::new());
+        desk.arrive(Route { venue: Venue::Live, reduce_only: false, generation: Generation(1) }, now, &mut out);
+        let market = OrderType::Market(MarketProtection::Automatic);
+        let share = InstrumentKey::new(Exchange::Nse, "INFY");
+        desk.submit(OrderRequest::new(share, Side::Buy, 10, market), now, &mut out).unwrap();
+        let sent = |one: &Action| if let Action::Send { send, .. } = one { Some(*send) } else { None };
+        let send = out.iter().find_map(sent).unwrap();
+        let lost: Outcome<BrokerOrderId> = Err(Failure::new(Cause::Unknown, Endpoint::Place, "no reply"));
+        desk.reply(send, lost, now, &mut out);
+        let machine = Machine::new(Policy::for_broker(&kite::facts(kite::App::Individual)));
+        let feed = Supervisor::new(FeedPolicy::default(), Duration::from_secs(5), 1);
+        Core::new(machine, desk, feed, Calendar::nse(), true)
+    }
+
+    fn alarms(outputs: &[Output]) -> usize {
+        outputs.iter().filter(|output| matches!(output, Output::Tell(Event::Alarm { .. }))).count()
+    }
+
+    #[test]
+    fn what_is_unknown_when_its_exchange_has_closed_is_unresolved_until_an_operator_has_looked() {
+        let (mut now, mut out) = (at("15:00:00"), Vec::new());
+        let mut core = with_an_unknown_order(now);
+        let id = core.desk().orders().next().unwrap().id.clone();
+        while now.wall < at("23:00:00").wall && core.desk().order(&id).unwrap().status == OrderStatus::Unknown {
+            core.on(Input::Wake, now, &mut out);
+            now = now + core.next_wake(now).since(now.mono);
+        }
+        let order = core.desk().order(&id).unwrap();
+        assert_eq!(order.status, OrderStatus::Unresolved);
+        assert!(now.wall > at("15:30:00").wall && now.wall < at("17:00:00").wall, "{}", now.wall);
+        assert!(order.may_be_working() && alarms(&out) == 1);
+
+        out.clear();
+        assert_eq!(core.acknowledge(&id, now, &mut out), Ok(()));
+        assert!(out.iter().any(|output| matches!(output, Output::Journal(_))));
+        assert!(!core.desk().order(&id).unwrap().may_be_working());
+        assert_eq!(
+            core.acknowledge(&id, now, &mut out),
+            Err(Refused::NotUnresolved(OrderStatus::Unresolved)),
+            "once is enough"
+        );
+    }
+
+    #[test]
+    fn an_order_of_an_earlier_day_does_not_outlive_the_night() {
+        let (now, mut out) = (at("15:00:00"), Vec::new());
+        let mut core = with_an_unknown_order(now);
+        let id = core.desk().orders().next().unwrap().id.clone();
+        core.on(Input::Wake, now + Duration::from_secs(9 * 3600 + 1), &mut out);
+        assert_eq!(core.desk().order(&id).unwrap().status, OrderStatus::Unresolved);
+    }
+}

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use nirantar_brokers::time::{Monotonic, Now};
-use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderStatus};
+use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderRow, OrderStatus, Quantity};
 
 use super::outcome::{Absence, DayEnd, Then, on_absence, on_day_end, on_missing_slices};
 use super::{Action, Desk, Difference, LiveState, Tracked};
@@ -112,15 +112,18 @@ impl Desk {
         }
     }
 
-    /// The broker's word on a position was taken. Where unknown orders may be what it holds more, their units have been
-    /// counted with it.
-    pub(super) fn count_ahead(&mut self, difference: &Difference) {
+    /// The broker's word on a position is taken. Where working orders that this read's book did not show may be what it
+    /// holds more, their units have been counted with it.
+    pub(super) fn count_ahead(&mut self, difference: &Difference, rows: &[OrderRow]) {
         let mut left = difference.brokers.abs_diff(difference.ours);
+        let numbers: BTreeSet<&BrokerOrderId> = rows.iter().map(|row| &row.order_id).collect();
         for order in self.orders.values_mut() {
-            if is_sought(order) && order.status == OrderStatus::Unknown && could_explain(order, difference) {
+            let may_fill = order.book == Book::Live && order.may_be_working() && !order.status.is_final();
+            let shown = order.broker_id.iter().chain(order.slices.numbers()).any(|number| numbers.contains(number));
+            if may_fill && !shown && could_explain(order, difference) {
                 let open = order.request.quantity.less(order.filled + order.counted_ahead);
                 let taken = open.get().min(left);
-                order.counted_ahead = order.counted_ahead + nirantar_brokers::Quantity::new(taken);
+                order.counted_ahead = order.counted_ahead + Quantity::new(taken);
                 left -= taken;
             }
         }
@@ -130,11 +133,9 @@ impl Desk {
     pub(super) fn end_of_day(&mut self, id: &ClientOrderId, end: DayEnd, now: Now, out: &mut Vec<Action>) {
         let Some(order) = self.orders.get_mut(id) else { return };
         match on_day_end(order.status, end).then {
-            Then::ReadUntilShown => {
-                if order.day_over.is_none() {
-                    order.day_over = Some(now.mono);
-                    self.reconciliation.begin_to_seek(now.mono);
-                }
+            Then::ReadUntilShown if order.day_over.is_none() => {
+                order.day_over = Some(now.mono);
+                self.reconciliation.begin_to_seek(now.mono);
             }
             Then::Become(next) => {
                 let was = order.status;
@@ -176,6 +177,6 @@ fn lacks_slices(order: &Tracked) -> bool {
 fn could_explain(order: &Tracked, difference: &Difference) -> bool {
     let same = (&difference.instrument, difference.product) == (&order.request.instrument, order.request.product);
     let more = i128::from(difference.brokers) - i128::from(difference.ours);
-    let towards = i128::from(order.request.side.signed(nirantar_brokers::Quantity::new(1)));
+    let towards = i128::from(order.request.side.signed(Quantity::new(1)));
     same && more.signum() == towards
 }

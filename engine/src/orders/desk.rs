@@ -5,10 +5,7 @@
 use std::collections::BTreeMap;
 
 use nirantar_brokers::time::{Monotonic, Now};
-use nirantar_brokers::{
-    Block, Book, BrokerOrderId, ClientOrderId, InstrumentKey, Intent, MarketProtection, OrderChange, OrderRequest,
-    OrderRow, OrderType, Product, Quantity, Side, Venue,
-};
+use nirantar_brokers::{Block, Book, BrokerOrderId, ClientOrderId, Intent, OrderChange, OrderRequest, OrderRow, Venue};
 
 use super::queue::{Queue, Waiting};
 use super::reconcile::Reconciliation;
@@ -88,7 +85,7 @@ impl Desk {
         Ok(self.take(book, request, now, out))
     }
 
-    fn take(&mut self, book: Book, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> ClientOrderId {
+    pub(super) fn take(&mut self, book: Book, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> ClientOrderId {
         self.made += 1;
         let id = ClientOrderId::numbered(self.policy.run, self.made);
         let order = Tracked::new(id.clone(), book, request.clone(), now);
@@ -106,7 +103,7 @@ impl Desk {
     }
 
     /// The same, counting only the exits that `counts`.
-    fn left_beside(&self, book: Book, request: &OrderRequest, counts: impl Fn(&Tracked) -> bool) -> u64 {
+    pub(super) fn left_beside(&self, book: Book, request: &OrderRequest, counts: impl Fn(&Tracked) -> bool) -> u64 {
         let under_way = self.orders.values().filter(|order| {
             let same = (order.book, order.request.side, order.request.product) == (book, request.side, request.product)
                 && order.request.instrument == request.instrument;
@@ -185,38 +182,6 @@ impl Desk {
             self.refuse_held(|order| order.book == Book::Live, &why, now, out);
         }
         self.release(now, out);
-    }
-
-    /// Live trading goes on: cancels what paper has open and closes what it holds, within paper.
-    pub fn settle_paper(&mut self, now: Now, out: &mut Vec<Action>) {
-        let open: Vec<ClientOrderId> = self
-            .orders
-            .values()
-            .filter(|order| order.book == Book::Paper && order.broker_id.is_some() && !order.status.is_final())
-            .map(|order| order.id.clone())
-            .collect();
-        for id in open {
-            if let Err(why) = self.cancel(&id, now, out) {
-                out.push(Action::Alarm(format!("paper order {id} could not be cancelled: {why}")));
-            }
-        }
-        let held: Vec<(InstrumentKey, Product, i64)> =
-            self.exposure.open(Book::Paper).map(|(key, product, quantity)| (key.clone(), product, quantity)).collect();
-        for (instrument, product, quantity) in held {
-            let side = if quantity > 0 { Side::Sell } else { Side::Buy };
-            let market = OrderType::Market(MarketProtection::Automatic);
-            let exit = OrderRequest {
-                product,
-                intent: Intent::Reduce(Book::Paper),
-                ..OrderRequest::new(instrument, side, quantity.unsigned_abs(), market)
-            };
-            // Exits that were just cancelled are as good as gone; those still on their way to the exchange are not.
-            let on_its_way = |order: &Tracked| order.may_be_working() && order.broker_id.is_none();
-            let left = self.left_beside(Book::Paper, &exit, on_its_way);
-            if left > 0 {
-                self.take(Book::Paper, OrderRequest { quantity: Quantity::new(left), ..exit }, now, out);
-            }
-        }
     }
 
     /// Time has passed.

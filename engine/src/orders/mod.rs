@@ -19,6 +19,7 @@ mod reconcile;
 mod risk;
 mod rows;
 mod sending;
+mod settling;
 mod slices;
 mod tracked;
 mod words;

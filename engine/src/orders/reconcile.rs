@@ -140,7 +140,7 @@ impl Desk {
         let believed = if complete { differences } else { Vec::new() };
         self.reconciliation.seen_once = if complete { Vec::new() } else { self.exposure.differences(&state.positions) };
         for difference in &believed {
-            self.count_ahead(difference);
+            self.count_ahead(difference, &state.orders);
             self.exposure.adopt(difference);
             let Difference { instrument, product, brokers, .. } = difference.clone();
             let what = What::Holds { instrument, product, quantity: brokers };

@@ -12,13 +12,15 @@ use nirantar_brokers::{Book, BrokerOrderId, Cause, ClientOrderId, Intent, Outcom
 
 use super::limiter::{Key, Room};
 use super::queue::{Rank, Waiting};
-use super::{Action, Command, CommandKind, Desk, Refused, SendId, Tracked, What};
+use super::{Action, Command, CommandKind, Desk, Record, Refused, SendId, Tracked, What};
 use crate::session::Generation;
 
 /// Longest pause after a message that was one too many, where the broker names none.
 const PAUSE_CAP: Duration = Duration::from_secs(30);
 /// How long a change waits that is of an order placed elsewhere, which has no time of its own.
 const FOREIGN_PATIENCE: Duration = Duration::from_secs(5);
+/// No call takes longer than this, its wait for the journal and for a socket included.
+const LATEST_ANSWER: Duration = Duration::from_secs(10);
 /// The calls of one look at the broker's book: positions, orders, trades.
 const CALLS_OF_A_READ: u32 = 3;
 
@@ -237,6 +239,7 @@ impl Desk {
             Book::Paper if order.request.intent == Intent::Open && self.route.venue != Venue::Paper => {
                 Err(Refused::PaperStopped)
             }
+            Book::Paper if order.request.intent == Intent::Open && self.route.reduce_only => Err(Refused::ReduceOnly),
             Book::Paper => Ok(()),
         }
     }
@@ -310,19 +313,25 @@ impl Desk {
     /// When something that waits may leave, or has waited too long.
     pub(super) fn next_release(&self) -> Option<Monotonic> {
         // At its deadline a message may still be sent; what is to be woken for comes after it.
-        let deadline = self.queue.first_deadline().map(|at| at + Duration::from_nanos(1));
-        let starts = Rank::ALL.into_iter().filter(|rank| self.is_open(*rank)).filter_map(|rank| {
+        let mut first = self.queue.first_deadline().map(|at| at + Duration::from_nanos(1));
+        for rank in Rank::ALL.into_iter().filter(|rank| self.is_open(*rank)) {
             let start = match rank {
                 Rank::Read => self.queue.read.map(|_| Monotonic::default()),
                 _ => self.queue.first_start(rank),
-            }?;
-            match self.room(rank, start) {
-                Room::Now => Some(start),
-                Room::At(free) => Some(free.max(start)),
-                Room::AfterAnAnswer => None, // the answer wakes us
+            };
+            let Some(start) = start else { continue };
+            let room = self.room(rank, start);
+            let at = match room {
+                Room::Now => start,
+                Room::At(free) => free.max(start),
+                Room::AfterAnAnswer => return first, // the answer wakes us
+            };
+            first = Some(first.map_or(at, |first| first.min(at)));
+            if room != Room::Now {
+                break; // who stands further behind waits for this one
             }
-        });
-        starts.chain(deadline).min()
+        }
+        first
     }
 
     // --- reads that share the limits ---------------------------------------------------------------------------
@@ -351,6 +360,16 @@ impl Desk {
     /// One call of a read has ended; others are still to come.
     pub fn read_answered_once(&mut self, key: Key, now: Now) {
         self.limiter.answered_once(key, now.mono);
+    }
+
+    /// What an earlier run of the engine sent still counts at the broker. When it was answered its journal does not say for
+    /// sure: it is taken to have been as late as a call may be. Before anything is sent in this run.
+    pub fn count_earlier<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>, now: Now) {
+        for record in records {
+            if record.book == Book::Live && matches!(record.what, What::Sending { .. }) {
+                self.limiter.count_earlier(now.wall.since(record.at + LATEST_ANSWER), now.mono);
+            }
+        }
     }
 
     /// The live broker has answered so many reads that the desk did not ask for, and could not hold back.

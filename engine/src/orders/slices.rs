@@ -30,6 +30,11 @@ impl Slices {
         self.0.contains_key(number)
     }
 
+    /// The broker's numbers of all that were shown.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = &BrokerOrderId> {
+        self.0.keys()
+    }
+
     /// Those that are not finished.
     pub(super) fn working(&self) -> impl Iterator<Item = &BrokerOrderId> {
         self.0.iter().filter(|(_, slice)| !slice.shown.status.is_final()).map(|(number, _)| number)

@@ -4,6 +4,7 @@ use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Expiry, Fingerprint, Sessions};
 
 use super::doubt::DoubtCause;
+use super::failback;
 use super::memory::{Ctx, Misconfiguration, Session};
 use super::renewal::{Commands, Grant};
 use super::{AttemptEnd, Candidate, Effect, Generation, NotTaken, Notice, Policy, Source};
@@ -36,7 +37,7 @@ impl Session {
     /// Takes a token from anywhere as a candidate.
     pub(super) fn consider(&mut self, candidate: Candidate, ctx: &mut Ctx<'_>) {
         let fingerprint = candidate.fingerprint;
-        let alive = self.state.is_live() || self.failback.is_some();
+        let alive = self.has_living_token();
         if let Some(held) = self.token.as_mut().filter(|held| alive && held.fingerprint == fingerprint) {
             // The same token again: only its store's expiry may be news.
             if let Some(expires) = candidate.expires_at.filter(|expires| *expires != held.expires) {
@@ -79,7 +80,7 @@ impl Session {
         }
         // A dead token in the store may have a living refresh token beside it: that of a machine that was off.
         let own = matches!(why, NotTaken::Refused | NotTaken::Expired);
-        if own && !(self.state.is_live() || self.failback.is_some()) {
+        if own && !self.has_living_token() {
             self.refreshed(candidate);
         }
         self.candidate_failed(ctx.now.mono);
@@ -165,7 +166,6 @@ impl Session {
         }
         self.unanswered = 0;
         self.look_at = None;
-        self.feed_since = None;
         self.reprobe_at = None;
         self.ask_at = None;
         self.due = None;
@@ -180,8 +180,7 @@ impl Session {
         self.doubt = None;
         self.outage = None;
         self.comparison = None;
-        self.failback = None;
-        self.feed_since = None;
+        self.failback.on(failback::Input::Dead, ctx.now.mono);
         self.unanswered = 0;
         self.look_at = None;
         self.due = None;

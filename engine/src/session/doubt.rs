@@ -109,7 +109,7 @@ impl Session {
     pub(super) fn incumbent_wish(&self, now: Now) -> Option<IncumbentWish> {
         let fingerprint = self.token?.fingerprint;
         let wish = |not_before, first| Some(IncumbentWish { fingerprint, not_before, first });
-        if !(self.state.is_live() || self.failback.is_some()) {
+        if !self.has_living_token() {
             // One whose time is over is not taken up again, whatever the broker still says of it (rule 1).
             return self.reprobe_at.filter(|_| !self.expired(now.wall)).and_then(|at| wish(at, false));
         }

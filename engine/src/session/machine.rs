@@ -79,14 +79,14 @@ impl Machine {
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
         let session = self.sm.inner();
-        session.token.filter(|_| session.state.is_live() || session.failback.is_some()).map(|held| held.expires)
+        session.token.filter(|_| session.has_living_token()).map(|held| held.expires)
     }
 
     /// From when (issued, or first seen) to when the token in use lives, as far as anybody knows. `None` without one.
     #[must_use]
     pub fn life(&self) -> Option<(Timestamp, Timestamp)> {
         let session = self.sm.inner();
-        let held = session.token.filter(|_| session.state.is_live() || session.failback.is_some())?;
+        let held = session.token.filter(|_| session.has_living_token())?;
         Some((held.first_seen, held.expires))
     }
 

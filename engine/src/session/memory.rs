@@ -1,15 +1,16 @@
 //! What the machine keeps, and where orders go.
 //!
 //! What a step does to the memory is in the modules beside this one, one for each idea: `adopting` (candidates and the
-//! token in use), `doubt` (probes of the token in use), `renewal`, `failback` (outages, comparisons and the way back) and
-//! `wake` (time).
+//! token in use), `doubt` (probes of the token in use), `renewal`, `answers` (outages and
+//! comparisons), `failback` (the way back to live trading, a core of its own) and `wake` (time).
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{Block, Endpoint, Fingerprint, Venue};
 
 use super::adopting::Held;
+use super::answers::{Comparison, Outage};
 use super::doubt::Doubt;
-use super::failback::{Comparison, Failback, Outage};
+use super::failback::{self, Failback};
 use super::proving::Proving;
 use super::renewal::{Attempt, Commands, Grant};
 use super::{Effect, Event, FallbackOrders, Generation, Notice, Policy, State, TradingMode, Why};
@@ -55,11 +56,10 @@ pub(super) struct Session {
     /// The account's own user: the policy's, or that of the first token accepted.
     pub(super) user_id: Option<String>,
     pub(super) started: bool,
-    pub(super) market_open: bool,
     pub(super) mode: TradingMode,
     /// Number of the last token adopted.
     pub(super) generation: Generation,
-    /// That token; dead when the state is not live and there is no failback.
+    /// That token; dead when the state is not live and nobody is on the way back.
     pub(super) token: Option<Held>,
     /// Tokens that were in use before it, the newest last.
     pub(super) replaced: Vec<Fingerprint>,
@@ -82,9 +82,8 @@ pub(super) struct Session {
     pub(super) look_at: Option<Monotonic>,
     pub(super) comparison: Option<Comparison>,
     pub(super) comparisons_made: u64,
-    pub(super) failback: Option<Failback>,
+    pub(super) failback: Failback,
     pub(super) hold_until: Option<Monotonic>,
-    pub(super) feed_since: Option<Monotonic>,
     pub(super) reprobe_at: Option<Monotonic>,
     pub(super) ask_at: Option<Timestamp>,
     pub(super) due: Option<Why>,
@@ -105,11 +104,9 @@ impl Session {
     pub(super) fn new(policy: Policy) -> Self {
         Self {
             user_id: policy.user_id.clone(),
-            policy,
             state: State::Expired,
             why: Why::NoToken,
             started: false,
-            market_open: false,
             mode: TradingMode::Active,
             generation: Generation::default(),
             token: None,
@@ -129,15 +126,15 @@ impl Session {
             look_at: None,
             comparison: None,
             comparisons_made: 0,
-            failback: None,
+            failback: Failback::new(policy.resume, policy.hysteresis),
             hold_until: None,
-            feed_since: None,
             reprobe_at: None,
             ask_at: None,
             due: None,
             schedule_done: Timestamp::default(),
             route: (Venue::Blocked(Block::Starting), false),
             last: None,
+            policy,
         }
     }
 
@@ -161,9 +158,7 @@ impl Session {
         }
         match (self.state, self.block(now)) {
             (State::Expired, _) => (Venue::Blocked(Block::Holding), false),
-            (State::Fallback, None) if matches!(self.failback, Some(Failback::ReduceOnly { .. })) => {
-                (Venue::Live, true)
-            }
+            (State::Fallback, None) if self.failback.exits_may_go() => (Venue::Live, true),
             (State::Fallback, _) => (in_fallback, reduce_only),
             (_, Some(block)) => (Venue::Blocked(block), false),
             (_, None) => (Venue::Live, reduce_only),
@@ -181,7 +176,40 @@ impl Session {
         if self.outage.is_some() {
             return Some(Block::Outage);
         }
-        (self.comparison.is_some() && self.failback.is_none()).then_some(Block::Reconciling)
+        (self.comparison.is_some() && !self.failback.is_under_way()).then_some(Block::Reconciling)
+    }
+
+    /// Whether the token is alive: live trading goes on under it, or is being taken up again.
+    pub(super) fn has_living_token(&self) -> bool {
+        self.state.is_live() || self.failback.is_under_way()
+    }
+
+    // --- the way back to live trading --------------------------------------------------------------------------
+
+    /// Tells the way back what happened, and does what it says.
+    pub(super) fn tell_failback(&mut self, input: failback::Input, now: Monotonic) {
+        let output = self.failback.on(input, now);
+        self.perform_failback(output, now);
+    }
+
+    /// Time for the way back to look around. True once entries may go.
+    pub(super) fn look_at_failback(&mut self, now: Monotonic) -> bool {
+        let blocked = self.mode == TradingMode::Halted || self.block(now).is_some();
+        let output = self.failback.on(failback::Input::Look { blocked }, now);
+        self.perform_failback(output, now);
+        output == Some(failback::Output::Complete)
+    }
+
+    fn perform_failback(&mut self, output: Option<failback::Output>, now: Monotonic) {
+        match output {
+            Some(failback::Output::Compare) => {
+                self.comparison = None;
+                self.want_comparison(now);
+            }
+            Some(failback::Output::Forget) => self.comparison = None,
+            // The session's state says so.
+            Some(failback::Output::Complete) | None => {}
+        }
     }
 
     /// Says where orders go, if that has changed.
@@ -198,6 +226,13 @@ impl Session {
     pub(super) fn misconfigured(&mut self, endpoint: Endpoint, ctx: &mut Ctx<'_>) {
         if self.misconfigured.replace(Misconfiguration::Said) != Some(Misconfiguration::Said) {
             ctx.notice(Notice::Misconfigured { endpoint });
+        }
+    }
+
+    pub(super) fn feed(&mut self, generation: Generation, delivers: bool, now: Monotonic) {
+        if generation == self.generation {
+            self.look_at = self.look_at.filter(|_| !delivers);
+            self.tell_failback(failback::Input::Feed(delivers), now);
         }
     }
 

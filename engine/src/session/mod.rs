@@ -15,6 +15,7 @@
 //! It keeps rules 1, 2, 3, 8 and 9 of the ten (`ARCHITECTURE.md`); their properties are in `tests/tests/rules.rs`.
 
 mod adopting;
+mod answers;
 mod days;
 mod doubt;
 mod failback;

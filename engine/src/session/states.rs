@@ -14,7 +14,7 @@
 use nirantar_brokers::Refusal;
 use statig::prelude::*;
 
-use super::failback::Failback;
+use super::failback;
 use super::memory::{Ctx, Session, Signal};
 use super::proving::Subject;
 use super::{
@@ -156,7 +156,7 @@ impl Session {
         match event {
             Signal::Told(Event::Probed { probe, verdict }) => {
                 match self.judge(*probe, verdict, context) {
-                    Judged::Adopted(_) => self.begin_failback(context.now.mono),
+                    Judged::Adopted(_) => self.tell_failback(failback::Input::Accepted, context.now.mono),
                     Judged::Dead => self.abandon_failback(context),
                     Judged::Nothing => {}
                 }
@@ -182,18 +182,17 @@ impl Session {
                 Handled
             }
             Signal::Told(Event::Operator(Operator::Confirm)) => {
-                self.confirm();
+                self.tell_failback(failback::Input::Confirmed, context.now.mono);
                 Handled
             }
             Signal::Wake => {
                 self.check_attempt(context);
-                if self.failback.is_some() && self.expired(context.now.wall) {
+                if self.failback.is_under_way() && self.expired(context.now.wall) {
                     self.abandon_failback(context);
-                } else if self.failback_complete(context.now.mono) {
-                    self.failback = None;
+                } else if self.look_at_failback(context.now.mono) {
                     return self.go(Why::FailbackComplete, Node::valid());
                 }
-                if self.failback.is_none() {
+                if !self.failback.is_under_way() {
                     self.begin_attempt(context);
                     self.remind_unless_renewing(context);
                 }
@@ -225,15 +224,16 @@ impl Session {
             }
             Signal::Told(Event::Candidate(candidate)) => self.consider(*candidate, context),
             Signal::Told(Event::Attempted { attempt, end }) => self.attempt_ended(*attempt, *end, context),
-            Signal::Told(Event::Reconciled { number, complete }) => {
-                let done = self.compared(*number, *complete, context.now.mono);
-                if done && self.failback == Some(Failback::Comparing) {
-                    self.failback = Some(Failback::ReduceOnly { confirmed: false });
-                }
+            Signal::Told(Event::Reconciled { number, complete })
+                if self.compared(*number, *complete, context.now.mono) =>
+            {
+                self.tell_failback(failback::Input::Compared, context.now.mono);
             }
             Signal::Told(Event::Feed { generation, delivers }) => self.feed(*generation, *delivers, context.now.mono),
             Signal::Told(Event::FeedFailed { generation }) => self.feed_failed(*generation, context.now.mono),
-            Signal::Told(Event::Market { open }) => self.market(*open),
+            Signal::Told(Event::Market { open }) => {
+                self.tell_failback(failback::Input::Market(*open), context.now.mono);
+            }
             Signal::Told(Event::Operator(Operator::Halt)) => self.set_mode(TradingMode::Halted),
             Signal::Told(Event::Operator(Operator::ReduceOnly)) => self.set_mode(TradingMode::ReduceOnly),
             Signal::Told(Event::Operator(Operator::Mended)) => self.mended(context.now.mono),
@@ -329,12 +329,12 @@ impl Session {
     }
 
     fn on_the_way_back(&self, generation: super::Generation) -> bool {
-        self.failback.is_some() && generation == self.generation
+        self.failback.is_under_way() && generation == self.generation
     }
 
     /// The new token died before live trading was taken up again.
     fn abandon_failback(&mut self, context: &mut Ctx<'_>) {
-        if self.failback.is_some() {
+        if self.failback.is_under_way() {
             self.bury(context);
             self.fell_back(context.now);
         }
@@ -343,7 +343,7 @@ impl Session {
     /// Takes a probe's answer.
     fn judge(&mut self, probe: u64, verdict: &Verdict, context: &mut Ctx<'_>) -> Judged {
         let Some(subject) = self.proving.take(probe) else { return Judged::Nothing };
-        let alive = self.state.is_live() || self.failback.is_some();
+        let alive = self.has_living_token();
         match (subject, verdict) {
             (Subject::Candidate(candidate), Verdict::Accepted { user_id }) => match self.stranger(user_id) {
                 Some(expected) => {

@@ -391,3 +391,66 @@ fn a_token_that_turns_up_twice_is_used_once() {
     let asked: Vec<_> = story.effects.iter().filter(|effect| matches!(effect, Effect::Probe { .. })).collect();
     assert_eq!((story.machine.generation(), asked.len()), (Generation(2), 2), "{asked:?}");
 }
+
+// --- the operator's word, and what comes between on the way back -------------------------------------------------
+
+const DEAD: Event =
+    Event::Refused { generation: Generation(1), refusal: Refusal::Conclusive, endpoint: Endpoint::Place };
+
+impl Story {
+    /// `NEW` is accepted in Fallback, and live orders and positions are compared.
+    fn comes_back(&mut self) {
+        self.told(Event::Candidate(candidate(NEW, Source::Store)));
+        self.probed(NEW, ours());
+        self.reconciled();
+        assert_eq!(self.machine.route(self.now), (Venue::Live, true));
+    }
+}
+
+#[test]
+fn an_operators_reduce_only_survives_death_fallback_and_a_new_token_and_ends_with_resume() {
+    let mut story = Story::lives(|_| {}, candidate(OLD, Source::Stored));
+    story.told(Event::Operator(Operator::ReduceOnly));
+    assert_eq!(story.machine.route(story.now), (Venue::Live, true));
+    story.told(DEAD);
+    assert_eq!(story.machine.route(story.now), (Venue::Paper, true), "paper takes no entry either");
+    story.comes_back();
+    story.told(Event::Feed { generation: Generation(2), delivers: true });
+    story.waits(Duration::from_secs(2));
+    assert_eq!((story.machine.state(), story.machine.route(story.now)), (State::Valid, (Venue::Live, true)));
+    story.told(Event::Operator(Operator::Resume));
+    assert_eq!(story.machine.route(story.now), (Venue::Live, false), "at once: nothing was blocked");
+}
+
+#[test]
+fn an_outage_on_the_way_back_ends_reduce_only_at_once_and_the_books_are_compared_again() {
+    let mut story = Story::lives(|_| {}, candidate(OLD, Source::Stored));
+    story.told(DEAD);
+    story.comes_back();
+    for _ in 0..3 {
+        story.told(Event::Unanswered { generation: Generation(2) });
+    }
+    assert_eq!((story.machine.state(), story.venue()), (State::Fallback, Venue::Paper));
+    story.told(Event::Feed { generation: Generation(2), delivers: true });
+    story.waits(Duration::from_secs(5));
+    assert_eq!((story.machine.state(), story.venue()), (State::Fallback, Venue::Paper));
+    story.told(Event::Answered { generation: Generation(2) });
+    assert_eq!(story.venue(), Venue::Paper, "not compared since");
+    story.reconciled();
+    assert_eq!((story.machine.state(), story.venue()), (State::Valid, Venue::Live), "the feed has settled meanwhile");
+}
+
+#[test]
+fn a_halt_on_the_way_back_ends_reduce_only_at_once_and_resume_goes_on_from_the_comparison() {
+    let mut story = Story::lives(|_| {}, candidate(OLD, Source::Stored));
+    story.told(DEAD);
+    story.comes_back();
+    story.told(Event::Operator(Operator::Halt));
+    story.told(Event::Feed { generation: Generation(2), delivers: true });
+    story.waits(Duration::from_secs(60));
+    assert_eq!((story.machine.state(), story.venue()), (State::Fallback, Venue::Blocked(Block::Halted)));
+    story.told(Event::Operator(Operator::Resume));
+    assert_eq!(story.venue(), Venue::Paper, "not compared since");
+    story.reconciled();
+    assert_eq!((story.machine.state(), story.venue()), (State::Valid, Venue::Live));
+}

@@ -30,7 +30,7 @@ impl Session {
             self.attempt.map(|attempt| attempt.deadline),
             self.hold_until,
             self.comparison.map(|comparison| comparison.at),
-            self.failback.and_then(|_| self.feed_settled_at()),
+            self.failback.next_wake(),
             self.ask_at.map(|at| now.mono_at(at)),
             self.policy.next_scheduled(now.wall).map(|at| now.mono_at(at)),
             self.grant_wake().map(|at| now.mono_at(at)),

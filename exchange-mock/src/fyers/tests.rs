@@ -94,7 +94,7 @@ fn arrived(reply: &Reply) -> Result<HttpResponse, Lost> {
             let content_type = Some(reply.content_type.to_owned());
             Ok(HttpResponse { status: reply.status, content_type, retry_after: None, body: reply.body.clone() })
         }
-        Transport::Hang | Transport::Cut => Err(Lost::NoReply("nothing came".to_owned())),
+        Transport::Hang | Transport::Cut | Transport::Reset => Err(Lost::NoReply("nothing came".to_owned())),
     }
 }
 

@@ -7,10 +7,13 @@ use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Form, Method};
 
 use super::core::KiteExchange;
-use super::fault::{Fault, Scope};
+use super::fault::{Fault, Moment, Scope};
 use super::limits::Bucket;
 use super::log::{OrderAction, OrderLog};
 use super::reply::{ApiError, HttpParts, Reply, Transport};
+
+/// What [`Fault::Garbage`] answers: half an answer, and bytes that are no text.
+const GARBAGE: &[u8] = b"{\"status\":\"success\",\"data\":{\"order_id\":\"15\xff\x00<html>";
 
 /// What a request is for. Texts are parts of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +99,9 @@ impl KiteExchange {
         if parts.path.starts_with("/nirantar/") {
             return self.handle_control(parts);
         }
+        if let Some(reset) = self.reset_before_body(parts) {
+            return reset;
+        }
         self.log.requests += 1;
         let route = match route(parts.method, &parts.path) {
             Ok(route) => route,
@@ -114,8 +120,30 @@ impl KiteExchange {
         reply
     }
 
+    /// What becomes of a request whose body was not read yet (that of `parts` is not looked at), if that can be said: the
+    /// connection is reset. Otherwise the body is to be read and the whole [handled](Self::handle).
+    pub fn handle_head(&mut self, parts: &HttpParts, now: Timestamp) -> Option<Reply> {
+        self.advance(now);
+        self.reset_before_body(parts)
+    }
+
+    fn reset_before_body(&mut self, parts: &HttpParts) -> Option<Reply> {
+        let route = route(parts.method, &parts.path).ok().filter(|route| route.order_action().is_some())?;
+        if !self.faults.hit(Fault::Reset(Moment::BeforeBody)) {
+            return None;
+        }
+        self.log.requests += 1;
+        let reset = no_answer();
+        // What the body says, and so the tag, nobody has read.
+        let head = HttpParts { body: Form::new(), ..parts.clone() };
+        self.note_request(route, &head, Acted::default(), &reset);
+        Some(reset)
+    }
+
     fn answer(&mut self, route: Route<'_>, parts: &HttpParts, acted: &mut Acted) -> Result<Reply, ApiError> {
-        self.pass_gateway(route)?;
+        if let Some(refusal) = self.pass_gateway(route)? {
+            return Ok(refusal);
+        }
         let mut stranger = None;
         if route.needs_token() {
             let token = self.tokens.authorize(parts.authorization.as_ref())?;
@@ -127,8 +155,16 @@ impl KiteExchange {
                 return Err(ApiError::new(403, "PermissionException", "Insufficient permission for that call."));
             }
         }
-        if route.order_action().is_some() && self.faults.hit(Fault::PermissionException) {
-            return Err(ApiError::wrong_ip());
+        if route.order_action().is_some() {
+            if self.faults.hit(Fault::PermissionException) {
+                return Err(ApiError::wrong_ip());
+            }
+            if self.faults.hit(Fault::Reset(Moment::AfterBody)) {
+                return Ok(no_answer());
+            }
+            if self.faults.hit(Fault::TimedOut { accepted: false }) {
+                return Err(ApiError::timed_out());
+            }
         }
         if route.is_market_data() && self.faults.hit(Fault::PermissionData) {
             return Err(ApiError::no_data_plan());
@@ -144,10 +180,10 @@ impl KiteExchange {
             Route::Place { variety } => self.place(variety, &parts.body, acted)?,
             Route::Modify { variety, id } => self.modify(variety, id, &parts.body, acted)?,
             Route::Cancel { variety, id } => self.cancel(variety, id, acted)?,
-            Route::Book => self.book()?,
+            Route::Book => return self.book(),
             Route::History(id) => self.history(id)?,
-            Route::OrderTrades(id) => self.order_trades(id)?,
-            Route::Trades => self.trades()?,
+            Route::OrderTrades(id) => return self.order_trades(id),
+            Route::Trades => return self.trades(),
             Route::Positions => self.positions()?,
             Route::Holdings => self.holdings()?,
             Route::Quote => self.quote(&parts.query)?,
@@ -159,9 +195,9 @@ impl KiteExchange {
     }
 
     /// 5xx and 429, before anything is looked at.
-    fn pass_gateway(&mut self, route: Route<'_>) -> Result<(), ApiError> {
+    fn pass_gateway(&mut self, route: Route<'_>) -> Result<Option<Reply>, ApiError> {
         let Some(bucket) = route.bucket() else {
-            return Ok(());
+            return Ok(None);
         };
         let down = self.faults.take(|fault| match fault {
             Fault::Http { status, scope: Scope::All } => Some(status),
@@ -172,10 +208,20 @@ impl KiteExchange {
             return Err(ApiError::server(status));
         }
         let within = !self.settings.rate_limits || self.limits.allow(bucket, self.now.as_unix_seconds());
-        if !within || self.faults.hit(Fault::Throttle) {
+        if !within {
             return Err(ApiError::too_many());
         }
-        Ok(())
+        let throttled = self
+            .faults
+            .take(|fault| if let Fault::Throttle { retry_after } = fault { Some(retry_after) } else { None });
+        Ok(throttled.map(|wait| {
+            let refusal = Reply::from(ApiError::too_many());
+            match wait {
+                // The header knows whole seconds: never fewer than meant.
+                Some(wait) => refusal.with_header("Retry-After", wait.as_millis().div_ceil(1_000).to_string()),
+                None => refusal,
+            }
+        }))
     }
 
     /// The faults that take the answer of an order call that was acted on.
@@ -186,6 +232,16 @@ impl KiteExchange {
         });
         if let Some(status) = lie {
             *reply = ApiError::server(status).into();
+        } else if self.faults.hit(Fault::Garbage) {
+            reply.body = GARBAGE.to_vec();
+        } else if self.faults.hit(Fault::TimedOut { accepted: true }) {
+            *reply = ApiError::timed_out().into();
+        } else if self.faults.hit(Fault::Reset(Moment::Accepted)) {
+            *reply = no_answer();
+        } else if let Some(span) =
+            self.faults.take(|fault| if let Fault::Late(span) = fault { Some(span) } else { None })
+        {
+            reply.transport = Transport::Delay(span);
         } else if self.faults.hit(Fault::NoReply) {
             reply.transport = Transport::Hang;
         } else if self.faults.hit(Fault::ReplyCut) {
@@ -246,6 +302,11 @@ impl KiteExchange {
         let joint = if self.settings.redirect_url.contains('?') { '&' } else { '?' };
         Ok(Reply::redirect(format!("{}{joint}{back}", self.settings.redirect_url)))
     }
+}
+
+/// A connection reset in place of an answer.
+fn no_answer() -> Reply {
+    Reply::new(500, "text/plain", "").by(Transport::Reset)
 }
 
 /// Reads a method and path. Empty segments and a closing slash are part of no path here.

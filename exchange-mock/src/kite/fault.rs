@@ -16,11 +16,26 @@ pub enum Fault {
     /// Quotes and candles answer 403 PermissionException and the feed's handshake is refused: no data plan.
     PermissionData,
     /// REST calls answer 429, not acted on.
-    Throttle,
+    Throttle {
+        /// What `Retry-After` says, in whole seconds rounded up; `None` leaves the header out.
+        retry_after: Option<Duration>,
+    },
     /// Order calls are acted on and never answered.
     NoReply,
     /// Order calls are acted on and the connection is dropped without an answer.
     ReplyCut,
+    /// Order calls end in a connection reset (RST) instead of an answer.
+    Reset(Moment),
+    /// Order calls are acted on and answered 200 with bytes that are no JSON.
+    Garbage,
+    /// Order calls answer that the order request timed out at the broker's own order system, in Kite's words. Status and
+    /// type are not known (kite.md 1.7): they are 400 and OrderException here, which but for the words would be a final no.
+    TimedOut {
+        /// Whether they are acted on first.
+        accepted: bool,
+    },
+    /// Order calls are acted on at once and answered that much later, in *real* time (see [`Slow`](Self::Slow)).
+    Late(Duration),
     /// REST calls answer that 5xx.
     Http {
         /// 500, 502, 503 or 504.
@@ -40,6 +55,17 @@ pub enum Fault {
     BookDelay(Duration),
 }
 
+/// When a connection is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before the body is read: not acted on.
+    BeforeBody,
+    /// After the body is read: not acted on.
+    AfterBody,
+    /// After the request was acted on.
+    Accepted,
+}
+
 /// Which calls answer a 5xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -53,9 +79,10 @@ pub enum Scope {
 
 impl Fault {
     /// Every form, for error messages and help texts.
-    pub const HELP: &'static str = "token-exception, permission-exception, permission-data, throttle, no-reply, \
-        reply-cut, 500, 502, 503, 504 (each also =orders or =accepted), socket-cut, socket-mute, slow=DURATION, \
-        book-delay=DURATION; any with @COUNT, like no-reply@1";
+    pub const HELP: &'static str = "token-exception, permission-exception, permission-data, throttle or \
+        throttle=DURATION, no-reply, reply-cut, reset=before, reset=after, reset=accepted, garbage, timed-out or \
+        timed-out=accepted, late=DURATION, 500, 502, 503, 504 (each also =orders or =accepted), socket-cut, \
+        socket-mute, slow=DURATION, book-delay=DURATION; any with @COUNT, like no-reply@1";
 
     /// The name without argument: what `clear` takes.
     #[must_use]
@@ -64,9 +91,13 @@ impl Fault {
             Self::TokenException => "token-exception",
             Self::PermissionException => "permission-exception",
             Self::PermissionData => "permission-data",
-            Self::Throttle => "throttle",
+            Self::Throttle { .. } => "throttle",
             Self::NoReply => "no-reply",
             Self::ReplyCut => "reply-cut",
+            Self::Reset(_) => "reset",
+            Self::Garbage => "garbage",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Late(_) => "late",
             Self::Http { status: 500, .. } => "500",
             Self::Http { status: 502, .. } => "502",
             Self::Http { status: 503, .. } => "503",
@@ -87,9 +118,25 @@ impl Fault {
             "token-exception" => plain(Self::TokenException),
             "permission-exception" => plain(Self::PermissionException),
             "permission-data" => plain(Self::PermissionData),
-            "throttle" => plain(Self::Throttle),
+            "throttle" => match argument {
+                None => Ok(Self::Throttle { retry_after: None }),
+                Some(_) => duration(name, argument).map(|wait| Self::Throttle { retry_after: Some(wait) }),
+            },
             "no-reply" => plain(Self::NoReply),
             "reply-cut" => plain(Self::ReplyCut),
+            "reset" => match argument {
+                Some("before") => Ok(Self::Reset(Moment::BeforeBody)),
+                Some("after") => Ok(Self::Reset(Moment::AfterBody)),
+                Some("accepted") => Ok(Self::Reset(Moment::Accepted)),
+                _ => Err(BadFault::Argument { name: name.to_owned(), expected: "before, after or accepted" }),
+            },
+            "garbage" => plain(Self::Garbage),
+            "timed-out" => match argument {
+                None => Ok(Self::TimedOut { accepted: false }),
+                Some("accepted") => Ok(Self::TimedOut { accepted: true }),
+                Some(_) => Err(BadFault::Argument { name: name.to_owned(), expected: "accepted, or no argument" }),
+            },
+            "late" => duration(name, argument).map(Self::Late),
             "socket-cut" => plain(Self::SocketCut),
             "socket-mute" => plain(Self::SocketMute),
             "slow" => duration(name, argument).map(Self::Slow),
@@ -117,7 +164,13 @@ impl fmt::Display for Fault {
         match self {
             Self::Http { scope: Scope::Orders, .. } => f.write_str("=orders"),
             Self::Http { scope: Scope::Accepted, .. } => f.write_str("=accepted"),
-            Self::Slow(span) | Self::BookDelay(span) => write!(f, "={}ms", span.as_millis()),
+            Self::Reset(Moment::BeforeBody) => f.write_str("=before"),
+            Self::Reset(Moment::AfterBody) => f.write_str("=after"),
+            Self::Reset(Moment::Accepted) | Self::TimedOut { accepted: true } => f.write_str("=accepted"),
+            Self::Throttle { retry_after: Some(span) }
+            | Self::Late(span)
+            | Self::Slow(span)
+            | Self::BookDelay(span) => write!(f, "={}ms", span.as_millis()),
             _ => Ok(()),
         }
     }
@@ -263,7 +316,16 @@ mod tests {
             "permission-data",
             "throttle",
             "no-reply@1",
+            "throttle",
+            "throttle=2000ms@3",
             "reply-cut",
+            "reset=before",
+            "reset=after@1",
+            "reset=accepted",
+            "garbage@1",
+            "timed-out",
+            "timed-out=accepted@2",
+            "late=8000ms",
             "500",
             "502=orders",
             "503@10",
@@ -287,6 +349,12 @@ mod tests {
             ("slow=2h", "like 250ms"),
             ("slow=99999999999999999999s", "like 250ms"),
             ("503=sometimes", "orders or accepted"),
+            ("reset", "before, after or accepted"),
+            ("reset=never", "before, after or accepted"),
+            ("timed-out=maybe", "accepted, or no argument"),
+            ("throttle=soon", "like 250ms"),
+            ("late", "like 250ms"),
+            ("garbage=1", "no argument"),
             ("no-reply=1", "no argument"),
             ("no-reply@0", "above zero"),
         ] {
@@ -298,10 +366,10 @@ mod tests {
     #[test]
     fn a_counted_fault_happens_that_often_and_is_gone() {
         let mut faults = faults(&["throttle@2"]);
-        assert!(faults.hit(Fault::Throttle));
+        assert!(faults.hit(Fault::Throttle { retry_after: None }));
         assert!(!faults.hit(Fault::NoReply));
-        assert!(faults.hit(Fault::Throttle));
-        assert!(!faults.hit(Fault::Throttle));
+        assert!(faults.hit(Fault::Throttle { retry_after: None }));
+        assert!(!faults.hit(Fault::Throttle { retry_after: None }));
         assert!(faults.in_force().is_empty());
     }
 

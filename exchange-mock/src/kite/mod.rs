@@ -34,7 +34,7 @@ mod web;
 pub use self::core::{CloseHow, KiteExchange, Output, SocketId};
 pub use crate::choices::NewLogin;
 pub use control::Control;
-pub use fault::{BadFault, Fault, FaultRule, Scope};
+pub use fault::{BadFault, Fault, FaultRule, Moment, Scope};
 pub use log::{How, OrderAction, OrderLog, Packet, Reads, ServerLog, SessionLog, SocketLog};
 pub use reply::{ApiError, HttpParts, Reply, Transport};
 pub use server::KiteServer;

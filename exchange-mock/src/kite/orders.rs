@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Fault;
 use super::api::Acted;
 use super::core::KiteExchange;
-use super::reply::ApiError;
+use super::reply::{ApiError, Reply};
 use crate::{Rejection, RejectionKind};
 
 /// Longest tag (kite.md 2.3).
@@ -88,12 +88,13 @@ impl KiteExchange {
         to_json(&Placed::one(id.0))
     }
 
-    /// `GET /orders`.
-    pub(super) fn book(&mut self) -> Result<Value, ApiError> {
-        let since = self.seen_until();
+    /// `GET /orders`. It is the day's: overnight it empties (kite.md 2.5).
+    pub(super) fn book(&mut self) -> Result<Reply, ApiError> {
+        let (since, today) = (self.seen_until(), self.now.ist_date());
+        let of_today = self.exchange.book().filter(|row| row.placed_at.ist_date() == today);
         let rows: Vec<rest::Order> =
-            self.exchange.book().filter(|row| self.is_seen(&row.order_id, since)).map(|row| self.shown(row)).collect();
-        to_json(&rows)
+            of_today.filter(|row| self.is_seen(&row.order_id, since)).map(|row| self.shown(row)).collect();
+        Reply::of(&rows)
     }
 
     /// `GET /orders/{id}`.
@@ -104,13 +105,13 @@ impl KiteExchange {
     }
 
     /// `GET /trades`.
-    pub(super) fn trades(&mut self) -> Result<Value, ApiError> {
+    pub(super) fn trades(&mut self) -> Result<Reply, ApiError> {
         let since = self.seen_until();
         self.trades_where(|id| self.is_seen(id, since))
     }
 
     /// `GET /orders/{id}/trades`.
-    pub(super) fn order_trades(&mut self, id: &str) -> Result<Value, ApiError> {
+    pub(super) fn order_trades(&mut self, id: &str) -> Result<Reply, ApiError> {
         let (since, id) = (self.seen_until(), BrokerOrderId(id.to_owned()));
         if self.latest(&id).is_none() || !self.is_seen(&id, since) {
             return Err(no_such_order());
@@ -218,12 +219,13 @@ impl KiteExchange {
         order
     }
 
-    fn trades_where(&self, wanted: impl Fn(&BrokerOrderId) -> bool) -> Result<Value, ApiError> {
+    fn trades_where(&self, wanted: impl Fn(&BrokerOrderId) -> bool) -> Result<Reply, ApiError> {
+        let today = self.now.ist_date();
         let rows: Vec<rest::Trade> = self
             .exchange
             .trades()
             .iter()
-            .filter(|trade| wanted(&trade.order_id))
+            .filter(|trade| trade.at.ist_date() == today && wanted(&trade.order_id))
             .map(|trade| {
                 let order = self.latest(&trade.order_id);
                 let token = self.token_of(&trade.instrument);
@@ -231,7 +233,7 @@ impl KiteExchange {
                 rest::Trade::from_trade(trade, token, exchange_id, order.map_or(trade.at, |row| row.placed_at))
             })
             .collect();
-        to_json(&rows)
+        Reply::of(&rows)
     }
 
     fn latest(&self, id: &BrokerOrderId) -> Option<&OrderRow> {

@@ -1,6 +1,7 @@
 //! Requests and replies as values, and the broker's errors with their own status, type and words (kite.md 1.7).
 
 use nirantar_brokers::{Form, Method, Secret};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use crate::rest::{Reply, Transport};
@@ -31,10 +32,22 @@ impl HttpParts {
 }
 
 impl Reply {
+    /// 200 with `data` in the broker's envelope, written straight to bytes: a day's book is megabytes.
+    pub(super) fn of<T: Serialize>(data: &T) -> Result<Self, ApiError> {
+        let body = serde_json::to_vec(&Envelope { status: "success", data }).map_err(|_| ApiError::server(500))?;
+        Ok(Self::new(200, "application/json", body))
+    }
+
     /// 200 with `data` in the broker's envelope.
     pub(super) fn success(data: Value) -> Self {
         Self::json(200, &json!({ "status": "success", "data": data }))
     }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T> {
+    status: &'static str,
+    data: &'a T,
 }
 
 impl From<ApiError> for Reply {
@@ -87,6 +100,13 @@ impl ApiError {
     /// A rate limit.
     pub(super) fn too_many() -> Self {
         Self::new(429, "NetworkException", "Too many requests")
+    }
+
+    /// The broker's own order system did not answer in time: the order may exist. For status and type see
+    /// [`Fault::TimedOut`](super::Fault::TimedOut).
+    pub(super) fn timed_out() -> Self {
+        let words = "Order request timed out. Please check the order book and confirm before placing again.";
+        Self::new(400, "OrderException", words)
     }
 
     /// A missing or bad parameter.

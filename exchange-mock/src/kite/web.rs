@@ -39,18 +39,22 @@ async fn rest(State(driver): State<Arc<Driver>>, Extension(peer): Extension<Sock
         return send(compressed(ApiError::wrong_method().into(), gzip)).await;
     };
     let (head, body) = request.into_parts();
+    let mut parts = HttpParts {
+        method,
+        path: head.uri.path().to_owned(),
+        query: Form::parse(head.uri.query().unwrap_or_default().as_bytes()),
+        body: Form::new(),
+        authorization: authorization(&head.headers),
+        local: is_local(peer),
+    };
+    if let Some(reply) = driver.with(|exchange, now| exchange.handle_head(&parts, now)) {
+        return send(reply).await;
+    }
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         let refusal = ApiError::input("The request body is too long or broke off.");
         return send(compressed(refusal.into(), gzip)).await;
     };
-    let parts = HttpParts {
-        method,
-        path: head.uri.path().to_owned(),
-        query: Form::parse(head.uri.query().unwrap_or_default().as_bytes()),
-        body: form(&head.headers, &body),
-        authorization: authorization(&head.headers),
-        local: is_local(peer),
-    };
+    parts.body = form(&head.headers, &body);
     send(compressed(driver.with(|exchange, now| exchange.handle(&parts, now)), gzip)).await
 }
 

@@ -9,6 +9,7 @@
 //! or a body.
 
 mod server;
+mod stream;
 
 use std::fmt;
 use std::time::Duration;
@@ -83,6 +84,8 @@ pub enum Transport {
     Hang,
     /// Never: the connection is dropped.
     Cut,
+    /// Never: the connection is reset (RST).
+    Reset,
     /// After that much *real* time: a client on a stepped clock holds the clock still while it waits.
     Delay(Duration),
 }

@@ -22,6 +22,7 @@ use nirantar_brokers::{Form, Method, Secret};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use super::stream::Resettable;
 use super::{Reply, Request, RestCore, Transport, answer};
 
 /// Longest request body; those of logins and renewals are some 2 kB.
@@ -169,14 +170,21 @@ async fn accept<C: RestCore>(listener: TcpListener, handle: Handle<C>) {
 pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
     // Orders and ticks are small and must not wait for more.
     let _ = stream.set_nodelay(true);
+    let (stream, reset) = Resettable::new(stream);
     let routes = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         let answer = routes.call(request.map(Body::new));
+        let reset = reset.clone();
         async move {
             let response = answer.await.unwrap_or_else(|never: Infallible| match never {});
             match response.extensions().get::<Dropped>() {
-                Some(dropped) => Err(*dropped),
+                Some(Dropped { by_reset }) => {
+                    if *by_reset {
+                        reset.ask();
+                    }
+                    Err(Dropped { by_reset: *by_reset })
+                }
                 None => Ok(response),
             }
         }
@@ -191,7 +199,9 @@ pub(crate) async fn serve(stream: TcpStream, peer: SocketAddr, router: Router) {
 
 /// Marks a reply in whose place the connection is dropped.
 #[derive(Clone, Copy, Debug)]
-struct Dropped;
+struct Dropped {
+    by_reset: bool,
+}
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -236,9 +246,9 @@ pub(crate) async fn send(reply: Reply) -> Response {
     match reply.transport {
         Transport::Normal => {}
         Transport::Hang => pending().await,
-        Transport::Cut => {
+        how @ (Transport::Cut | Transport::Reset) => {
             let mut response = Response::new(Body::empty());
-            response.extensions_mut().insert(Dropped);
+            response.extensions_mut().insert(Dropped { by_reset: how == Transport::Reset });
             return response;
         }
         // Real time on purpose, see `Fault::Slow` of Kite's server.

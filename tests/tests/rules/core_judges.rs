@@ -239,7 +239,8 @@ fn may_touch(done: &Done, book: Book) -> bool {
     }
 }
 
-/// Rule 9: no new entry leaves before live trading is taken up in full.
+/// Rule 9: no new entry leaves before live trading is taken up in full, nor to any book while the operator wants exits
+/// only.
 #[derive(Default)]
 pub struct ExitsFirst {
     outside: Outside,
@@ -249,7 +250,7 @@ impl Judge for ExitsFirst {
     fn see(&mut self, scene: &Scene<'_>) -> Result<(), String> {
         for output in scene.outputs {
             self.outside.hear(output);
-            if let Output::Send { id, book: Book::Live, command: Command::Place(order), .. } = output
+            if let Output::Send { id, command: Command::Place(order), .. } = output
                 && order.intent == Intent::Open
                 && self.outside.published.reduce_only
             {

@@ -170,6 +170,8 @@ pub fn step(kind: usize, mut dice: Dice) -> Step {
             Operator::Resume,
             Operator::Renew,
             Operator::Halt,
+            Operator::ReduceOnly,
+            Operator::Mended,
         ])),
     }
 }

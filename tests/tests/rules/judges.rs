@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nirantar::session::{AttemptEnd, Effect, Event, Generation, Operator, Resume, State, Verdict, Why};
+use nirantar::session::{AttemptEnd, Effect, Event, Generation, Operator, Resume, State, TradingMode, Verdict, Why};
 use nirantar_brokers::time::Monotonic;
 use nirantar_brokers::{Block, Fingerprint, Refusal, Venue};
 
@@ -158,7 +158,8 @@ impl ProvenBeforeUse {
     }
 }
 
-/// Rule 9: back to live step by step, and away from it at once.
+/// Rule 9: back to live step by step, and away from it at once. What comes between on the way back (a refusal, a halt,
+/// an outage) makes it begin again. The operator's word on what orders may do holds over tokens, states and venues.
 pub struct WayBack {
     /// Live orders and positions must be compared before anything is live.
     owed: bool,
@@ -166,11 +167,13 @@ pub struct WayBack {
     confirmed: bool,
     feed_since: Option<Monotonic>,
     market_open: bool,
+    mode: TradingMode,
 }
 
 impl Default for WayBack {
     fn default() -> Self {
-        Self { owed: true, asked: None, confirmed: false, feed_since: None, market_open: false }
+        let mode = TradingMode::Active;
+        Self { owed: true, asked: None, confirmed: false, feed_since: None, market_open: false, mode }
     }
 }
 
@@ -185,13 +188,16 @@ impl Judge for WayBack {
             Event::Feed { generation, delivers: false } if *generation == current => self.feed_since = None,
             Event::Reconciled { number, complete: true } if Some(*number) == self.asked => self.owed = false,
             Event::Operator(Operator::Confirm) if !self.owed => self.confirmed = true,
+            Event::Operator(Operator::Halt) => self.mode = TradingMode::Halted,
+            Event::Operator(Operator::ReduceOnly) => self.mode = TradingMode::ReduceOnly,
+            Event::Operator(Operator::Resume) => self.mode = TradingMode::Active,
             _ => {}
         }
         for effect in scene.effects {
             match effect {
                 Effect::Adopt { .. } if scene.before.state.is_live() => self.feed_since = None,
                 Effect::Adopt { .. } | Effect::Bury { .. } => {
-                    *self = Self { market_open: self.market_open, ..Self::default() }
+                    *self = Self { market_open: self.market_open, mode: self.mode, ..Self::default() };
                 }
                 Effect::Reconcile { number } => self.asked = Some(*number),
                 Effect::Transition(step) if step.from == State::Fallback && step.to.is_live() => {
@@ -202,11 +208,25 @@ impl Judge for WayBack {
             }
         }
         let Standing { state, route, .. } = scene.after;
+        if scene.before.route.0 == Venue::Live && state == State::Fallback && route.0 != Venue::Live {
+            (self.owed, self.confirmed) = (true, false);
+            // What was asked for before is worth nothing.
+            let asks = |effect: &&Effect| matches!(effect, Effect::Reconcile { .. });
+            self.asked = self.asked.filter(|_| scene.effects.iter().any(|effect| asks(&effect)));
+        }
+        let reduce_only = self.mode == TradingMode::ReduceOnly;
+        let open = !matches!(route.0, Venue::Blocked(_));
         match (state, route) {
+            _ if self.mode == TradingMode::Halted && open => Err(format!("{route:?} although the operator halted")),
             (_, (Venue::Live, _)) if self.owed => Err("live, and orders and positions were not compared".to_owned()),
             (State::Fallback, (Venue::Live, true)) => Ok(()),
-            (State::Valid | State::Expiring | State::Refreshing, (Venue::Live, false)) => Ok(()),
-            (_, (Venue::Live, _)) => Err(format!("{route:?} in {state}")),
+            (State::Fallback, (Venue::Paper, desired)) if desired != reduce_only => {
+                Err(format!("{route:?} although the operator wants {:?}", self.mode))
+            }
+            (State::Valid | State::Expiring | State::Refreshing, (Venue::Live, desired)) if desired == reduce_only => {
+                Ok(())
+            }
+            (_, (Venue::Live, _)) => Err(format!("{route:?} in {state}, and the operator wants {:?}", self.mode)),
             (State::Valid | State::Expiring | State::Refreshing, (Venue::Paper, _)) => {
                 Err(format!("{state} and on paper"))
             }
@@ -227,6 +247,9 @@ impl WayBack {
         }
         if self.market_open && !settled {
             return Err(format!("out of Fallback with the feed delivering since {:?}", self.feed_since));
+        }
+        if self.mode == TradingMode::Halted {
+            return Err("out of Fallback while the operator halts".to_owned());
         }
         if policy.resume == Resume::Confirm && !self.confirmed {
             return Err("out of Fallback without the operator's word".to_owned());

@@ -15,11 +15,11 @@ use crate::token::store::folder_of;
 pub(crate) struct Halt {
     /// What orders may do.
     pub(crate) mode: TradingMode,
-    /// Its first line, as it stands there.
+    /// Its text in one line, as it stands there.
     pub(crate) words: String,
 }
 
-/// Most bytes of the file that are looked at: the first line counts.
+/// Most bytes of the file that are looked at.
 const LONGEST: usize = 500;
 
 /// What stands there; `None` where there is no such file.
@@ -32,14 +32,10 @@ pub(crate) fn read(path: &Path) -> Option<Halt> {
             return Some(Halt { mode: TradingMode::Halted, words });
         }
     };
-    let text = String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(&bytes)).into_owned();
-    let line = text.lines().next().unwrap_or_default().replace(char::is_control, " ");
-    let mode = match line.split_whitespace().next() {
-        Some("reduce-only") => TradingMode::ReduceOnly,
-        _ => TradingMode::Halted,
-    };
-    let words = if line.trim().is_empty() { "halted".to_owned() } else { line.trim().to_owned() };
-    Some(Halt { mode, words })
+    let text = String::from_utf8_lossy(bytes.get(..LONGEST).unwrap_or(&bytes)).replace(char::is_control, " ");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let mode = if words.first() == Some(&"reduce-only") { TradingMode::ReduceOnly } else { TradingMode::Halted };
+    Some(Halt { mode, words: if words.is_empty() { "halted".to_owned() } else { words.join(" ") } })
 }
 
 /// Writes it, whole or not at all, readable by its owner alone, and surely on the disk when it returns.
@@ -51,7 +47,7 @@ pub(super) fn write(path: &Path, mode: TradingMode, at: Timestamp, why: &str) ->
     let folder = folder_of(path);
     std::fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    writeln!(file, "{word} since {}: {why}", at.to_rfc3339_ist())?;
+    writeln!(file, "{word}\nsince {} IST\n{why}", at.to_ist().format("%Y-%m-%d %H:%M:%S"))?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     // The name has to last too.
@@ -84,7 +80,7 @@ mod tests {
             (b"\xff\xfe", TradingMode::Halted),
             (b"resume", TradingMode::Halted),
             (b"reduce-onlyx", TradingMode::Halted),
-            (b"\n\nreduce-only", TradingMode::Halted),
+            (b"\n\nreduce-only", TradingMode::ReduceOnly),
         ] {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(read(&path).unwrap().mode, mode, "{bytes:?}");
@@ -104,6 +100,6 @@ mod tests {
         let at = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
         write(&path, TradingMode::Halted, at, "a test").unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(read(&path).unwrap().words, "halted since 2026-11-20T10:00:00+05:30: a test");
+        assert_eq!(read(&path).unwrap().words, "halted since 2026-11-20 10:00:00 IST a test");
     }
 }

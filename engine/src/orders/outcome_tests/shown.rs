@@ -340,3 +340,18 @@ fn a_position_that_was_believed_is_recorded_and_the_fill_that_explains_it_is_not
     scene.show(&tagged(&id, row("7", OrderStatus::Filled, 10)));
     assert_eq!((scene.status(&id), scene.held()), (OrderStatus::Filled, 10));
 }
+
+#[test]
+fn fills_that_came_with_a_position_before_the_book_showed_the_order_are_counted_once() {
+    let mut scene = Scene::new();
+    let (id, send) = scene.place();
+    scene.reply(send, Ok(number("7")));
+    let held = LiveState { positions: vec![bought(4)], ..nothing() };
+    scene.read(Some(&held));
+    scene.read(Some(&held));
+    assert_eq!(scene.held(), 4);
+    scene.show(&row("7", OrderStatus::Open, 4));
+    assert_eq!(scene.held(), 4);
+    scene.show(&row("7", OrderStatus::Filled, 10));
+    assert_eq!((scene.status(&id), scene.held()), (OrderStatus::Filled, 10));
+}

@@ -7,7 +7,7 @@ use nirantar_brokers::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::orders::{DeskPolicy, LiveState, Route};
+use crate::orders::{Class, DeskPolicy, LiveState, Route};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -397,7 +397,43 @@ fn where_reads_share_the_limits_a_look_at_the_book_waits_for_room_and_takes_it()
         desk.read_answered(key, now);
         desk.read(1, Some(&LiveState::default()), now, out);
     });
-    assert!(matches!(rig.desk.limiter.next_free(rig.now.mono, super::super::Class::Urgent), Room::At(_)));
+    assert!(matches!(rig.desk.limiter.next_free(rig.now.mono, Class::Urgent), Room::At(_)));
+}
+
+#[test]
+fn entries_do_not_leave_past_a_look_at_the_book_that_waits_nor_wake_the_desk_for_it() {
+    let limits = vec![RateLimit::new(10, 1)];
+    let mut rig = Rig::with(DeskPolicy { limits, reads_share_limits: true, ..DeskPolicy::default() });
+    rig.act(|desk, now, _| desk.count_read(8, now));
+    rig.pass(SECOND / 2);
+    rig.act(|desk, now, out| desk.compare(1, now, out));
+    rig.act(|desk, now, _| desk.count_read(1, now));
+    rig.submit(entry());
+    assert!(rig.sent.is_empty() && rig.reads.is_empty());
+    let wake = rig.desk.next_wake().expect("when the first eight are over");
+    assert_eq!(wake.since(Monotonic::default()), Duration::from_millis(1_051));
+    rig.pass(wake.since(rig.now.mono));
+    assert_eq!((rig.reads.len(), rig.sent.len()), (1, 1));
+}
+
+#[test]
+fn after_a_restart_the_windows_hold_what_the_journal_says_was_sent() {
+    let mut rig = Rig::with(DeskPolicy { limits: vec![RateLimit::new(3, 60)], ..DeskPolicy::default() });
+    let sent = |seconds: u32, book: Book| Record {
+        at: Now::default().wall + SECOND * seconds,
+        id: None,
+        book,
+        what: What::Sending { generation: Generation(1), command: CommandKind::Cancel },
+    };
+    let records = [sent(0, Book::Live), sent(80, Book::Live), sent(95, Book::Paper), sent(99, Book::Live)];
+    rig.now = rig.now + SECOND * 100;
+    let now = rig.now;
+    rig.desk.count_earlier(&records, now);
+    assert_eq!(rig.desk.limiter.next_free(now.mono, Class::Urgent), Room::Now, "two of three are taken");
+    rig.submit(entry());
+    assert!(rig.sent.is_empty(), "the reserve is not for entries");
+    let wake = rig.desk.next_release().expect("a minute after the older one");
+    assert_eq!(wake.since(now.mono), Duration::from_millis(50_110));
 }
 
 #[test]
@@ -409,21 +445,26 @@ fn where_reads_have_limits_of_their_own_they_leave_at_once() {
 }
 
 proptest! {
-    /// A broker that answers late, turns away, or takes the token's gate away, in any order: every order is placed
-    /// exactly once, and a desk that was woken has nothing left to do at that moment.
+    /// A broker that answers late, turns away, or takes the token's gate away, in any order, while its book is looked at
+    /// under the same limits: every order is placed exactly once, and a desk that was woken has nothing left to do.
     #[test]
     fn no_waiting_order_is_lost_or_placed_twice(
         count in 1_u32..6,
         orders in 1_usize..30,
-        moves in prop::collection::vec((0_u8..6, 0_u64..2_000), 0..80),
+        moves in prop::collection::vec((0_u8..8, 0_u64..2_000), 0..80),
+        reads_share_limits: bool,
     ) {
-        let mut rig = Rig::new(count);
+        let limits = vec![RateLimit::new(count, 1)];
+        let mut rig = Rig::with(DeskPolicy { limits, reads_share_limits, ..DeskPolicy::default() });
+        let mut read = 0;
         let ids: Vec<ClientOrderId> = (0..orders).map(|_| rig.submit(entry())).collect();
         let mut placed = std::collections::BTreeSet::new();
-        let patience = moves.len() + 40 * orders;
-        let mut moves = moves.into_iter();
+        let patience = moves.len() + 80 * orders;
+        // In the end every read is answered, and every message.
+        let last = [(6, 0), (0, 2_000)].into_iter().cycle();
+        let mut moves = moves.into_iter().chain(last);
         for _ in 0..patience {
-            let (kind, millis) = moves.next().unwrap_or((0, 2_000));
+            let (kind, millis) = moves.next().expect("it has no end");
             match kind {
                 1 if !rig.sent.is_empty() => { rig.answer(|_| throttled(None)); }
                 2 if !rig.sent.is_empty() => { rig.answer(|_| throttled(Some(Duration::from_millis(millis)))); }
@@ -432,6 +473,16 @@ proptest! {
                     rig.act(|desk, now, out| desk.gate_shut(send, now, out));
                 }
                 4 => rig.pass(Duration::from_millis(millis)),
+                5 => {
+                    read += 1;
+                    rig.act(|desk, now, out| desk.compare(read, now, out));
+                }
+                6 => if let Some(read) = rig.reads.pop() {
+                    rig.act(|desk, now, out| {
+                        desk.read_answered(Key::Read(read), now);
+                        desk.read(read, Some(&LiveState::default()), now, out);
+                    });
+                }
                 _ if !rig.sent.is_empty() => {
                     let id = rig.answer(Ok);
                     prop_assert!(placed.insert(id), "placed twice");

@@ -64,6 +64,61 @@ fn a_lost_reply_hides_an_order_that_exists() {
 }
 
 #[test]
+fn a_throttle_says_how_long_to_wait_where_it_is_told_to() {
+    for (fault, header) in [("throttle@1", None), ("throttle=2s@1", Some("2")), ("throttle=1500ms@1", Some("2"))] {
+        let mut desk = Desk::broken(fault);
+        let reply = place(&mut desk);
+        assert_eq!((reply.status, reply.header("Retry-After")), (429, header), "{fault}");
+        assert_eq!(orders(&mut desk), 0);
+    }
+}
+
+#[test]
+fn a_reset_leaves_an_order_only_where_it_says_so() {
+    for (fault, placed, tag) in
+        [("reset=before@1", 0, None), ("reset=after@1", 0, Some("N1")), ("reset=accepted@1", 1, Some("N1"))]
+    {
+        let mut desk = Desk::broken(fault);
+        assert_eq!(desk.send(Method::Get, "/orders", "", "").transport, Transport::Normal, "reads are spared");
+        assert_eq!(place(&mut desk).transport, Transport::Reset, "{fault}");
+        let logged = desk.exchange.log().orders[0].clone();
+        assert_eq!((logged.accepted, logged.status, logged.tag.as_deref()), (placed == 1, None, tag), "{fault}");
+        assert_eq!(orders(&mut desk), placed, "{fault}");
+        assert_eq!(place(&mut desk).transport, Transport::Normal, "{fault} happens once");
+    }
+}
+
+#[test]
+fn garbage_is_a_200_that_is_no_json_for_an_order_that_exists() {
+    let mut desk = Desk::broken("garbage@1");
+    let reply = place(&mut desk);
+    assert_eq!((reply.status, reply.transport), (200, Transport::Normal));
+    assert!(serde_json::from_slice::<serde_json::Value>(&reply.body).is_err());
+    assert_eq!(orders(&mut desk), 1);
+}
+
+#[test]
+fn an_order_request_that_timed_out_may_exist_or_not() {
+    for (fault, placed) in [("timed-out@1", 0), ("timed-out=accepted@1", 1)] {
+        let mut desk = Desk::broken(fault);
+        let (status, error, message) = desk.refusal(Method::Post, "/orders/regular", "", ORDER);
+        assert_eq!((status, error.as_str()), (400, "OrderException"));
+        assert!(message.starts_with("Order request timed out."), "{message}");
+        assert_eq!(orders(&mut desk), placed, "{fault}");
+        assert_eq!(desk.exchange.log().orders[0].accepted, placed == 1);
+    }
+}
+
+#[test]
+fn a_late_answer_belongs_to_an_order_that_exists_and_spares_reads() {
+    let mut desk = Desk::broken("late=8s@1");
+    assert_eq!(desk.send(Method::Get, "/user/profile", "", "").transport, Transport::Normal);
+    assert_eq!(place(&mut desk).transport, Transport::Delay(Duration::from_secs(8)));
+    assert_eq!(orders(&mut desk), 1);
+    assert_eq!(place(&mut desk).transport, Transport::Normal);
+}
+
+#[test]
 fn a_refused_order_is_answered_although_replies_get_lost() {
     let mut desk = Desk::broken("no-reply");
     let bad = desk.refusal(Method::Post, "/orders/regular", "", "quantity=1");

@@ -237,6 +237,31 @@ async fn a_lost_reply_leaves_the_order_and_no_answer() {
 }
 
 #[tokio::test]
+async fn a_reset_before_the_body_needs_no_body_and_is_a_reset_on_the_wire() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let rig = Rig::start(Settings::default()).await;
+    for (fault, placed) in [("reset=before@1", 0), ("reset=after@1", 0), ("reset=accepted@1", 1)] {
+        rig.control.fault(fault.parse::<crate::kite::FaultRule>().unwrap());
+        let body = "exchange=NSE&tradingsymbol=RELIANCE&product=MIS&quantity=1&transaction_type=BUY&order_type=LIMIT&price=1990";
+        let sent = if fault == "reset=before@1" { "" } else { body };
+        let head = format!(
+            "POST /orders/regular HTTP/1.1\r\nHost: h\r\nAuthorization: token nirantar:{}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{sent}",
+            rig.token,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(rig.server.addr()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        let end = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut heard)).await.expect(fault);
+        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset, "{fault}");
+        assert_eq!(heard, b"", "{fault}");
+        let book = rig.raw("GET /orders", "").await;
+        assert_eq!(book.matches("\"order_id\"").count(), placed, "{fault}: {book}");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_reply_takes_real_time_and_a_5xx_is_a_5xx() {
     let rig = Rig::start(Settings::default()).await;
     rig.control.fault("slow=150ms@1".parse::<crate::kite::FaultRule>().unwrap());

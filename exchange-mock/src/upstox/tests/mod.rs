@@ -41,7 +41,7 @@ fn answer(reply: Reply) -> Result<HttpResponse, Lost> {
             retry_after: None,
             body: reply.body,
         }),
-        Transport::Hang | Transport::Cut => Err(Lost::NoReply("cut".to_owned())),
+        Transport::Hang | Transport::Cut | Transport::Reset => Err(Lost::NoReply("cut".to_owned())),
     }
 }
 

@@ -34,7 +34,15 @@ pub(super) fn not_read(file: &Path, error: &Error) -> JournalError {
 
 /// Whether the error is the file's fault.
 pub(super) fn is_damage(error: &Error) -> bool {
-    let by_code = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
-    by_code
-        || matches!(error, Error::InvalidColumnType(..) | Error::FromSqlConversionFailure(..) | Error::Utf8Error(..))
+    match error.sqlite_error_code() {
+        // `Unknown` is SQLite's general error: a table or a column that is not there.
+        Some(code) => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown),
+        None => matches!(
+            error,
+            Error::SqlInputError { .. }
+                | Error::InvalidColumnType(..)
+                | Error::FromSqlConversionFailure(..)
+                | Error::Utf8Error(..)
+        ),
+    }
 }

@@ -1,0 +1,152 @@
+//! What becomes of paper when live trading goes on ([`SettlePaper`]). All of it stays within the paper book (rule 7).
+
+use nirantar_brokers::time::Now;
+use nirantar_brokers::{
+    Book, ClientOrderId, InstrumentKey, Intent, MarketProtection, OrderRequest, OrderType, Product, Quantity, Side,
+};
+
+use super::{Action, Desk, SettlePaper, Tracked};
+
+impl Desk {
+    /// Live trading goes on: cancels what paper has open and, unless the policy keeps it, closes what it holds, within
+    /// paper.
+    pub fn settle_paper(&mut self, now: Now, out: &mut Vec<Action>) {
+        let open: Vec<ClientOrderId> = self
+            .orders
+            .values()
+            .filter(|order| order.book == Book::Paper && order.broker_id.is_some() && !order.status.is_final())
+            .map(|order| order.id.clone())
+            .collect();
+        for id in open {
+            if let Err(why) = self.cancel(&id, now, out) {
+                out.push(Action::Alarm(format!("paper order {id} could not be cancelled: {why}")));
+            }
+        }
+        if self.policy.settle_paper == SettlePaper::Keep {
+            return;
+        }
+        let held: Vec<(InstrumentKey, Product, i64)> =
+            self.exposure.open(Book::Paper).map(|(key, product, quantity)| (key.clone(), product, quantity)).collect();
+        for (instrument, product, quantity) in held {
+            let side = if quantity > 0 { Side::Sell } else { Side::Buy };
+            let market = OrderType::Market(MarketProtection::Automatic);
+            let exit = OrderRequest {
+                product,
+                intent: Intent::Reduce(Book::Paper),
+                ..OrderRequest::new(instrument, side, quantity.unsigned_abs(), market)
+            };
+            // Exits that were just cancelled are as good as gone; those still on their way to the exchange are not.
+            let on_its_way = |order: &Tracked| order.may_be_working() && order.broker_id.is_none();
+            let left = self.left_beside(Book::Paper, &exit, on_its_way);
+            if left > 0 {
+                self.take(Book::Paper, OrderRequest { quantity: Quantity::new(left), ..exit }, now, out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::time::{Now, Timestamp};
+    use nirantar_brokers::{BrokerOrderId, Exchange, OrderRow, OrderStatus, Price, Validity, Venue};
+
+    use super::*;
+    use crate::orders::{Command, DeskPolicy, Refused, Route, SendId};
+    use crate::session::Generation;
+
+    const RELIANCE: &str = "RELIANCE";
+
+    fn route(venue: Venue, reduce_only: bool) -> Route {
+        Route { venue, reduce_only, generation: Generation(1) }
+    }
+
+    fn limit(side: Side, quantity: u64) -> OrderRequest {
+        let price = OrderType::Limit(Price::from_paise(195_000));
+        OrderRequest::new(InstrumentKey::new(Exchange::Nse, RELIANCE), side, quantity, price)
+    }
+
+    fn sends(out: &[Action]) -> Vec<(SendId, Command)> {
+        let send = |action: &Action| match action {
+            Action::Send { send, book: Book::Paper, command, .. } => Some((*send, command.clone())),
+            _ => None,
+        };
+        out.iter().filter_map(send).collect()
+    }
+
+    /// The paper exchange takes an order under that number, and so much of it is filled.
+    fn on_paper(desk: &mut Desk, request: OrderRequest, number: &str, filled: u64) -> ClientOrderId {
+        let (mut out, now) = (Vec::new(), Now::default());
+        let id = desk.submit(request.clone(), now, &mut out).unwrap();
+        let [(send, Command::Place(_))] = &sends(&out)[..] else { panic!("it goes to paper: {out:?}") };
+        let order_id = BrokerOrderId(number.to_owned());
+        desk.reply(*send, Ok(order_id.clone()), now, &mut out);
+        let row = OrderRow {
+            order_id,
+            parent_id: None,
+            exchange_order_id: None,
+            client_id: Some(id.clone()),
+            status: if filled == request.quantity.get() { OrderStatus::Filled } else { OrderStatus::Open },
+            broker_status: String::new(),
+            message: None,
+            instrument: request.instrument,
+            side: request.side,
+            order_type: request.order_type,
+            product: request.product,
+            validity: Validity::Day,
+            quantity: request.quantity,
+            filled: Quantity::new(filled),
+            average_price: Price::from_paise(195_000),
+            placed_at: Timestamp::default(),
+            exchange_at: None,
+        };
+        desk.update(Book::Paper, &row, now, &mut out);
+        id
+    }
+
+    /// Paper holds ten and has an order of five open; then live trading goes on.
+    fn settled(settle_paper: SettlePaper) -> (Desk, Vec<Command>) {
+        let mut desk = Desk::new(DeskPolicy { settle_paper, ..DeskPolicy::default() });
+        desk.arrive(route(Venue::Paper, false), Now::default(), &mut Vec::new());
+        on_paper(&mut desk, limit(Side::Buy, 10), "P1", 10);
+        on_paper(&mut desk, limit(Side::Buy, 5), "P2", 0);
+        let mut out = Vec::new();
+        desk.arrive(route(Venue::Live, true), Now::default(), &mut out);
+        desk.settle_paper(Now::default(), &mut out);
+        let commands = sends(&out).into_iter().map(|(_, command)| command).collect();
+        (desk, commands)
+    }
+
+    #[test]
+    fn paper_is_flattened_by_default() {
+        let (_, commands) = settled(SettlePaper::default());
+        let [Command::Cancel(cancelled), Command::Place(exit)] = &commands[..] else { panic!("{commands:?}") };
+        assert_eq!(*cancelled, BrokerOrderId("P2".to_owned()));
+        assert_eq!(
+            (exit.side, exit.quantity, exit.intent),
+            (Side::Sell, Quantity::new(10), Intent::Reduce(Book::Paper))
+        );
+    }
+
+    #[test]
+    fn paper_that_is_kept_loses_its_open_orders_only_and_can_be_reduced() {
+        let (mut desk, commands) = settled(SettlePaper::Keep);
+        assert_eq!(commands, [Command::Cancel(BrokerOrderId("P2".to_owned()))]);
+        let exit = OrderRequest { intent: Intent::Reduce(Book::Paper), ..limit(Side::Sell, 10) };
+        let mut out = Vec::new();
+        desk.submit(exit, Now::default(), &mut out).unwrap();
+        assert!(matches!(&sends(&out)[..], [(_, Command::Place(_))]), "{out:?}");
+    }
+
+    #[test]
+    fn no_paper_entry_is_taken_or_leaves_while_the_operator_wants_exits_only() {
+        let (mut desk, now) = (Desk::new(DeskPolicy::default()), Now::default());
+        let mut out = Vec::new();
+        // On the way to paper it is taken and waits; then the operator speaks.
+        desk.leave(route(Venue::Paper, false));
+        let held = desk.submit(limit(Side::Buy, 1), now, &mut out).unwrap();
+        desk.arrive(route(Venue::Paper, true), now, &mut out);
+        assert_eq!(desk.order(&held).map(|order| order.status), Some(OrderStatus::Refused));
+        assert_eq!(desk.submit(limit(Side::Buy, 1), now, &mut out), Err(Refused::ReduceOnly));
+        assert_eq!(sends(&out), []);
+    }
+}
