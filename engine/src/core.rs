@@ -27,7 +27,7 @@ use nirantar_brokers::{
 use nirantar_exchange_mock::Calendar;
 
 use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
-use crate::orders::{Action, Desk, Facts, Key, Refused, Route};
+use crate::orders::{Action, Desk, Facts, Key, Record, Refused, Restored, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, State, Verdict};
 
 pub use words::{Event, Input, Output, Standing};
@@ -131,6 +131,15 @@ impl Core {
     #[must_use]
     pub fn number(&self, instrument: &InstrumentKey) -> Option<BrokerToken> {
         self.catalog.get(instrument).copied()
+    }
+
+    /// Rebuilds the desk from what the journal kept, before [`Input::Started`] and anything else. `out` has what is to be
+    /// recorded and told of it; nothing is sent.
+    pub fn restore(&mut self, records: &[Record], now: Now, out: &mut Vec<Output>) -> Restored {
+        let mut actions = Vec::new();
+        let restored = self.desk.restore(records, now, &mut actions);
+        self.perform(actions, now, out);
+        restored
     }
 
     /// Takes an order.

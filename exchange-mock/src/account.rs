@@ -102,6 +102,14 @@ impl Account {
         self.line(claim).fill(claim);
     }
 
+    /// A day has ended: positions that are flat are gone, what they earned is cash.
+    pub(crate) fn close_the_day(&mut self) {
+        let flat = |line: &Line| line.net() == 0;
+        let earned = self.lines.values().filter(|line| flat(line)).fold(Money::ZERO, |sum, line| sum + line.realised());
+        self.opening = self.opening + earned;
+        self.lines.retain(|_, line| !flat(line));
+    }
+
     pub(crate) fn margins(&self) -> Margins {
         let mut cash = self.opening;
         let mut used = Money::ZERO;

@@ -22,6 +22,10 @@ mod order;
 #[cfg(test)]
 mod properties;
 mod reads;
+mod recollection;
+mod restore;
+#[cfg(test)]
+mod restore_properties;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -41,6 +45,7 @@ use crate::matching::{Book, OrderNo};
 use crate::{Calendar, Phase};
 use checks::{MAX_PRICE, Plan};
 use order::{Order, words};
+pub use recollection::{PastOrder, Recollection, Stand};
 pub use types::{Config, MarginRates, MarketState, Rejection, RejectionKind, Update};
 
 /// A paper exchange with one account.
@@ -333,14 +338,7 @@ impl MockExchange {
             return Err(Rejection::order("Markets are closed right now. Try placing an order in market hours."));
         }
         let day_end = self.calendar.day_orders_end(exchange, self.clock.ist_date());
-        Ok(match validity {
-            // A stop may wait for its trigger until the day ends, whatever happens to it then.
-            Validity::Day | Validity::Ioc => day_end,
-            Validity::Ttl { minutes } => {
-                let end = self.clock + Duration::from_secs(60 * u64::from(minutes));
-                Some(day_end.map_or(end, |day_end| day_end.min(end)))
-            }
-        })
+        Ok(end_of(validity, self.clock, day_end))
     }
 
     fn set_deadline(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
@@ -369,6 +367,18 @@ impl MockExchange {
         }
         self.last_id += 1 + self.rng.below(1_000);
         BrokerOrderId(self.last_id.to_string())
+    }
+}
+
+/// When what is left of an order of that validity is cancelled, on a day that ends so.
+fn end_of(validity: Validity, from: Timestamp, day_end: Option<Timestamp>) -> Option<Timestamp> {
+    match validity {
+        // A stop may wait for its trigger until the day ends, whatever happens to it then.
+        Validity::Day | Validity::Ioc => day_end,
+        Validity::Ttl { minutes } => {
+            let end = from + Duration::from_secs(60 * u64::from(minutes));
+            Some(day_end.map_or(end, |day_end| day_end.min(end)))
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub mod universe;
 pub mod upstox;
 
 pub use calendar::{Calendar, Phase};
-pub use exchange::{Config, MarginRates, MarketState, MockExchange, Rejection, RejectionKind, Update};
+pub use exchange::{
+    Config, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand, Update,
+};
 pub use paper::PaperBroker;
 pub use prices::{PriceEvent, PriceSource};

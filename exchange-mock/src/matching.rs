@@ -75,6 +75,15 @@ impl Book {
         self.unrested.retain(|other| *other != (side, key));
     }
 
+    /// From now on the market comes to every order that is here.
+    pub(crate) fn all_rested(&mut self) {
+        for (side, key) in std::mem::take(&mut self.unrested) {
+            if let Some(entry) = self.side_mut(side).get_mut(&key) {
+                entry.rested = true;
+            }
+        }
+    }
+
     /// Changes how many an order still wants, keeping its place.
     pub(crate) fn resize(&mut self, side: Side, limit: Price, priority: u64, open: Quantity) {
         if let Some(entry) = self.side_mut(side).get_mut(&(limit_rank(side, limit), priority)) {

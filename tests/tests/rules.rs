@@ -23,6 +23,8 @@ mod moves;
 mod policies;
 #[path = "rules/recovery.rs"]
 mod recovery;
+#[path = "rules/restart.rs"]
+mod restart;
 #[path = "rules/runner.rs"]
 mod runner;
 #[path = "rules/secrets.rs"]
@@ -76,6 +78,35 @@ fn rule_4_readers_see_token_and_venue_together() {
 fn rules_5_and_6_sent_is_written_first_and_never_repeated_on_a_guess() {
     core("rules 5 and 6, core", 600)
         .run(|sequence| core_world::play(sequence, &mut WrittenAndNeverRepeated::default()));
+}
+
+#[test]
+fn rule_5_a_restart_at_any_point_repeats_no_order_and_trades_only_after_a_comparison() {
+    let counted = Cell::new(restart::Counted::default());
+    core("rule 5, restarts", 1500).run(|sequence| {
+        let mut count = counted.get();
+        let moves = restart::play(sequence, &mut count);
+        counted.set(count);
+        moves
+    });
+    let restart::Counted { restarts, in_doubt, placed_after, lost } = counted.get();
+    println!(
+        "rule 5, restarts: {restarts}, {in_doubt} of them with an order in flight, {lost} with records lost; {placed_after} \
+         orders placed after one"
+    );
+    assert!(restarts.min(in_doubt).min(placed_after).min(lost) > 300, "too few to show anything");
+}
+
+#[test]
+fn rule_5_what_is_restored_is_what_was_written() {
+    let compared = Cell::new(0);
+    core("rule 5, restored", 600).run(|sequence| {
+        let (moves, orders) = restart::compare(sequence)?;
+        compared.set(compared.get() + orders);
+        Ok(moves)
+    });
+    println!("rule 5, restored: {} orders compared", compared.get());
+    assert!(compared.get() > 1000, "too few to show anything");
 }
 
 #[test]

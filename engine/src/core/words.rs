@@ -325,7 +325,12 @@ impl fmt::Display for Event {
                 comparison.orders,
                 comparison.positions,
                 comparison.differences.len(),
-                if comparison.complete { "" } else { "; reading again" }
+                match (comparison.complete, comparison.overnight && !comparison.differences.is_empty()) {
+                    (false, _) => "; reading again",
+                    (true, true) =>
+                        " to what was held on an earlier day: the broker's word was taken, as every morning",
+                    (true, false) => "",
+                }
             ),
             Self::Notice { notice, .. } => write!(f, "{notice}"),
             Self::Alarm { words, .. } => f.write_str(words),

@@ -23,7 +23,7 @@ use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
 use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
-use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused, RiskLimits, SettlePaper};
+use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused, Restored, RiskLimits, SettlePaper};
 use crate::session::{Machine, Policy, Source, TradingDays};
 use crate::token::store::{Store, StoreError};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
@@ -252,7 +252,7 @@ impl Builder {
         let transport = Transport::new(&setup.rest_url, vault.clone())
             .map_err(StartError::Transport)?
             .reporting(TimeReports::new(broker_clock, events.clone()));
-        journal.read()?;
+        let records = journal.read()?;
         let durable = journal.is_durable();
         let journal = Journalling::start(journal)?;
         let journal_watch = journal.watch();
@@ -292,11 +292,19 @@ impl Builder {
         let seed = setup.policy.seed;
         let policy = setup.policy.clone();
         let supervisor = Supervisor::new(feed_policy, facts.limits.feed.heartbeat, seed);
-        let core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone(), trading.is_some());
+        let mut core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone(), trading.is_some());
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());
             PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, calendar))
         });
+        // Before anything else the books are as the last process left them; what is to be written and told of it is the
+        // first that the task does.
+        let mut opening = Vec::new();
+        let Restored { paper: past, orders, working, unknown, unresolved } = core.restore(&records, now, &mut opening);
+        if !records.is_empty() {
+            paper.with(|exchange| exchange.restore(&past.orders, &past.trades, now.wall));
+            tracing::info!(orders, working, unknown, unresolved, "the journal was read");
+        }
 
         let cell = Arc::new(TokenCell::new(Snapshot::starting()));
         let gate = Gate::new(Arc::clone(&cell));
@@ -337,6 +345,7 @@ impl Builder {
             last_error: last_error.clone(),
             ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
             login_link,
+            opening,
             state: Doing::default(),
         };
         let span = tracing::info_span!("account", name = %setup.name);

@@ -79,6 +79,8 @@ pub(crate) struct Task {
     pub(crate) ask_approval: bool,
     /// Where a human is sent to log in, if not to the broker's own page.
     pub(crate) login_link: Option<String>,
+    /// What the journal's replay wants written and told, before anything else happens.
+    pub(crate) opening: Vec<Output>,
     pub(crate) state: Doing,
 }
 
@@ -110,6 +112,10 @@ impl Task {
     pub(crate) async fn run(mut self) {
         // What holds a stepped clock still while something is being dealt with.
         let mut busy = self.clock.busy();
+        let opening = std::mem::take(&mut self.opening);
+        self.perform(opening);
+        // Orders of paper whose time ended while no process was there.
+        self.drain_paper();
         loop {
             let wake = self.clock.sleep_until(self.next_wake(self.clock.now()));
             // Only now may the clock go on: before, nobody would have woken us.

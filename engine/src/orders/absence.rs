@@ -174,7 +174,7 @@ fn lacks_slices(order: &Tracked) -> bool {
 }
 
 /// Whether the broker holds units beyond our count that this order could have brought.
-fn could_explain(order: &Tracked, difference: &Difference) -> bool {
+pub(super) fn could_explain(order: &Tracked, difference: &Difference) -> bool {
     let same = (&difference.instrument, difference.product) == (&order.request.instrument, order.request.product);
     let more = i128::from(difference.brokers) - i128::from(difference.ours);
     let towards = i128::from(order.request.side.signed(Quantity::new(1)));

@@ -16,6 +16,9 @@ mod limiter;
 mod outcome;
 mod queue;
 mod reconcile;
+mod restore;
+#[cfg(test)]
+mod restore_tests;
 mod risk;
 mod rows;
 mod sending;
@@ -38,6 +41,7 @@ pub use outcome::{
     on_missing_slices, on_row,
 };
 pub use reconcile::{Comparison, LiveState};
+pub use restore::{PaperPast, Restored};
 pub use risk::RiskLimits;
 pub use tracked::Tracked;
 pub use words::{Action, Command, DeskPolicy, Facts, Refused, Route, SendId, SettlePaper};

@@ -46,6 +46,8 @@ pub struct Comparison {
     pub positions: usize,
     /// Where we differed; the broker's word was taken.
     pub differences: Vec<Difference>,
+    /// Our positions were those of an earlier day: differences are what a night does to them.
+    pub overnight: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,9 +65,16 @@ pub(super) struct Reconciliation {
     /// Looks since the last new question.
     looks: u32,
     seen_once: Vec<Difference>,
+    /// Positions are those the journal knew of an earlier day.
+    carried_over: bool,
 }
 
 impl Reconciliation {
+    /// What is held is what was held on an earlier day, until a comparison is complete.
+    pub(super) fn carry_over(&mut self) {
+        self.carried_over = true;
+    }
+
     /// There is something to look for in the broker's book.
     pub(super) fn look_soon(&mut self, now: Monotonic) {
         self.look_at = Some(self.look_at.map_or(now, |at| at.min(now)));
@@ -147,7 +156,9 @@ impl Desk {
             out.push(Action::Journal(Record { at: now.wall, id: None, book: Book::Live, what }));
         }
         let (orders, positions) = (state.orders.len(), state.positions.len());
-        Comparison { number, complete, orders, positions, differences: believed }
+        let overnight = self.reconciliation.carried_over;
+        self.reconciliation.carried_over &= !complete;
+        Comparison { number, complete, orders, positions, differences: believed, overnight }
     }
 
     pub(super) fn look_for_unknown(&mut self, now: Now, out: &mut Vec<Action>) {
@@ -182,7 +193,7 @@ fn is_working(order: &Tracked) -> bool {
 
 impl Comparison {
     const fn failed(number: u64) -> Self {
-        Self { number, complete: false, orders: 0, positions: 0, differences: Vec::new() }
+        Self { number, complete: false, orders: 0, positions: 0, differences: Vec::new(), overnight: false }
     }
 }
 

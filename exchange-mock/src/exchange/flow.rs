@@ -187,7 +187,7 @@ impl MockExchange {
     }
 }
 
-fn working_of(no: OrderNo, order: &Order) -> Working {
+pub(super) fn working_of(no: OrderNo, order: &Order) -> Working {
     Working {
         order: no,
         side: order.row.side,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
-    BrokerOrderId, InstrumentKey, MarketProtection, Money, OrderChange, OrderRequest, OrderRow, OrderStatus, OrderType,
-    Price, Product, Quantity, Side, Validity,
+    BrokerOrderId, ClientOrderId, InstrumentKey, MarketProtection, Money, OrderChange, OrderRequest, OrderRow,
+    OrderStatus, OrderType, Price, Product, Quantity, Side, Validity,
 };
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::{Calendar, Config, MockExchange, Update, universe};
 
 /// One input. Prices are steps of a rupee round 1,000, orders are named by their place.
 #[derive(Clone, Debug)]
-enum Input {
+pub(super) enum Input {
     Place {
         instrument: usize,
         side: Side,
@@ -100,11 +100,14 @@ fn input() -> impl Strategy<Value = Input> {
 }
 
 /// An exchange under test and what an onlooker can know of it.
-struct Run {
-    exchange: MockExchange,
+#[derive(Clone)]
+pub(super) struct Run {
+    pub(super) exchange: MockExchange,
     keys: Vec<InstrumentKey>,
-    now: Timestamp,
-    ids: Vec<BrokerOrderId>,
+    pub(super) now: Timestamp,
+    pub(super) ids: Vec<BrokerOrderId>,
+    /// Orders asked for, those that were refused included.
+    pub(super) asked: usize,
     volumes: [u64; INSTRUMENTS],
     /// The last tick accepted per instrument: price and stamp.
     ticks: [Option<(Price, Timestamp)>; INSTRUMENTS],
@@ -112,7 +115,7 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let instruments = universe::instruments("2026-11-20".parse().unwrap());
         let keys = instruments.iter().take(INSTRUMENTS).map(|instrument| instrument.key.clone()).collect();
         let config = Config { cash: opening(), freshness: FRESHNESS, ..Config::default() };
@@ -121,19 +124,28 @@ impl Run {
             keys,
             now: Timestamp::parse_ist("2026-11-20 15:05:00").unwrap(),
             ids: Vec::new(),
+            asked: 0,
             volumes: [1_000; INSTRUMENTS],
             ticks: [None; INSTRUMENTS],
             updates: Vec::new(),
         }
     }
 
+    /// The order that an input asks for.
+    pub(super) fn request(&self, input: &Input) -> Option<OrderRequest> {
+        let Input::Place { instrument, side, quantity, order_type, validity, product } = input else { return None };
+        let order = OrderRequest::new(self.keys[*instrument].clone(), *side, *quantity, *order_type);
+        Some(OrderRequest { validity: *validity, product: *product, ..order })
+    }
+
     /// Feeds one input and returns what it caused.
-    fn feed(&mut self, input: &Input) -> Vec<Update> {
+    pub(super) fn feed(&mut self, input: &Input) -> Vec<Update> {
         match input.clone() {
-            Input::Place { instrument, side, quantity, order_type, validity, product } => {
-                let mut order = OrderRequest::new(self.keys[instrument].clone(), side, quantity, order_type);
-                (order.validity, order.product) = (validity, product);
-                self.ids.extend(self.exchange.place(&order, None, self.now));
+            Input::Place { .. } => {
+                let order = self.request(input).unwrap();
+                let tag = ClientOrderId::numbered(1, self.asked as u64);
+                self.asked += 1;
+                self.ids.extend(self.exchange.place(&order, Some(&tag), self.now));
             }
             Input::Modify { order, change } => {
                 if let Some(id) = self.ids.get(order) {
@@ -175,7 +187,7 @@ fn opening() -> Money {
     Money::from_rupees(10_000_000)
 }
 
-fn inputs() -> impl Strategy<Value = Vec<Input>> {
+pub(super) fn inputs() -> impl Strategy<Value = Vec<Input>> {
     proptest::collection::vec(input(), 1..120)
 }
 

@@ -72,6 +72,8 @@ pub struct World {
     pub rng: Rng,
     /// Order requests of the days before.
     pub log: Vec<OrderLog>,
+    /// How often each fault befell a request.
+    pub struck: BTreeMap<String, usize>,
     /// What the engine complained of.
     pub alarms: Vec<String>,
     broker: Kite,
@@ -111,6 +113,7 @@ impl World {
             weather: Weather::default(),
             rng: Rng::from_seed(seed),
             log: Vec::new(),
+            struck: BTreeMap::new(),
             alarms: Vec::new(),
             broker,
             day: Day { exchange: exchange(seed, now.wall, now.wall), sockets: BTreeMap::new(), open: false },
@@ -159,7 +162,8 @@ impl World {
         let hidden = std::mem::take(&mut self.weather);
         self.day.exchange.clear_fault("all", self.now.wall);
         let Call::Http { request, decode } = call(&self.broker, self.now) else { panic!("Kite answers over HTTP") };
-        let parts = self.parts(&request, None);
+        let token = self.shown.token.map(|token| self.vault[&token].clone());
+        let parts = self.parts(&request, token.as_ref());
         let reply = self.day.exchange.handle(&parts, self.now.wall);
         self.weather = hidden;
         decode(Ok(response(reply))).unwrap()
@@ -335,7 +339,11 @@ impl World {
         let Call::Http { request, decode } = call else { panic!("Kite answers over HTTP") };
         let (parts, changes_orders) = (self.parts(&request, token), request.endpoint.changes_orders());
         let then: Then = Box::new(move |world, answer| then(world, decode(answer)));
-        if !self.day.open || changes_orders && self.weather.refuses_connections(&mut self.rng) {
+        let refused = changes_orders && self.weather.refuses_connections(&mut self.rng);
+        if refused {
+            *self.struck.entry("connection refused".to_owned()).or_default() += 1;
+        }
+        if refused || !self.day.open {
             let answer = Err(Lost::NotSent("connection refused".to_owned()));
             return self.later(Duration::from_millis(1), Happening::Answer { answer, then });
         }
@@ -346,8 +354,7 @@ impl World {
     }
 
     fn parts(&self, request: &HttpRequest, token: Option<&AccessToken>) -> HttpParts {
-        let living = || self.vault.values().next_back();
-        let token = token.or_else(living).filter(|_| request.authorized);
+        let token = token.filter(|_| request.authorized);
         let body = match &request.body {
             Body::Form(form) => form.clone(),
             Body::Empty => Form::new(),
@@ -402,7 +409,10 @@ impl World {
         }
         let reply = self.day.exchange.handle(parts, self.now.wall);
         if let Some(rule) = rule {
-            self.day.exchange.clear_fault(rule.fault.name(), self.now.wall);
+            let spared = self.day.exchange.clear_fault(rule.fault.name(), self.now.wall);
+            if !spared {
+                *self.struck.entry(rule.fault.to_string()).or_default() += 1;
+            }
         }
         reply
     }

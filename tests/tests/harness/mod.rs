@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nirantar::core::Event;
-use nirantar::engine::{Engine, EventMessage, OnStop, Setup};
+use nirantar::engine::{Builder, Engine, EventMessage, OnStop, Setup};
 use nirantar::feed::PaperSource;
 use nirantar::orders::{Journal, MemoryJournal, Tracked};
 use nirantar::session::{Notice, Policy, State};
@@ -25,8 +25,8 @@ use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, OffsetClock, SteppedClock, Timestamp};
 use nirantar_brokers::{
-    Broker as _, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, OrderRequest, OrderStatus,
-    OrderType, Price, Side, Venue,
+    Broker, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, OrderRequest, OrderStatus, OrderType,
+    Price, Side, Venue,
 };
 use nirantar_exchange_mock::kite::{Control, KiteServer, OrderAction, OrderLog, Settings};
 use nirantar_exchange_mock::prices::Walk;
@@ -55,8 +55,14 @@ pub struct Plan {
     pub held_by: usize,
     /// What becomes of resting orders at its end.
     pub on_stop: OnStop,
+    /// The broker's codec, around Kite's own or that itself.
+    pub broker: fn(Kite) -> Arc<dyn Broker>,
     /// Its journal, if not the one in memory that [`World::journal`] reads.
     pub journal: Option<Box<dyn Journal>>,
+    /// The one in memory, with what engines before it have written.
+    pub earlier: MemoryJournal,
+    /// When it begins, IST.
+    pub begins: &'static str,
 }
 
 impl Plan {
@@ -68,7 +74,10 @@ impl Plan {
             stores: vec![".env"],
             held_by: 0,
             on_stop: OnStop::Leave,
+            broker: |kite| Arc::new(kite),
             journal: None,
+            earlier: MemoryJournal::default(),
+            begins: BEGINNING,
         }
     }
 
@@ -94,12 +103,13 @@ pub struct World {
     hold: Busy,
     _stepping: JoinSet<()>,
     server: KiteServer,
+    setup: Setup,
 }
 
 impl World {
     /// A story on a stepped clock, under way: the session is Valid and orders go to the broker.
     pub async fn stepped(plan: Plan) -> Self {
-        let clock = SteppedClock::starting_at(beginning());
+        let clock = SteppedClock::starting_at(Timestamp::parse_ist(plan.begins).unwrap());
         let mut world = Self::start(plan, Arc::new(clock.clone())).await;
         world._stepping.spawn(async move { clock.run(None).await });
         world.wait_for_venue(Venue::Live).await;
@@ -112,12 +122,13 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app, stores, held_by, on_stop, journal: own_journal } = plan;
+        let Plan { settings, logged_in, app, stores, held_by, on_stop, broker, journal: own, earlier: journal, .. } =
+            plan;
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices()).await.unwrap();
+        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices(&clock)).await.unwrap();
         let control = server.control();
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join(stores[0]);
@@ -126,7 +137,8 @@ impl World {
         }
         let mut opened = stores.iter().map(|name| StorePlace::named(name, folder.path()).open("ZERODHA", "zerodha"));
         let origin = format!("127.0.0.1:{}", server.addr().port());
-        let broker = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
+        let kite = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
+        let broker = broker(kite);
         let policy = Policy { user_id: Some(user_id), ..Policy::for_broker(broker.facts()) };
         let (rest, feed) = (format!("http://{origin}"), format!("ws://{origin}"));
         let setup = Setup {
@@ -135,22 +147,26 @@ impl World {
             secrets: vec![api_secret],
             on_stop,
             instruments: vec![instrument()],
-            ..Setup::new("story", Arc::new(broker), rest, feed, opened.next().unwrap())
+            ..Setup::new("story", broker, rest, feed, opened.next().unwrap())
         };
         let setup = Setup { fallback_stores: opened.collect(), ..setup };
-        let instruments = market().into_iter().map(|(instrument, _)| instrument).collect();
-        let journal = MemoryJournal::default();
-        let engine = Engine::builder(setup)
-            .clock(Arc::clone(&clock))
-            .journal(own_journal.unwrap_or_else(|| Box::new(journal.clone())))
-            .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
-            .fallback_prices(prices(), PaperSource::Synthetic)
-            .start()
-            .await
-            .unwrap();
+        let first = builder(setup.clone(), &clock, &journal);
+        let first = if let Some(own) = own { first.journal(own) } else { first };
+        let engine = first.start().await.unwrap();
         let events = engine.events();
         let (seen, looked_at, _stepping) = (Vec::new(), 0, JoinSet::new());
-        Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server }
+        Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server, setup }
+    }
+
+    /// The engine dies where it stands, and another one goes on with its store and its journal. What was seen so far is
+    /// kept.
+    pub async fn restart_engine(&mut self) {
+        let mut builder = builder(self.setup.clone(), &self.clock, &self.journal);
+        // The replay has something to say before the engine is there to be listened to.
+        self.events = builder.events();
+        // No time passes between the two lives: the old one has said its last word.
+        self.engine = builder.start().await.unwrap();
+        self.hold = self.clock.busy();
     }
 
     /// Where the server listens.
@@ -385,15 +401,24 @@ pub fn market_order() -> OrderRequest {
     OrderRequest::new(instrument(), Side::Buy, 1, OrderType::Market(MarketProtection::Automatic))
 }
 
+fn builder(setup: Setup, clock: &Arc<dyn Clock>, journal: &MemoryJournal) -> Builder {
+    let instruments = market(clock).into_iter().map(|(instrument, _)| instrument).collect();
+    Engine::builder(setup)
+        .clock(Arc::clone(clock))
+        .journal(Box::new(journal.clone()))
+        .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
+        .fallback_prices(prices(clock), PaperSource::Synthetic)
+}
+
 fn beginning() -> Timestamp {
     Timestamp::parse_ist(BEGINNING).unwrap()
 }
 
-fn market() -> Vec<(Instrument, Price)> {
-    let of_the_day = universe::with_start_prices(beginning().ist_date());
+fn market(clock: &Arc<dyn Clock>) -> Vec<(Instrument, Price)> {
+    let of_the_day = universe::with_start_prices(clock.now().wall.ist_date());
     of_the_day.into_iter().filter(|(known, _)| known.key == instrument()).collect()
 }
 
-fn prices() -> Box<Walk> {
-    Box::new(Walk::new(1, &market(), &Calendar::nse(), beginning().ist_date()))
+fn prices(clock: &Arc<dyn Clock>) -> Box<Walk> {
+    Box::new(Walk::new(1, &market(clock), &Calendar::nse(), clock.now().wall.ist_date()))
 }

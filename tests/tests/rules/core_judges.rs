@@ -173,6 +173,12 @@ impl Judge for WrittenAndNeverRepeated {
 }
 
 impl WrittenAndNeverRepeated {
+    /// The process died, and with it what it was about to send. Of the orders it knew, these were placed at the broker.
+    pub fn process_died(&mut self, placed: &BTreeSet<ClientOrderId>) {
+        self.written = None;
+        self.may_be_there.retain(|id| placed.contains(id));
+    }
+
     fn surely_not_there(&mut self, scene: &Scene<'_>, send: &nirantar::orders::SendId) {
         if let Some(sent) = scene.before.on_their_way.get(send).filter(|sent| sent.places) {
             self.may_be_there.remove(&sent.id);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nirantar::core::{Core, Input, Output};
 use nirantar::feed::{FeedPolicy, Input as FeedInput, Output as FeedOutput, SocketId, Supervisor};
-use nirantar::orders::{Command, Desk, DeskPolicy, LiveState, Route, SendId, Tracked};
+use nirantar::orders::{Command, Desk, DeskPolicy, LiveState, Record, Route, SendId, Tracked};
 use nirantar::session::{Generation, Machine};
 use nirantar_brokers::time::Now;
 use nirantar_brokers::{
@@ -102,16 +102,41 @@ impl CoreWorld {
     /// # Errors
     /// The judge's.
     pub fn step(&mut self, made: Move, judge: &mut dyn Judge) -> Result<(), String> {
+        self.step_cut(made, |_| usize::MAX, judge).map(drop)
+    }
+
+    /// Lets a move happen of whose outputs only so many are performed, for the process dies. Returns those.
+    ///
+    /// # Errors
+    /// The judge's.
+    pub fn step_cut(
+        &mut self,
+        made: Move,
+        performed: impl FnOnce(usize) -> usize,
+        judge: &mut dyn Judge,
+    ) -> Result<Vec<Output>, String> {
         let before = self.clone();
         let mut outputs = Vec::new();
         let done = self.make(made, &mut outputs);
+        outputs.truncate(performed(outputs.len()));
         self.remember(&done, &outputs);
         let scene = Scene { before: &before, done: &done, outputs: &outputs, after: self };
         judge.see(&scene).map_err(|why| {
             let lines: Vec<String> = outputs.iter().map(|output| format!("    {output:?}")).collect();
             let (at, policy) = (self.now.wall, self.core.session().policy());
             format!("{why}\n  at {at}, after {made:?}:\n{}\n  {policy:?}", lines.join("\n"))
-        })
+        })?;
+        Ok(outputs)
+    }
+
+    /// The world of a new process, whose core has read this journal. Its clock starts anew, and its order numbers are
+    /// told apart from those of before by their sequence alone.
+    pub fn restarted(&self, journal: &[Record]) -> (Self, Vec<Output>) {
+        let now = Now { wall: self.now.wall, ..Now::default() };
+        let mut world = Self::of(Machine::new(self.core.session().policy().clone()), now);
+        let mut outputs = Vec::new();
+        world.core.restore(journal, now, &mut outputs);
+        (world, outputs)
     }
 
     /// Tells the core something and remembers what it asks for.
@@ -209,7 +234,7 @@ impl CoreWorld {
             Move::Update { order, right_book, status, filled } => {
                 let tracked = self.order(order)?;
                 let book = if right_book { tracked.book } else { other(tracked.book) };
-                let row = OrderRow { status, filled: Quantity::new(filled), ..row(tracked) };
+                let row = OrderRow { status, filled: Quantity::new(filled), ..self.row(tracked) };
                 Input::Update { book, row: Box::new(row) }
             }
             Move::Foreign(book, filled) => Input::Update { book, row: Box::new(foreign(filled)) },
@@ -280,10 +305,39 @@ impl CoreWorld {
                 let known = ours.filter(|order| order.broker_id.is_some());
                 Ok(LiveState {
                     positions: vec![position(quantity)],
-                    orders: known.map(row).collect(),
+                    orders: known.map(|order| self.row(order)).collect(),
                     trades: Vec::new(),
                 })
             }
+        }
+    }
+
+    /// An order as its broker would show it.
+    fn row(&self, order: &Tracked) -> OrderRow {
+        // An update may come before the reply that brings the number.
+        let on_its_way = self.on_their_way.iter().find(|(_, sent)| sent.places && sent.id == order.id);
+        let number =
+            || on_its_way.map_or_else(|| BrokerOrderId(format!("U{}", order.id)), |(send, _)| number_of(*send));
+        let order_id = order.broker_id.clone().unwrap_or_else(number);
+        let status = if order.status == OrderStatus::Journalled { OrderStatus::Accepted } else { order.status };
+        OrderRow {
+            order_id,
+            parent_id: None,
+            exchange_order_id: None,
+            client_id: Some(order.id.clone()),
+            status,
+            broker_status: String::new(),
+            message: None,
+            instrument: order.request.instrument.clone(),
+            side: order.request.side,
+            order_type: order.request.order_type,
+            product: order.request.product,
+            validity: Validity::Day,
+            quantity: order.request.quantity,
+            filled: order.filled,
+            average_price: Price::from_paise(10_000),
+            placed_at: order.submitted.wall,
+            exchange_at: None,
         }
     }
 
@@ -321,31 +375,6 @@ fn other(book: Book) -> Book {
 
 fn number_of(send: SendId) -> BrokerOrderId {
     BrokerOrderId(format!("B{}", send.0))
-}
-
-/// An order as its broker would show it.
-fn row(order: &Tracked) -> OrderRow {
-    let order_id = order.broker_id.clone().unwrap_or_else(|| BrokerOrderId(format!("U{}", order.id)));
-    let status = if order.status == OrderStatus::Journalled { OrderStatus::Accepted } else { order.status };
-    OrderRow {
-        order_id,
-        parent_id: None,
-        exchange_order_id: None,
-        client_id: Some(order.id.clone()),
-        status,
-        broker_status: String::new(),
-        message: None,
-        instrument: order.request.instrument.clone(),
-        side: order.request.side,
-        order_type: order.request.order_type,
-        product: order.request.product,
-        validity: Validity::Day,
-        quantity: order.request.quantity,
-        filled: order.filled,
-        average_price: Price::from_paise(10_000),
-        placed_at: order.submitted.wall,
-        exchange_at: None,
-    }
 }
 
 fn foreign(filled: u64) -> OrderRow {

@@ -36,6 +36,21 @@ impl Dice {
     }
 }
 
+/// Chance that never runs out.
+pub struct Chance(nirantar_brokers::time::Rng);
+
+impl Chance {
+    /// A number below `sides`.
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0.below(sides)
+    }
+
+    /// True or false.
+    pub fn flip(&mut self) -> bool {
+        self.roll(2) == 1
+    }
+}
+
 /// A random sequence of steps: of which kind each is, and what it is decided by.
 #[derive(Clone)]
 pub struct Sequence<S> {
@@ -46,6 +61,11 @@ pub struct Sequence<S> {
 }
 
 impl<S: Clone> Sequence<S> {
+    /// Chance beside the steps themselves: the same for the same policy.
+    pub fn chance(&self) -> Chance {
+        Chance(nirantar_brokers::time::Rng::from_seed(self.policy.0))
+    }
+
     /// All that happens: half of the stories begin with a session that lives.
     pub fn after(&self, prelude: &[S]) -> Vec<S> {
         let prelude = if self.policy.0 >> 63 == 1 { prelude } else { &[] };

@@ -1,0 +1,194 @@
+//! A paper exchange that goes on where another ended: what rested rests again under its number, and positions and money
+//! follow from the fills.
+//!
+//! What no journal keeps is not guessed. The market is not there until its next tick. A protected market order rests at
+//! a price that nobody wrote down: what is left of it is cancelled. A resting order counts as one that the market has to
+//! come to: it fills at its limit, never better.
+
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{Money, OrderRow, OrderStatus, OrderType, Price, Quantity, Trade};
+
+use super::checks::{self, Plan};
+use super::order::{Order, words};
+use super::{MockExchange, PastOrder, Update};
+use crate::matching::OrderNo;
+
+/// What is left of an order whose terms can not be restored.
+const NOT_KEPT: &str = "Order cancelled: the exchange restarted, and the price it was protected at was not kept.";
+const NOT_LISTED: &str = "Order cancelled: its instrument is not listed any more.";
+
+/// The exchange's own numbers are below this.
+const NO_NUMBER_OF_OURS: u64 = 9_200_000_000_000_000_000;
+
+impl MockExchange {
+    /// Takes over orders and trades of before, both in the order in which they came (see
+    /// [`Recollection`](crate::Recollection)). Meant for an exchange that has seen nothing yet.
+    ///
+    /// Orders that work keep their number and what was filled; those whose time has ended meanwhile, or whose terms are
+    /// not known any more, are cancelled, which [`drain`](Self::drain) tells. Trades of earlier days count in positions
+    /// and money only. Numbers given from now on are higher than all of these.
+    pub fn restore(&mut self, orders: &[PastOrder], trades: &[Trade], now: Timestamp) {
+        self.clock = self.clock.max(now);
+        let today = now.ist_date();
+        for trade in trades.iter().filter(|trade| trade.at.ist_date() < today) {
+            self.take_over_trade(trade);
+        }
+        self.account.close_the_day();
+        let mut working: Vec<(u64, OrderNo)> = Vec::new();
+        for past in orders {
+            let number = past.order_id.0.parse().ok().filter(|number| *number < NO_NUMBER_OF_OURS);
+            self.last_id = self.last_id.max(number.unwrap_or(0));
+            match self.take_over(past) {
+                Some(no) if !past.status.is_final() => working.push((past.rank, no)),
+                Some(_) => {}
+                None if past.status.is_final() => {}
+                None => self.updates.push(Update::Order(OrderRow {
+                    status: OrderStatus::Cancelled,
+                    broker_status: words::CANCELLED.to_owned(),
+                    message: Some(NOT_LISTED.to_owned()),
+                    ..past.row()
+                })),
+            }
+        }
+        for trade in trades.iter().filter(|trade| trade.at.ist_date() >= today) {
+            self.take_over_trade(trade);
+            self.list_trade(trade);
+        }
+        working.sort_unstable();
+        for (_, no) in working {
+            self.rest_again(no);
+        }
+        self.wake(now);
+    }
+
+    /// Lists an order as it stood. `None` if its instrument is not listed.
+    fn take_over(&mut self, past: &PastOrder) -> Option<OrderNo> {
+        let instrument = *self.by_key.get(&past.request.instrument)?;
+        let plan = self.plan_of(instrument, past);
+        let no = self.orders.len();
+        let mut row = past.row();
+        row.broker_status = word_of(past.status).to_owned();
+        if let Some(plan) = plan {
+            row.order_type = plan.shown();
+        }
+        if past.status != OrderStatus::Accepted {
+            row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_string());
+            row.exchange_at = Some(past.entered);
+        }
+        let exchange = past.request.instrument.exchange;
+        let day_end = self.calendar.day_orders_end(exchange, past.placed_at.ist_date());
+        self.orders.push(Order {
+            instrument,
+            rows: vec![row.clone()],
+            row,
+            // Of an order without terms only what is final, or is cancelled at once, is left: its limit is never used.
+            plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0) }),
+            priority: 0,
+            entered: past.entered,
+            value: Money::ZERO,
+            deadline: super::end_of(past.request.validity, past.valid_from, day_end),
+            trades: Vec::new(),
+        });
+        self.by_id.insert(past.order_id.clone(), no);
+        Some(no)
+    }
+
+    /// The terms of an order that works; `None` where they are not known.
+    fn plan_of(&self, instrument: usize, past: &PastOrder) -> Option<Plan> {
+        let fired = past.status == OrderStatus::Open;
+        let order_type = past.request.order_type;
+        if matches!(order_type, OrderType::Market(_)) || (fired && matches!(order_type, OrderType::StopMarket { .. })) {
+            return None;
+        }
+        let instrument = &self.listings.get(instrument)?.instrument;
+        let mut plan = checks::plan(instrument, past.request.side, order_type, None).ok()?;
+        if let Some(stop) = &mut plan.stop {
+            stop.fired = fired;
+        }
+        Some(plan)
+    }
+
+    fn take_over_trade(&mut self, trade: &Trade) {
+        let Some(&instrument) = self.by_key.get(&trade.instrument) else { return };
+        let (product, side, quantity, price) = (trade.product, trade.side, trade.quantity, trade.price);
+        self.account.fill(crate::account::Claim { instrument, product, side, quantity, price });
+    }
+
+    fn list_trade(&mut self, trade: &Trade) {
+        let index = self.trades.len();
+        self.trades.push(Trade { trade_id: (10_000_001 + index as u64).to_string(), ..trade.clone() });
+        let Some(order) = self.by_id.get(&trade.order_id).and_then(|no| self.orders.get_mut(*no)) else { return };
+        order.trades.push(index);
+        order.value = order.value + trade.price.times(trade.quantity).unwrap_or(Money::ZERO);
+        order.row.filled = order.row.filled + trade.quantity;
+        order.row.average_price = order.value.per_unit(order.row.filled);
+        order.rows = vec![order.row.clone()];
+    }
+
+    /// Back into the book, behind those restored before it.
+    fn rest_again(&mut self, no: OrderNo) {
+        let Some(order) = self.orders.get_mut(no) else { return };
+        let deadline = order.deadline.take();
+        if order.plan.limit <= Price::ZERO || order.open() == Quantity::ZERO {
+            self.step(no, OrderStatus::Cancelled, words::CANCELLED, Some(NOT_KEPT.to_owned()));
+            return;
+        }
+        if !matches!(order.row.status, OrderStatus::Open | OrderStatus::TriggerPending) {
+            // It was on its way into the book.
+            self.admit(no, deadline);
+            return;
+        }
+        self.last_priority += 1;
+        order.priority = self.last_priority;
+        let order = &*order;
+        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
+        match order.plan.stop.filter(|stop| !stop.fired) {
+            Some(stop) => {
+                listing.book.insert_stop(no, order.row.side, stop.trigger, order.priority, order.entered);
+            }
+            None => {
+                listing.book.insert(super::flow::working_of(no, order));
+                listing.book.all_rested();
+            }
+        }
+        self.account.block(order.resting_claim());
+        self.set_deadline(no, deadline);
+    }
+}
+
+impl PastOrder {
+    /// Its row, but for what was filled: the trades tell that.
+    fn row(&self) -> OrderRow {
+        OrderRow {
+            order_id: self.order_id.clone(),
+            parent_id: None,
+            exchange_order_id: None,
+            client_id: self.client_id.clone(),
+            status: self.status,
+            broker_status: String::new(),
+            message: self.message.clone(),
+            instrument: self.request.instrument.clone(),
+            side: self.request.side,
+            order_type: self.request.order_type,
+            product: self.request.product,
+            validity: self.request.validity,
+            quantity: self.request.quantity,
+            filled: Quantity::ZERO,
+            average_price: Price::ZERO,
+            placed_at: self.placed_at,
+            exchange_at: None,
+        }
+    }
+}
+
+/// Kite's word for an order that stands so.
+const fn word_of(status: OrderStatus) -> &'static str {
+    match status {
+        OrderStatus::Open => words::OPEN,
+        OrderStatus::TriggerPending => words::TRIGGER,
+        OrderStatus::Filled => words::COMPLETE,
+        OrderStatus::Cancelled => words::CANCELLED,
+        OrderStatus::Rejected => words::REJECTED,
+        _ => words::RECEIVED,
+    }
+}
