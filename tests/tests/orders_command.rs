@@ -25,6 +25,10 @@ use serde_json::{Value, json};
 const CONFIGURATION: &str = "[[account]]\nname = \"main\"\nbroker = \"kite\"\nuser_id = \"AB1234\"\n\
                              rest_url = \"http://127.0.0.1:9\"\nfeed_url = \"ws://127.0.0.1:9\"\n";
 
+/// One test at a time: a child that another test is about to start holds copies of all our locks until it is another
+/// program, and a journal would be in use by nobody one can name.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 struct Ended {
     code: Option<i32>,
     stdout: String,
@@ -108,6 +112,7 @@ fn furnished() -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn without_an_order_it_says_so_and_makes_nothing() {
+    let _alone = ALONE.blocking_lock();
     let (folder, journal) = folder();
     let said = good(folder.path(), &["orders"]);
     assert!(said.starts_with("main: no orders yet: ") && said.contains("nirantar run"), "{said}");
@@ -123,6 +128,7 @@ fn without_an_order_it_says_so_and_makes_nothing() {
 
 #[test]
 fn orders_are_shown_by_venue_with_their_whole_history_and_what_to_do() {
+    let _alone = ALONE.blocking_lock();
     let (folder, _) = furnished();
     let said = good(folder.path(), &["orders", "--all"]);
     for words in [
@@ -156,6 +162,7 @@ fn orders_are_shown_by_venue_with_their_whole_history_and_what_to_do() {
 
 #[test]
 fn an_export_has_a_row_for_each_and_never_replaces_a_file() {
+    let _alone = ALONE.blocking_lock();
     let (folder, journal) = furnished();
     let csv = good(folder.path(), &["orders", "export"]);
     let rows: Vec<&str> = csv.lines().collect();
@@ -175,6 +182,7 @@ fn an_export_has_a_row_for_each_and_never_replaces_a_file() {
 
 #[test]
 fn only_an_unresolved_order_is_acknowledged_and_only_once() {
+    let _alone = ALONE.blocking_lock();
     let (folder, journal) = furnished();
     let acknowledge = |number: u64, words: &[&str]| {
         refused(folder.path(), &["orders", "acknowledge", id(number).as_str()], words);
@@ -212,6 +220,7 @@ fn running(folder: &Path) -> (Child, String) {
 
 #[test]
 fn run_says_what_its_journal_holds_and_keeps_others_from_writing_it() {
+    let _alone = ALONE.blocking_lock();
     let (folder, journal) = furnished();
     let (mut child, line) = running(folder.path());
     let server = format!("{CONFIGURATION}[server]\nlisten = \"127.0.0.1:5999\"\n");
@@ -241,6 +250,7 @@ fn run_says_what_its_journal_holds_and_keeps_others_from_writing_it() {
 
 #[test]
 fn a_damaged_journal_stops_every_command_and_stays_as_it_is() {
+    let _alone = ALONE.blocking_lock();
     let (folder, journal) = folder();
     for bytes in [&b"not a journal at all, but somebody's notes\n"[..], &[0xff; 5_000]] {
         fs::write(&journal, bytes).unwrap();
@@ -254,6 +264,7 @@ fn a_damaged_journal_stops_every_command_and_stays_as_it_is() {
 
 #[tokio::test]
 async fn an_engines_own_journal_tells_the_story_of_its_order() {
+    let _alone = ALONE.lock().await;
     let (folder, journal) = folder();
     let own = SqliteJournal::open(&journal).unwrap();
     let plan = Plan { journal: Some(Box::new(own)), ..Plan::new(Settings::default()) };
