@@ -3,10 +3,6 @@
 //! Promises: neither needs a token, a credential or a running engine; every account that can be halted is, whatever fails
 //! for another; an account nobody named is never touched.
 
-mod file;
-
-pub(super) use file::read;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,8 +11,8 @@ use nirantar_brokers::time::{Clock as _, SystemClock};
 
 use super::{CliError, print};
 use crate::config::{Config, OrderFiles};
+use crate::engine::halting;
 use crate::session::TradingMode;
-use file as halting;
 
 /// Longest reason that is kept.
 const LONGEST_REASON: usize = 200;

@@ -12,11 +12,11 @@ use nirantar_brokers::{Renewal, Secret, jwt};
 use super::facts::{
     AccountFacts, AlertFacts, BackupFacts, Facts, OrderFacts, Port, Reach, ServerFacts, Spilt, StoreFacts, TokenFacts,
 };
-use crate::cli::halt;
 use crate::cli::orders::story::{self, Counts};
 use crate::cli::token::{probe, running};
 use crate::config::{Account, Config, ServerSettings};
 use crate::engine::Setup;
+use crate::engine::halting;
 use crate::orders::{Record, RiskLimits, read_records};
 use crate::token::LiveToken;
 use crate::token::store::{Store, StoreError, Stored, Trial, backup_of, folder_of, follow, owner, plain, trial};
@@ -114,7 +114,7 @@ fn order_facts(account: &Account, now: Timestamp) -> OrderFacts {
         journal: journal.display().to_string(),
         held,
         unwritable: unwritable.or(beside),
-        halted: halt::read(&account.halt_file).map(|halt| halt.words),
+        halted: halting::read(&account.halt_file).map(|halt| halt.words),
         halt_unwritable: trial(&account.halt_file).unwritable,
         bounded: account.risk != RiskLimits::default(),
     }
