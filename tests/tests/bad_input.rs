@@ -104,6 +104,50 @@ fn two_accounts_on_one_key_of_one_store_are_refused() {
 }
 
 #[test]
+fn what_an_account_says_of_its_orders_is_refused_with_line_and_key() {
+    for (lines, words) in [
+        ("journal = \"\"", &["nirantar.toml:4: journal: expected the path of a file"][..]),
+        ("halt_file = 7", &["nirantar.toml:4: halt_file:", "found a value of type integer"]),
+        ("settle_paper = \"sell\"", &["nirantar.toml:4: settle_paper:", "\"flatten\", \"keep\""]),
+        ("risk = 5", &["nirantar.toml:4: risk:", "[account.risk] table"]),
+        ("[account.risk]\norder_value = -5", &["nirantar.toml:5: order_value:", "above zero", "`-5`"]),
+        ("[account.risk]\nprice_band = \"wide\"", &["nirantar.toml:5: price_band:", "\"5%\"", "`wide`"]),
+        ("[account.risk]\nopen_orders = 2.5", &["nirantar.toml:5: open_orders:", "a whole number"]),
+        ("[account.risk]\ndaily_los = 5", &["nirantar.toml:5: daily_los:", "`daily_loss`"]),
+    ] {
+        let text = format!("{GOOD}{lines}\n");
+        assert_config_refused(&[("nirantar.toml", &text), (".env", CREDENTIALS)], words);
+    }
+    let other = GOOD.replace("main", "other");
+    let text = format!("{GOOD}journal = \"j.db\"\n{other}key_prefix = \"OTHER\"\njournal = \"./j.db\"\n");
+    let env = format!("{CREDENTIALS}OTHER_API_KEY=key\nOTHER_USER_ID=AB1235\n");
+    let words = ["nirantar.toml:5: journal:", "the journal of the account main at line 1"];
+    assert_config_refused(&[("nirantar.toml", &text), (".env", &env)], &words);
+}
+
+#[test]
+fn a_halt_of_nobody_knows_whom_halts_nobody() {
+    let other = GOOD.replace("main", "other");
+    let text = format!("{GOOD}{other}key_prefix = \"OTHER\"\n");
+    let folder = folder(&[("nirantar.toml", &text)]);
+    assert_refused(&run_in(folder.path(), &["halt"]), &["main, other", "--all"]);
+    assert_refused(&run_in(folder.path(), &["halt", "main", "othr"]), &["`othr`", "nothing was changed"]);
+    assert_refused(&run_in(folder.path(), &["halt", "main", "--all"]), &["--all"]);
+    assert_refused(&run_in(folder.path(), &["resume"]), &["main, other", "--all"]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no halt file");
+    let halted = run_in(folder.path(), &["halt", "--all", "--reason", "strategy runs away"]);
+    assert_eq!((halted.code, halted.stderr.as_str()), (Some(0), ""));
+    for words in ["main: halted", "other: halted", "until: nirantar resume main", "  safe: "] {
+        assert!(halted.stdout.contains(words), "{words}: {}", halted.stdout);
+    }
+    let file = fs::read_to_string(folder.path().join("nirantar-main.halt")).unwrap();
+    assert!(file.starts_with("halted") && file.contains("strategy runs away"), "{file}");
+    let resumed = run_in(folder.path(), &["resume", "main"]);
+    assert!(resumed.stdout.contains("strategy runs away"), "{}", resumed.stdout);
+    assert!(!folder.path().join("nirantar-main.halt").exists() && folder.path().join("nirantar-other.halt").exists());
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_is_refused() {
     assert_config_refused(&[], &["nirantar.toml: cannot be read"]);
     let folder = tempfile::tempdir().unwrap();
@@ -219,6 +263,11 @@ fn every_help_text_names_the_options_and_gives_an_example() {
         ),
         (&["run"], &["--config", "nirantar.toml", "Examples:"]),
         (&["token"], &["status"]),
+        (&["orders"], &["--account", "--json", "--all", "export", "acknowledge", "broker_id", "Examples:"]),
+        (&["orders", "export"], &["--output", "--history", "average_price", "Examples:"]),
+        (&["orders", "acknowledge"], &["<ID>", "unresolved", "Example:"]),
+        (&["halt"], &["--all", "--reduce-only", "--reason", "nirantar resume", "Examples:"]),
+        (&["resume"], &["--all", "--config", "stays cancelled", "Examples:"]),
         (&["token", "status"], &["--config", "--json", "Exit code", "Examples:"]),
     ] {
         let help = run_in(folder.path(), &[command, &["--help"][..]].concat());

@@ -25,14 +25,15 @@ mod world;
 use std::time::Duration;
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{OrderStatus, Venue};
+use nirantar_brokers::{OrderStatus, Orders as _, Venue};
 
+use nirantar_exchange_mock::kite::FaultRule;
 use trader::Trader;
 use weather::{TROUBLES, Trouble, Weather};
 use world::World;
 
 /// How long one kind of weather lasts.
-const SPELL: Duration = Duration::from_secs(15);
+const SPELL: Duration = Duration::from_secs(20);
 /// By then an unknown order of before is known: the broker's propagation time and two reads, with room for reads that
 /// fail.
 const SETTLED: Duration = Duration::from_secs(120);
@@ -76,6 +77,13 @@ fn check(world: &mut World) -> truth::Tally {
     day.unwrap()
 }
 
+/// The faults of these troubles that befall orders, as they print.
+fn faults_of(troubles: &[Trouble]) -> Vec<String> {
+    let rule = |fault: &&str| fault.parse::<FaultRule>().unwrap().to_string();
+    let unreachable = troubles.iter().any(|trouble| trouble.unreachable).then(|| "connection refused".to_owned());
+    troubles.iter().flat_map(|trouble| trouble.orders).map(rule).chain(unreachable).collect()
+}
+
 /// A hundred orders, every third request struck by that trouble.
 fn hundred_orders_under(name: &str) {
     let trouble: Trouble = *TROUBLES.iter().find(|trouble| trouble.name == name).expect(name);
@@ -92,6 +100,10 @@ fn hundred_orders_under(name: &str) {
     clear_up(&mut world);
     world.run_until(at("2026-11-20 15:45:00"));
     let tally = check(&mut world);
+    for fault in faults_of(&[trouble]) {
+        let times = world.struck.get(&fault).copied().unwrap_or(0);
+        assert!(times >= 5, "seed {seed}: {fault} happened {times} times only: {:?}", world.struck);
+    }
     println!("{name}, seed {seed}: {tally:?}; {trader}; {} alarms", world.alarms.len());
     for alarm in world.alarms.iter().take(3) {
         println!("    {alarm}");
@@ -120,13 +132,16 @@ fn ten_thousand_orders_through_every_trouble_each_end_once_as_the_broker_has_the
     let mut world = World::new(seed, at("2026-11-18 13:55:00"));
     let mut trader = Trader::new(seed);
     let wanted = std::env::var("NIRANTAR_ORDERS").ok().and_then(|orders| orders.parse().ok()).unwrap_or(10_000);
-    // Each day's cap is reached: the next day begins when the first of the day before have left the window.
-    for day in ["2026-11-18", "2026-11-19", "2026-11-20", "2026-11-23"] {
+    // Each day's cap is reached. A day begins a little later than the one before, whose messages leave the window as it
+    // goes on.
+    for (day, opens) in
+        [("2026-11-18", "14:00:00"), ("2026-11-19", "14:06:00"), ("2026-11-20", "14:12:00"), ("2026-11-23", "14:18:00")]
+    {
         let began = trader.taken.len();
         if began == wanted {
             break;
         }
-        let [opens, ends, over] = ["14:00:00", "15:04:00", "15:45:00"].map(|time| at(&format!("{day} {time}")));
+        let [opens, ends, over] = [opens, "15:04:00", "15:45:00"].map(|time| at(&format!("{day} {time}")));
         world.run_until(opens);
         open(&mut world, ends);
         let mut spells = 0;
@@ -156,9 +171,26 @@ fn ten_thousand_orders_through_every_trouble_each_end_once_as_the_broker_has_the
         );
         world.evening();
     }
-    println!("{trader}; {} alarms", world.alarms.len());
+    println!("{trader}; {} alarms; {:?}", world.alarms.len(), world.struck);
+    for fault in faults_of(&TROUBLES) {
+        assert!(world.struck.contains_key(&fault), "seed {seed}: {fault} never happened: {:?}", world.struck);
+    }
     assert_eq!(trader.taken.len(), wanted, "seed {seed}");
     truth::of_the_limits(&world.log).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+}
+
+/// The comparison itself must not be blind: here the server has an order of ours twice.
+#[test]
+fn an_order_that_the_server_has_twice_is_found() {
+    let mut world = World::new(seed(), at("2026-11-20 14:40:00"));
+    open(&mut world, at("2026-11-20 14:50:00"));
+    let mut trader = Trader::new(seed());
+    trader.trade(&mut world, 1);
+    let order = world.core.desk().orders().next().unwrap().clone();
+    world.ask_the_server(|broker, now| broker.place(&order.request, &order.id, now));
+    world.run_until(at("2026-11-20 15:45:00"));
+    let why = truth::of_the_day(&mut world).unwrap_err();
+    assert!(why.contains(&format!("{} was sent again", order.id)), "{why}");
 }
 
 macro_rules! under_each {

@@ -465,6 +465,10 @@ async fn health_says_how_the_account_stands() {
         assert_eq!(account[key], value, "{account}");
     }
     assert_eq!((&account["phase"], &account["reduce_only"]), (&"continuous".into(), &false.into()));
+    let none = serde_json::json!({ "working": 0, "unknown": 0, "unresolved": 0 });
+    assert_eq!(account["orders"], serde_json::json!({ "live": none, "paper": none }));
+    assert_eq!((&account["mode"], &account["journal"]["durable"]), (&"active".into(), &false.into()));
+    assert!(account["journal"]["error"].is_null(), "{account}");
     let token = &account["token"];
     assert!(token["fingerprint"].as_str().unwrap().starts_with('#'), "{token}");
     assert_eq!(token["expires_at"], "2026-11-21T07:30:00+05:30", "{token}");
@@ -495,9 +499,22 @@ async fn the_operators_word_is_taken_from_this_machine_and_from_no_web_page() {
     assert_eq!((done.status, done.json()["asked"].as_str()), (StatusCode::OK, Some("halt")));
     let health = world.get("/api/system/health").await;
     assert_eq!(health.json()["accounts"][0]["venue"], "blocked (halted)");
+    assert_eq!(health.json()["accounts"][0]["mode"], "halted");
     for path in ["/api/operator/nobody/halt", "/api/operator/main/explode"] {
         let url = world.url(path);
         assert_eq!(world.ask(Method::POST, &url, &own, "").await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    // Only what is unresolved can be acknowledged.
+    for (path, status, words) in [
+        ("/api/operator/main/acknowledge/N1", StatusCode::NOT_FOUND, "no such order"),
+        ("/api/operator/main/acknowledge/no-number", StatusCode::BAD_REQUEST, "no order number"),
+        ("/api/operator/nobody/acknowledge/N1", StatusCode::NOT_FOUND, "no account"),
+    ] {
+        let url = world.url(path);
+        let reply = world.ask(Method::POST, &url, &own, "").await;
+        assert_eq!(reply.status, status, "{path}");
+        assert!(reply.json()["error"].as_str().unwrap().contains(words), "{path}: {}", reply.body);
+        assert_eq!(world.ask(Method::POST, &url, &[], "").await.status, StatusCode::FORBIDDEN, "{path}");
     }
     let url = world.url("/api/operator/main/halt");
     assert_eq!(world.ask(Method::GET, &url, &own, "").await.status, StatusCode::METHOD_NOT_ALLOWED);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
-use nirantar_brokers::InstrumentKey;
+use nirantar_brokers::{ClientOrderId, InstrumentKey, OrderStatus};
 use nirantar_exchange_mock::prices::ReplayError;
 
 use crate::alerts::BadSink;
@@ -178,6 +178,73 @@ pub enum CliError {
         file: PathBuf,
         /// The system's words.
         reason: io::Error,
+    },
+    /// Several accounts, and nobody said which.
+    #[error("say which accounts, or --all: expected some of {known}")]
+    WhichAccounts {
+        /// Those there are.
+        known: String,
+    },
+    /// There is no account of a name that was given. Nothing was done for any.
+    #[error("there is no account `{name}`: expected some of {known}; nothing was changed")]
+    NoSuchAccount {
+        /// What was asked for.
+        name: String,
+        /// All there are.
+        known: String,
+    },
+    /// An account's halt could not be written or taken away.
+    #[error(
+        "account {account}: {} cannot be changed: {reason}; stop nirantar, or cancel in the broker's own app",
+        file.display()
+    )]
+    Halt {
+        /// Of which account.
+        account: String,
+        /// Its halt file.
+        file: PathBuf,
+        /// The system's words.
+        reason: io::Error,
+    },
+    /// A journal cannot be used. Nothing was changed.
+    #[error("account {account}: {reason}")]
+    Journal {
+        /// Of which account.
+        account: String,
+        /// Why, and what to do.
+        reason: crate::orders::JournalError,
+    },
+    /// No journal has that order.
+    #[error("there is no order {id} in the journal of {accounts}: `nirantar orders --all` lists every order")]
+    NoSuchOrder {
+        /// Its number.
+        id: ClientOrderId,
+        /// The accounts that were looked at.
+        accounts: String,
+    },
+    /// Only an unresolved order is acknowledged.
+    #[error("order {id} is {status}: only an unresolved order is acknowledged; {next}")]
+    NotUnresolved {
+        /// Its number.
+        id: ClientOrderId,
+        /// What it is.
+        status: OrderStatus,
+        /// What to do instead.
+        next: &'static str,
+    },
+    /// Somebody has done it.
+    #[error("order {id} has been acknowledged already: nothing was changed")]
+    AcknowledgedBefore {
+        /// Its number.
+        id: ClientOrderId,
+    },
+    /// The engine that runs writes the journal, and nobody else may.
+    #[error("account {account}: nirantar is running and writes this journal itself: {ask}")]
+    Running {
+        /// Of which account.
+        account: String,
+        /// What to do.
+        ask: String,
     },
     /// The system refuses something a program can expect.
     #[error("the system does not let it {0}: {1}")]

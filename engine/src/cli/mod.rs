@@ -7,9 +7,11 @@
 mod doctor;
 mod error;
 mod exchange;
+mod halt;
 mod init;
 mod log;
 mod market;
+mod orders;
 mod print;
 mod run;
 mod sandbox;
@@ -53,6 +55,9 @@ enum Command {
     Run(run::RunArgs),
     Init(init::InitArgs),
     Doctor(doctor::DoctorArgs),
+    Orders(orders::OrdersArgs),
+    Halt(halt::HaltArgs),
+    Resume(halt::ResumeArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
@@ -85,6 +90,9 @@ pub fn main() -> ExitCode {
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Doctor(arguments) => doctor::doctor(&arguments).await,
+            Command::Orders(arguments) => orders::orders(&arguments),
+            Command::Halt(arguments) => halt::halt(&arguments),
+            Command::Resume(arguments) => halt::resume(&arguments),
             Command::Init(arguments) => init::init(&arguments),
             Command::Token(TokenCommand::Status(arguments)) => token::status(&arguments).await,
             Command::Token(TokenCommand::Refresh(arguments)) => token::refresh(&arguments).await,

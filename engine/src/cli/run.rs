@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use nirantar_brokers::time::{Clock, SystemClock};
+use nirantar_brokers::time::{Clock, SystemClock, Timestamp};
 use nirantar_brokers::{Block, Venue};
 
+use super::orders::story::{self, Counts};
 use super::signals::{Signals, Word};
 use super::{CliError, log, print};
 use crate::alerts::{self, Alerts};
-use crate::config::Config;
+use crate::config::{Account, Config};
 use crate::engine::{Engine, Events, Setup};
+use crate::orders::{Journal as _, SqliteJournal};
 use crate::server::Server;
 use crate::session::Operator;
 use crate::token::{Cached, Snapshot};
@@ -35,8 +37,12 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// With a [server] in the configuration it also serves the login page, the brokers' callbacks and the health of every
 /// account, and prints where.
 ///
+/// Orders of every day stand in each account's journal: a line at the start says how many, and what is to be done about
+/// them; nirantar orders shows them. A journal that is damaged, newer or in use by another engine stops the start.
+///
 /// It places no orders itself. After a wrong IP or a missing plan is mended, and after a Fallback where the account says
-/// resume = "confirm", it waits for the operator's word: kill -USR1 PID. A halt is lifted by the server's resume only.
+/// resume = "confirm", it waits for the operator's word: kill -USR1 PID. A halt is lifted by nirantar
+/// resume, or the server's resume, only.
 ///
 /// Examples:
 ///   nirantar run
@@ -63,7 +69,19 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
             tracing::warn!(account = %account.name, "{warning}");
         }
         let link = config.server.as_ref().and_then(|server| server.login_link(&account.name));
-        let mut builder = Engine::builder(Setup::from(account)).clock(Arc::clone(&clock)).login_link(link);
+        let setup = Setup::from(account);
+        let journal = match open_journal(account, &setup, clock.now().wall) {
+            Ok(journal) => journal,
+            Err(error) => {
+                stop(&engines).await;
+                return Err(error);
+            }
+        };
+        let mut builder = Engine::builder(setup).clock(Arc::clone(&clock)).login_link(link);
+        if let Some((journal, words)) = journal {
+            print::say(&words);
+            builder = builder.journal(Box::new(journal));
+        }
         // Before the start: a login may be due from the first moment on.
         let events = builder.events();
         match builder.start().await {
@@ -113,6 +131,18 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The account's journal, and a line that says what it holds. `None` where no order can leave: at a broker of which only the
+/// sessions are kept.
+fn open_journal(account: &Account, setup: &Setup, now: Timestamp) -> Result<Option<(SqliteJournal, String)>, CliError> {
+    if setup.broker.trading().is_none() {
+        return Ok(None);
+    }
+    let opened = SqliteJournal::open(&account.journal).and_then(|journal| Ok((journal.read()?, journal)));
+    let (records, journal) = opened.map_err(|reason| CliError::Journal { account: account.name.clone(), reason })?;
+    let counts = Counts::after_restart(&story::stories(&records), now.to_ist().date());
+    Ok(Some((journal, format!("{}: journal {}: {}", account.name, account.journal.display(), counts.words()))))
+}
+
 /// The operator's word that came as a signal: it lifts what waits for one, and never a halt.
 async fn go_on(engine: &Engine) {
     // An engine that has stopped needs no word.
@@ -120,7 +150,7 @@ async fn go_on(engine: &Engine) {
     let _ = engine.operator(Operator::Mended).await;
     if engine.health().await.is_ok_and(|health| health.venue == Venue::Blocked(Block::Halted)) {
         let name = engine.name();
-        tracing::warn!(account = name, "SIGUSR1 does not lift a halt: POST /api/operator/{name}/resume does");
+        tracing::warn!(account = name, "SIGUSR1 does not lift a halt: nirantar resume {name} does");
     }
 }
 

@@ -14,13 +14,15 @@ use super::error::{ConfigError, Problem};
 use super::lifecycle::{self, RefreshGrant};
 use super::schedule::{self, parse_days, parse_time};
 use super::table::{At, Table};
+use super::trading;
 use super::url::{RootKind, RootUrl};
 use crate::engine::{Command, OnStop};
+use crate::orders::{RiskLimits, SettlePaper};
 use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 29] = [
+pub(super) const KEYS: [&str; 33] = [
     "name",
     "broker",
     "store",
@@ -50,6 +52,10 @@ pub(super) const KEYS: [&str; 29] = [
     "approval",
     "on_stop",
     "ask_from",
+    "journal",
+    "halt_file",
+    "settle_paper",
+    "risk",
 ];
 
 /// One account, checked.
@@ -117,6 +123,15 @@ pub struct Account {
     pub paper_only: bool,
     /// What becomes of resting live orders when `nirantar run` ends.
     pub on_stop: OnStop,
+    /// Where its orders are written before they leave, resolved against the configuration's folder. Never that of another
+    /// account.
+    pub journal: PathBuf,
+    /// The file that halts its trading while it is there, resolved likewise.
+    pub halt_file: PathBuf,
+    /// What becomes of paper positions when live trading goes on. They are closed by default.
+    pub settle_paper: SettlePaper,
+    /// What it risks at most. Nothing is bounded by default.
+    pub risk: RiskLimits,
     /// Fewer orders a second than the broker takes, where the store asks for it (`rate_limit.burst_size`).
     pub orders_per_second: Option<u32>,
     /// Whose account it is, and the app's key.
@@ -153,6 +168,10 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     let hold = table.parsed("hold", duration::EXPECTED, parse_duration)?;
     let stores = stores(table, folder)?;
     let account = Account {
+        journal: trading::file(table, "journal", &name, "journal.db", folder)?,
+        halt_file: trading::file(table, "halt_file", &name, "halt", folder)?,
+        settle_paper: trading::settle_paper(table)?,
+        risk: trading::risk(table)?,
         name,
         broker,
         store: stores.first().map(|place| place.path().to_owned()).unwrap_or_default(),

@@ -109,6 +109,14 @@ pub enum Problem {
         /// Its line.
         line: usize,
     },
+    /// Two files of ours would be one: each would destroy the other.
+    #[error("{} is already {owner}: give each a file of its own", file.display())]
+    FileTaken {
+        /// The file.
+        file: PathBuf,
+        /// What it is: `the journal of the account main at line 1`.
+        owner: String,
+    },
     /// A credential is neither in the environment nor in the store.
     #[error(
         "the account `{account}` needs it: not in the store {store} and not in the environment variable of that name"

@@ -1,8 +1,8 @@
 //! `nirantar.toml` and the environment, read once at the start and checked whole.
 //!
 //! Promises: whatever the bytes, reading ends in a [`Config`] or in one [`ConfigError`] that names file, line and key;
-//! a key nobody reads is refused; nothing unencrypted leaves this machine; two accounts never share a token's place; no
-//! error and no `Debug` shows a secret.
+//! a key nobody reads is refused; nothing unencrypted leaves this machine; two accounts never share a token's place, a
+//! journal or a halt; no error and no `Debug` shows a secret.
 //!
 //! ```
 //! use std::path::{Path, PathBuf};
@@ -33,6 +33,7 @@ mod outside;
 mod schedule;
 mod server;
 mod table;
+mod trading;
 mod url;
 mod warnings;
 
@@ -41,6 +42,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 pub use crate::engine::OnStop;
@@ -52,6 +54,7 @@ pub use error::{ConfigError, Problem};
 pub use lifecycle::RefreshGrant;
 pub use outside::Process;
 pub use server::{SHORTEST_SECRET, ServerSettings};
+pub use trading::OrderFiles;
 pub(crate) use url::is_loopback;
 pub use url::{RootKind, RootUrl};
 
@@ -79,14 +82,21 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let whole = |line, problem| ConfigError { file: file.to_owned(), line, key: None, problem };
-        let bytes = std::fs::read(file).map_err(|error| whole(None, Problem::Unreadable(error.to_string())))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-            let line = good.filter(|byte| **byte == b'\n').count() + 1;
-            whole(Some(line), Problem::Syntax("it is not UTF-8".to_owned()))
-        })?;
-        Self::read(&text, file, &Process)
+        Self::read(&text_of(file)?, file, &Process)
+    }
+
+    /// Where every account's orders are written and what halts it. It needs no credential and no store: whoever wants to
+    /// halt must not have to mend a token first. Blocking.
+    ///
+    /// # Errors
+    /// The first thing that is wrong in the file itself.
+    pub fn order_files(file: &Path) -> Result<Vec<OrderFiles>, ConfigError> {
+        let text = text_of(file)?;
+        let source = Source { file, text: &text };
+        let document = parsed(source)?;
+        let accounts = declared(source, &Table::new(source, 0, document.get_ref(), &TABLES)?)?;
+        trading::refuse_shared_files(file, &accounts, &Process)?;
+        Ok(accounts.into_iter().map(|declared| OrderFiles::of(declared.account)).collect())
     }
 
     /// Reads the text of a file that stands at `file`, with what `outside` says of the rest of the world. Total.
@@ -95,15 +105,12 @@ impl Config {
     /// The first thing that is wrong.
     pub fn read(text: &str, file: &Path, outside: &dyn Outside) -> Result<Self, ConfigError> {
         let source = Source { file, text };
-        let document = DeTable::parse(text).map_err(|error| {
-            // One line: the parser's own display prints the offending line too, and that may hold a secret.
-            let message = error.message().lines().collect::<Vec<_>>().join(" ");
-            source.error(error.span().map_or(0, |span| span.start), None, Problem::Syntax(message))
-        })?;
-        let root = Table::new(source, 0, document.get_ref(), &["account", "server", "alerts"])?;
+        let document = parsed(source)?;
+        let root = Table::new(source, 0, document.get_ref(), &TABLES)?;
         let declared = declared(source, &root)?;
         let (server, alerts) = (server::read(&root, outside)?, alerts::read(&root, outside)?);
         refuse_shared_stores(file, &declared, outside)?;
+        trading::refuse_shared_files(file, &declared, outside)?;
         let mut accounts = Vec::with_capacity(declared.len());
         for declared in declared {
             let Findings { credentials, warnings, burst } = credentials::find(file, &declared, outside)?;
@@ -119,6 +126,27 @@ impl Config {
         }
         Ok(Self { file: file.to_owned(), accounts, server, alerts })
     }
+}
+
+/// What may stand at the top of the file.
+const TABLES: [&str; 3] = ["account", "server", "alerts"];
+
+fn text_of(file: &Path) -> Result<String, ConfigError> {
+    let whole = |line, problem| ConfigError { file: file.to_owned(), line, key: None, problem };
+    let bytes = std::fs::read(file).map_err(|error| whole(None, Problem::Unreadable(error.to_string())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = good.filter(|byte| **byte == b'\n').count() + 1;
+        whole(Some(line), Problem::Syntax("it is not UTF-8".to_owned()))
+    })
+}
+
+fn parsed<'a>(source: Source<'a>) -> Result<Spanned<DeTable<'a>>, ConfigError> {
+    DeTable::parse(source.text).map_err(|error| {
+        // One line: the parser's own display prints the offending line too, and that may hold a secret.
+        let message = error.message().lines().collect::<Vec<_>>().join(" ");
+        source.error(error.span().map_or(0, |span| span.start), None, Problem::Syntax(message))
+    })
 }
 
 /// What the file alone says: accounts of different names.

@@ -108,14 +108,25 @@ impl<'a, 'i> Table<'a, 'i> {
         }
     }
 
-    /// The table under `key`, if it is there, with the keys it may have.
+    /// The table of this file under `key`, if it is there, with the keys it may have.
     pub(super) fn table(&self, key: &str, known: &[&str], secrets: &str) -> Result<Option<Table<'a, 'i>>, ConfigError> {
+        self.table_headed(key, key, known, secrets)
+    }
+
+    /// The same for a table within a table, whose header is more than its key.
+    pub(super) fn table_headed(
+        &self,
+        key: &str,
+        header: &str,
+        known: &[&str],
+        secrets: &str,
+    ) -> Result<Option<Table<'a, 'i>>, ConfigError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         match value.get_ref() {
             DeValue::Table(fields) => {
                 Self::of_section(self.source, value.span().start, fields, known, secrets).map(Some)
             }
-            other => Err(self.wrong_type(key, value.span().start, other, &format!("a [{key}] table"))),
+            other => Err(self.wrong_type(key, value.span().start, other, &format!("a [{header}] table"))),
         }
     }
 
@@ -126,6 +137,24 @@ impl<'a, 'i> Table<'a, 'i> {
             DeValue::Boolean(yes) => Ok(Some(*yes)),
             other => Err(self.wrong_type(key, value.span().start, other, "true or false, without quotes")),
         }
+    }
+
+    /// The number under `key`, if it is there, as plain decimal text (`-12.5`, `1e3`, `nan`): never a float, which could not
+    /// hold it exactly. Underscores between digits are taken out.
+    pub(super) fn number(&self, key: &str, expected: &str) -> Result<Option<At<String>>, ConfigError> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let text = match value.get_ref() {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+            DeValue::Float(float) => float.as_str(),
+            other => return Err(self.wrong_type(key, value.span().start, other, expected)),
+        };
+        let text = text.strip_prefix('+').unwrap_or(text).replace('_', "");
+        Ok(Some(At { offset: value.span().start, value: text }))
+    }
+
+    /// Whether a text stands under `key`.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        matches!(self.value(key).map(Spanned::get_ref), Some(DeValue::String(_)))
     }
 
     /// Whether `key` is there.

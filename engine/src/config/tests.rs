@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use chrono::{NaiveTime, Weekday};
 use nirantar_brokers::kite::App;
-use nirantar_brokers::{Exchange, InstrumentKey, Mode, Secret};
+use nirantar_brokers::{Exchange, InstrumentKey, Mode, Money, Quantity, Secret};
 use proptest::prelude::*;
 
 use super::*;
+use crate::orders::{RiskLimits, SettlePaper};
 use crate::session::{FallbackOrders, Resume};
 use crate::token::store::{StoreError, StoreKind, StorePlace, Stored};
 
@@ -121,6 +122,31 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("external_command = \"./login.sh\"", "external_command", "a program and its arguments"),
         ("external_command = [\"\"]", "external_command", "an empty program"),
         ("external_command = [\"a\", \"b\\u0000\"]", "external_command", "a zero byte"),
+        ("journal = \"\"", "journal", "the path of a file, like \"nirantar-main.journal.db\""),
+        ("journal = \"data/\"", "journal", "the path of a file"),
+        ("journal = true", "journal", "found a value of type boolean"),
+        ("halt_file = \"..\"", "halt_file", "like \"nirantar-main.halt\""),
+        ("halt_file = 1", "halt_file", "found a value of type integer"),
+        ("settle_paper = \"sell\"", "settle_paper", "\"flatten\", \"keep\""),
+        ("risk = 5", "risk", "expected a [account.risk] table, found a value of type integer"),
+        ("risk = { order_value = -1 }", "order_value", "rupees above zero"),
+        ("risk = { order_value = 0 }", "order_value", "found `0`"),
+        ("risk = { order_value = \"5 lakh\" }", "order_value", "found a value of type string"),
+        ("risk = { order_value = 1e5 }", "order_value", "found `1e5`"),
+        ("risk = { order_value = 0x10 }", "order_value", "found a value of type integer"),
+        ("risk = { order_value = 1.00001 }", "order_value", "four decimals"),
+        ("risk = { daily_loss = -2500.0 }", "daily_loss", "found `-2500.0`"),
+        ("risk = { daily_loss = nan }", "daily_loss", "found `nan`"),
+        ("risk = { order_quantity = -5 }", "order_quantity", "a whole number of units above zero"),
+        ("risk = { order_quantity = 1.5 }", "order_quantity", "found `1.5`"),
+        ("risk = { position = 99999999999999999999 }", "position", "a whole number"),
+        ("risk = { open_orders = 0 }", "open_orders", "a whole number of orders above zero"),
+        ("risk = { open_orders = true }", "open_orders", "found a value of type boolean"),
+        ("risk = { price_band = \"5\" }", "price_band", "found `5`"),
+        ("risk = { price_band = \"-5%\" }", "price_band", "\"5%\" or 2.5"),
+        ("risk = { price_band = \"101%\" }", "price_band", "at most 100"),
+        ("risk = { price_band = 0.005 }", "price_band", "two decimals"),
+        ("risk = { order_valu = 5 }", "order_valu", "did you mean `order_value`?"),
         // Keys that nobody reads.
         ("hodl = \"2s\"", "hodl", "did you mean `hold`?"),
         ("renew-margin = \"2s\"", "renew-margin", "did you mean `renew_margin`?"),
@@ -225,6 +251,9 @@ fn what_the_file_leaves_out_has_a_default() {
     assert_eq!((account.check_every, account.external_timeout), (None, Duration::from_secs(300)));
     assert!(!account.renew_on_holidays && !account.approval && !account.paper_only);
     assert_eq!((account.refresh, account.on_stop), (RefreshGrant::Withdrawn, OnStop::Leave));
+    assert_eq!(account.journal, Path::new("conf/nirantar-main.journal.db"));
+    assert_eq!(account.halt_file, Path::new("conf/nirantar-main.halt"));
+    assert_eq!((account.settle_paper, account.risk), (SettlePaper::Flatten, RiskLimits::default()));
     assert_eq!((account.redirect_url, account.ask_from.to_string()), (None, "07:45:00".to_owned()));
     let config = read(&with("")).unwrap();
     assert_eq!((config.server, config.alerts), (None, AlertSettings::default()));
@@ -292,9 +321,64 @@ fn the_example_at_the_root_is_a_good_configuration() {
     assert_eq!(config.accounts[0].renew_at, [NaiveTime::from_hms_opt(8, 45, 0).unwrap()]);
     let command = config.accounts[0].external_command.as_ref().unwrap();
     assert_eq!((command.program.as_path(), command.arguments.len()), (Path::new("conf/./login.sh"), 1));
-    for key in account::KEYS {
+    for key in account::KEYS.into_iter().filter(|key| *key != "risk").chain(trading::RISK_KEYS) {
         assert!(settings.lines().any(|line| line.starts_with(&format!("{key} ="))), "{key} is not explained");
     }
+    assert!(settings.contains("\n[account.risk]\n"));
+    let risk = &config.accounts[0].risk;
+    assert_eq!((risk.order_value, risk.price_band), (Some(Money::from_rupees(500_000)), Some(500)));
+}
+
+#[test]
+fn risk_limits_are_exact() {
+    let risk = one(&with(
+        "[account.risk]\norder_value = 2_50_000.5\norder_quantity = 1_000\nprice_band = 2.75\nopen_orders = 20\n\
+         position = +500\ndaily_loss = 25000",
+    ))
+    .risk;
+    let expected = RiskLimits {
+        order_value: Some("250000.50".parse().unwrap()),
+        order_quantity: Some(Quantity::new(1_000)),
+        price_band: Some(275),
+        open_orders: Some(20),
+        position: Some(Quantity::new(500)),
+        daily_loss: Some(Money::from_rupees(25_000)),
+    };
+    assert_eq!(risk, expected);
+    for band in ["\"5%\"", "\"5 %\"", "5", "5.0", "5.00"] {
+        let account = one(&with(&format!("risk = {{ price_band = {band} }}")));
+        assert_eq!(account.risk.price_band, Some(500), "{band}");
+    }
+}
+
+#[test]
+fn a_journal_or_a_halt_is_nothing_elses_file() {
+    let two = |first: &str, second: &str| {
+        let other = "[[account]]\nname = \"other\"\nbroker = \"kite\"\nkey_prefix = \"OTHER\"";
+        format!("{}{other}\n{second}\n", with(first))
+    };
+    assert_eq!(read(&two("", "")).unwrap().accounts.len(), 2, "the defaults differ by name");
+    for (text, place, said) in [
+        (
+            two("journal = \"j.db\"", "journal = \"j.db\""),
+            "conf/nirantar.toml:5: journal: ",
+            "conf/j.db is already the journal of the account main at line 1",
+        ),
+        (two("halt_file = \"h\"", "halt_file = \"h\""), "conf/nirantar.toml:5: halt_file: ", "the halt file of"),
+        (with("journal = \"x\"\nhalt_file = \"x\""), "conf/nirantar.toml:1: halt_file: ", "the journal of"),
+        (with("journal = \".env\""), "conf/nirantar.toml:1: journal: ", "a store of the account main"),
+        (with("halt_file = \"nirantar.toml\""), "conf/nirantar.toml:1: halt_file: ", "this configuration"),
+        (two("", "journal = \"nirantar-main.journal.db\""), "conf/nirantar.toml:5: journal: ", "of the account main"),
+    ] {
+        let shown = read(&text).unwrap_err().to_string();
+        assert!(shown.starts_with(place) && shown.contains(said), "{text}: {shown}");
+    }
+    // Through a link too.
+    let mut outside = furnished();
+    outside.links.insert("conf/a.db", "conf/b.db");
+    let text = two("journal = \"a.db\"", "journal = \"b.db\"");
+    let error = Config::read(&text, Path::new("conf/nirantar.toml"), &outside).unwrap_err();
+    assert!(matches!(error.problem, Problem::FileTaken { .. }), "{error}");
 }
 
 #[test]
@@ -322,5 +406,10 @@ proptest! {
         let _ = read(&with(&format!("{key} = {value}")));
         let _ = read(&with(&format!("{key} = '''{value}'''")));
         let _ = read(&with(&format!("{key} = ['''{value}''']")));
+    }
+
+    #[test]
+    fn any_value_of_any_limit_is_read_without_a_panic(key in prop::sample::select(&trading::RISK_KEYS[..]), value in "[-+0-9._e\"%a-z]{0,24}") {
+        let _ = read(&with(&format!("[account.risk]\n{key} = {value}")));
     }
 }

@@ -33,6 +33,9 @@ impl From<&Account> for Setup {
             ask_approval: account.approval,
             on_stop: account.on_stop,
             orders_per_second: account.orders_per_second,
+            risk: account.risk.clone(),
+            settle_paper: account.settle_paper,
+            halt_file: Some(account.halt_file.clone()),
             instruments: account.instruments.clone(),
             mode: account.mode,
             ..Self::new(&account.name, broker, rest, feed, store)
@@ -105,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Outside};
+    use crate::orders::{RiskLimits, SettlePaper};
     use crate::session::{FallbackOrders, Resume};
     use crate::token::store::{StoreError, Stored};
 
@@ -169,6 +173,18 @@ mod tests {
         assert_eq!(setup.command.unwrap().arguments, ["-q"]);
         assert!(setup.broker.login_url(None).unwrap().starts_with("http://127.0.0.1:9/"));
     }
+
+    #[test]
+    fn what_an_account_says_of_its_orders_reaches_the_setup() {
+        let setup = of("");
+        assert_eq!(setup.halt_file.as_deref(), Some(Path::new("conf/nirantar-main.halt")));
+        assert_eq!((setup.settle_paper, setup.risk), (SettlePaper::Flatten, RiskLimits::default()));
+        let setup = of("halt_file = \"stop\"\nsettle_paper = \"keep\"\n[account.risk]\nopen_orders = 7");
+        assert_eq!(setup.halt_file.as_deref(), Some(Path::new("conf/stop")));
+        let expected = RiskLimits { open_orders: Some(7), ..RiskLimits::default() };
+        assert_eq!((setup.settle_paper, setup.risk), (SettlePaper::Keep, expected));
+    }
+
     #[test]
     fn fyers_and_upstox_renew_by_themselves_only_where_the_account_says_that_it_still_works() {
         const REDIRECT: &str = "redirect_url = \"http://127.0.0.1:5000/callback\"\n";

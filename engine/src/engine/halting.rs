@@ -18,6 +18,7 @@ use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use super::task::Task;
 use crate::core::{Event, Input};
 use crate::session::{Operator, TradingMode};
+use crate::token::store::folder_of;
 
 /// How often the file is looked at, by the engine's clock.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -32,7 +33,7 @@ const REDUCE_ONLY: &str = "reduce-only";
 pub struct Halt {
     /// What orders may do: never [`TradingMode::Active`].
     pub mode: TradingMode,
-    /// Its text, for a human: since when and why; or why it could not be read.
+    /// Its text in one line, for a human: since when and why; or why it could not be read.
     pub words: String,
 }
 
@@ -41,10 +42,10 @@ pub struct Halt {
 pub fn read(path: &Path) -> Option<Halt> {
     match fs::read(path) {
         Ok(bytes) => {
-            let text = String::from_utf8_lossy(bytes.get(..MOST_READ).unwrap_or(&bytes)).trim().to_owned();
-            let reduce_only = text.split_whitespace().next() == Some(REDUCE_ONLY);
-            let mode = if reduce_only { TradingMode::ReduceOnly } else { TradingMode::Halted };
-            Some(Halt { mode, words: text })
+            let text = String::from_utf8_lossy(bytes.get(..MOST_READ).unwrap_or(&bytes)).replace(char::is_control, " ");
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let mode = if words.first() == Some(&REDUCE_ONLY) { TradingMode::ReduceOnly } else { TradingMode::Halted };
+            Some(Halt { mode, words: if words.is_empty() { "halted".to_owned() } else { words.join(" ") } })
         }
         // A link that leads nowhere is there, too.
         Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => None,
@@ -53,6 +54,7 @@ pub fn read(path: &Path) -> Option<Halt> {
 }
 
 /// Halts, or lets exits only through, as of now: the file is on the disk when this returns, readable by its owner only.
+/// Its folder is made where there is none.
 /// [`TradingMode::Active`] removes it.
 ///
 /// # Errors
@@ -65,6 +67,7 @@ pub fn write(path: &Path, mode: TradingMode, since: Timestamp, why: &str) -> io:
     };
     let why: String = why.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let text = format!("{word}\nsince {} IST\n{why}\n", since.to_ist().format("%Y-%m-%d %H:%M:%S"));
+    fs::create_dir_all(folder_of(path))?;
     let fresh = beside(path);
     let written = write_new(&fresh, text.as_bytes()).and_then(|()| fs::rename(&fresh, path));
     if written.is_err() {
@@ -106,8 +109,7 @@ fn beside(path: &Path) -> PathBuf {
 
 /// A new or removed name is safe only once its folder is.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// The halt file of a running engine.
@@ -212,7 +214,7 @@ mod tests {
             write(&path, mode, at(), "a fat\nfinger").unwrap();
             let halt = read(&path).unwrap();
             assert_eq!(halt.mode, mode);
-            assert!(halt.words.ends_with("since 2026-11-20 10:00:00 IST\na fat finger"), "{}", halt.words);
+            assert!(halt.words.ends_with("since 2026-11-20 10:00:00 IST a fat finger"), "{}", halt.words);
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         write(&path, TradingMode::Active, at(), "").unwrap();
@@ -260,8 +262,9 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_written_leaves_nothing_behind() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("no such folder").join("account.halt");
+        let path = folder.path().join("account.halt");
+        fs::create_dir(&path).unwrap();
         assert!(write(&path, TradingMode::Halted, at(), "").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the folder that stands in the way");
     }
 }

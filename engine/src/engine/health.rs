@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Fingerprint, Venue};
+use nirantar_brokers::{Book, Fingerprint, OrderStatus, Venue};
 use nirantar_exchange_mock::Phase;
 
 use super::{Engine, NotTaken};
 use crate::core::Event;
 use crate::feed::FeedStatus;
-use crate::session::{Generation, Notice, State};
+use crate::orders::Desk;
+use crate::session::{Generation, Notice, State, TradingMode};
 
 /// How one account stands. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,16 @@ pub struct Health {
     pub venue: Venue,
     /// Whether only exits and cancels of live exposure may.
     pub reduce_only: bool,
+    /// What the operator lets orders do.
+    pub mode: TradingMode,
+    /// Live orders that are not over.
+    pub live: OrderHealth,
+    /// Paper orders that are not over.
+    pub paper: OrderHealth,
+    /// Whether what the journal holds survives the process.
+    pub durable_journal: bool,
+    /// Why the journal takes nothing any more, so that no order leaves.
+    pub journal_failed: Option<String>,
     /// The live feed.
     pub feed: FeedStatus,
     /// What the market does.
@@ -39,6 +50,32 @@ pub struct Health {
     pub expected: bool,
     /// Whether orders go where the account wants them: to the broker, or to paper where it trades on paper only.
     pub possible: bool,
+}
+
+/// How many orders of one book are not over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderHealth {
+    /// Waiting to leave, or working as far as is known.
+    pub working: usize,
+    /// On their way, or their answer was lost: nobody knows yet whether the broker has them.
+    pub unknown: usize,
+    /// Still unknown when their day ended, and no operator has looked at them.
+    pub unresolved: usize,
+}
+
+impl OrderHealth {
+    fn of(desk: &Desk, book: Book) -> Self {
+        let mut counts = Self::default();
+        for order in desk.orders().filter(|order| order.book == book) {
+            match order.status {
+                OrderStatus::Sent | OrderStatus::Unknown => counts.unknown += 1,
+                OrderStatus::Unresolved if !order.acknowledged => counts.unresolved += 1,
+                status if !status.is_final() => counts.working += 1,
+                _ => {}
+            }
+        }
+        counts
+    }
 }
 
 /// The token in use.
@@ -58,7 +95,7 @@ impl Health {
     /// False only when trading should be possible and is not.
     #[must_use]
     pub const fn is_well(&self) -> bool {
-        self.possible || !self.expected
+        (self.possible && self.journal_failed.is_none()) || !self.expected
     }
 }
 
@@ -69,6 +106,8 @@ impl Engine {
     /// [`NotTaken::Stopped`].
     pub async fn health(&self) -> Result<Health, NotTaken> {
         let (account, broker) = (self.name.clone(), self.broker.facts().name);
+        let (durable_journal, journal_failed) =
+            (self.durable_journal, self.journal_watch.failure().map(|error| error.to_string()));
         let (at, last_error) = (self.clock.now().wall, self.last_error.get());
         self.look(move |core| {
             let standing = core.standing();
@@ -80,6 +119,11 @@ impl Engine {
                 state: standing.state,
                 venue: standing.route.venue,
                 reduce_only: standing.route.reduce_only,
+                mode: session.trading_mode(),
+                live: OrderHealth::of(core.desk(), Book::Live),
+                paper: OrderHealth::of(core.desk(), Book::Paper),
+                durable_journal,
+                journal_failed,
                 feed: core.feed().status(),
                 phase: core.phase(at),
                 token: standing.token.zip(session.life()).map(|(fingerprint, (since, expires))| TokenHealth {

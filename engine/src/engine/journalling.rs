@@ -80,7 +80,23 @@ impl Ticket {
     }
 }
 
+/// How the writing goes, for whoever asks from elsewhere. Clones look at the same journal.
+#[derive(Clone, Debug)]
+pub(crate) struct JournalWatch(watch::Receiver<Progress>);
+
+impl JournalWatch {
+    /// Why nothing is written any more, if that is so.
+    pub(crate) fn failure(&self) -> Option<JournalError> {
+        self.0.borrow().failed.clone()
+    }
+}
+
 impl Journalling {
+    /// How the writing goes, from now on.
+    pub(crate) fn watch(&self) -> JournalWatch {
+        JournalWatch(self.progress.clone())
+    }
+
     /// Writes to `journal` from now on.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ use tokio::sync::{mpsc, oneshot};
 #[cfg(feature = "cli")]
 pub(crate) use broker_time::TOLERATED_OFFSET;
 pub use events::{EventMessage, Events};
-pub use health::{Health, TokenHealth};
+pub use health::{Health, OrderHealth, TokenHealth};
 pub use login::LoginError;
 #[cfg(feature = "cli")]
 pub(crate) use login::exchange_code;
@@ -95,6 +95,8 @@ pub struct Engine {
     on_stop: OnStop,
     spent_codes: login::SpentCodes,
     last_error: health::LastError,
+    durable_journal: bool,
+    journal_watch: journalling::JournalWatch,
     task: tokio::task::JoinHandle<()>,
     _watchers: Vec<WatcherHandle>,
 }

@@ -258,6 +258,7 @@ impl Builder {
         let records = journal.read()?;
         let durable = journal.is_durable();
         let journal = Journalling::start(journal)?;
+        let journal_watch = journal.watch();
 
         let (sightings, seen) = mpsc::channel(64);
         let watcher = Watcher::spawn(Arc::clone(&setup.store), sightings.clone());
@@ -370,6 +371,8 @@ impl Builder {
             on_stop: setup.on_stop,
             spent_codes: SpentCodes::default(),
             last_error,
+            durable_journal: durable,
+            journal_watch,
             task,
             _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };

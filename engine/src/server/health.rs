@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::engine::{Engine, Health, NotTaken};
+use crate::engine::{Engine, Health, NotTaken, OrderHealth};
 use crate::feed::FeedStatus;
+use crate::session::TradingMode;
 
 /// The status of the reply and its body: 503 when some account should be able to trade and is not, or has stopped.
 pub(super) async fn report(engines: &[std::sync::Arc<Engine>]) -> (u16, Value) {
@@ -45,6 +46,9 @@ fn account(health: &Health) -> Value {
         "state": health.state.to_string(),
         "venue": health.venue.to_string(),
         "reduce_only": health.reduce_only,
+        "mode": mode(health.mode),
+        "orders": { "live": orders(health.live), "paper": orders(health.paper) },
+        "journal": { "durable": health.durable_journal, "error": health.journal_failed },
         "feed": feed(health.feed),
         "phase": health.phase.as_str(),
         "token": token,
@@ -52,6 +56,18 @@ fn account(health: &Health) -> Value {
         "expected": health.expected,
         "possible": health.possible,
     })
+}
+
+fn orders(OrderHealth { working, unknown, unresolved }: OrderHealth) -> Value {
+    json!({ "working": working, "unknown": unknown, "unresolved": unresolved })
+}
+
+const fn mode(mode: TradingMode) -> &'static str {
+    match mode {
+        TradingMode::Active => "active",
+        TradingMode::ReduceOnly => "reduce-only",
+        TradingMode::Halted => "halted",
+    }
 }
 
 const fn feed(status: FeedStatus) -> &'static str {

@@ -7,7 +7,8 @@
 //! | `POST /api/auth/notify/PATH` | a token granted on the phone, on an unguessable path |
 //! | `GET /api/system/health` | how every account stands, as JSON; 503 when trading should be possible and is not |
 //! | `GET /live` | 200 while the process runs |
-//! | `POST /api/operator/ACCOUNT/{renew,confirm,resume,halt}` | the operator's word |
+//! | `POST /api/operator/ACCOUNT/{renew,confirm,resume,reduce-only,halt}` | the operator's word |
+//! | `POST /api/operator/ACCOUNT/acknowledge/ORDER` | an operator has looked at an order that was unresolved |
 //!
 //! Promises: a redirect without a state of ours is not used (it may be somebody else's login); a state works once; status
 //! and operator routes need the shared secret where there is one, and answer this machine alone where there is none; no

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, header};
+use nirantar_brokers::ClientOrderId;
 use serde_json::{Value, json};
 
 use super::access::Denied;
 use super::{App, health};
+use crate::engine::NotTaken;
+use crate::orders::Refused;
 use crate::session::Operator;
 
 /// `GET /api/system/health`
@@ -47,12 +50,42 @@ pub(super) async fn act(
         "resume" => Operator::Resume,
         "reduce-only" => Operator::ReduceOnly,
         "halt" => Operator::Halt,
-        _ => return no(404, "the operator's words are renew, confirm, resume, reduce-only and halt"),
+        _ => {
+            return no(404, "the operator's words are renew, confirm, resume, reduce-only, halt and acknowledge/ORDER");
+        }
     };
     tracing::info!(account = engine.name(), from = %peer, "the operator says: {wish}");
     match engine.operator(asked).await {
         Ok(()) => reply(200, &json!({ "ok": true, "account": engine.name(), "asked": wish })),
         Err(stopped) => no(503, &stopped.to_string()),
+    }
+}
+
+/// `POST /api/operator/{account}/acknowledge/{order}`
+pub(super) async fn acknowledge(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<SocketAddr>,
+    Path((account, order)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let _busy = app.clock.busy();
+    if let Err(denied) = app.access.check(peer, &headers, true) {
+        return denied.reply();
+    }
+    let no = |status, words: &str| reply(status, &json!({ "ok": false, "error": words }));
+    let Some((_, engine)) = app.account(&account) else {
+        return no(404, "no account of that name runs here");
+    };
+    let id: ClientOrderId = match order.parse() {
+        Ok(id) => id,
+        Err(_) => return no(400, "that is no order number: nirantar orders shows them, 1 to 20 letters and digits"),
+    };
+    tracing::info!(account = engine.name(), from = %peer, "the operator has looked at order {id}");
+    match engine.acknowledge(&id).await {
+        Ok(()) => reply(200, &json!({ "ok": true, "account": engine.name(), "acknowledged": id.as_str() })),
+        Err(NotTaken::Refused(why @ Refused::NoSuchOrder)) => no(404, &why.to_string()),
+        Err(NotTaken::Refused(why)) => no(409, &why.to_string()),
+        Err(stopped @ (NotTaken::Stopped | NotTaken::NotWritten(_))) => no(503, &stopped.to_string()),
     }
 }
 

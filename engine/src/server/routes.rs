@@ -41,7 +41,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/auth/callback/{account}", get(callback_of))
         .route("/api/auth/notify/{path}", post(notify))
         .route("/api/system/health", get(operator::status))
-        .route("/api/operator/{account}/{wish}", post(operator::act));
+        .route("/api/operator/{account}/{wish}", post(operator::act))
+        .route("/api/operator/{account}/acknowledge/{order}", post(operator::acknowledge));
     CALLBACKS
         .into_iter()
         .fold(router, |router, path| router.route(path, get(callback)))

@@ -224,10 +224,11 @@ impl Session {
             }
             Signal::Told(Event::Candidate(candidate)) => self.consider(*candidate, context),
             Signal::Told(Event::Attempted { attempt, end }) => self.attempt_ended(*attempt, *end, context),
-            Signal::Told(Event::Reconciled { number, complete })
-                if self.compared(*number, *complete, context.now.mono) =>
-            {
-                self.tell_failback(failback::Input::Compared, context.now.mono);
+            Signal::Told(Event::Reconciled { number, complete }) => {
+                let done = self.compared(*number, *complete, context.now.mono);
+                if done {
+                    self.tell_failback(failback::Input::Compared, context.now.mono);
+                }
             }
             Signal::Told(Event::Feed { generation, delivers }) => self.feed(*generation, *delivers, context.now.mono),
             Signal::Told(Event::FeedFailed { generation }) => self.feed_failed(*generation, context.now.mono),

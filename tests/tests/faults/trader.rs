@@ -71,8 +71,9 @@ impl Trader {
     /// Whether the broker's cap of the day is reached: orders have waited for longer than any shorter limit takes.
     pub fn is_capped(&self, world: &World) -> bool {
         let patience = Duration::from_secs(90);
-        let oldest = self.waiting.iter().filter_map(|id| world.core.desk().order(id)).map(|order| order.submitted.mono);
-        oldest.min().is_some_and(|oldest| world.now.mono.since(oldest) > patience)
+        let waiting = self.waiting.iter().filter_map(|id| world.core.desk().order(id));
+        let waiting = waiting.filter(|order| order.status == OrderStatus::Journalled);
+        waiting.map(|order| order.submitted.mono).min().is_some_and(|oldest| world.now.mono.since(oldest) > patience)
     }
 
     /// Cancels or changes one of the orders of late.

@@ -38,6 +38,9 @@ pub fn of_the_day(world: &mut World) -> Result<Tally, String> {
     }
     for order in world.core.desk().orders().filter(|order| is_of(order, today)) {
         *tally.entry(word(order.status)).or_default() += 1;
+        if order.status == OrderStatus::Cancelled && !order.filled.is_zero() {
+            *tally.entry("cancelled after a part was filled").or_default() += 1;
+        }
         let rows = by_tag.remove(&order.id).unwrap_or_default();
         let seen = requests.get(order.id.as_str()).map_or(&[][..], Vec::as_slice);
         if let Err(why) = agrees(order, &rows, seen) {

@@ -4,56 +4,31 @@
 //! model): a message becomes the codec's request, travels for a while, is acted on or lost at the server, and what comes
 //! back, or nothing within the client's timeout, is decoded by the codec. The same seed gives the same story.
 
+#[path = "wire.rs"]
+mod wire;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use nirantar::core::{Core, Event, Input, Output, Standing};
-use nirantar::feed::{self, FeedPolicy, SocketId, Supervisor, count_ticks};
+use nirantar::feed::{FeedPolicy, SocketId, Supervisor};
 use nirantar::orders::{Command, Desk, DeskPolicy, Journal as _, LiveState, MemoryJournal, SendId};
 use nirantar::session::{AttemptEnd, Candidate, Generation, Machine, Policy, Source, Verdict};
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Monotonic, Now, Rng, Timestamp};
 use nirantar_brokers::{
-    AccessToken, Auth as _, Body, Book, Broker as _, Call, Cause, ClientOrderId, Endpoint, Exchange, Failure,
-    Feed as _, FeedEvent, Fingerprint, Form, HttpRequest, HttpResponse, InstrumentKey, Lost, MarketData as _, Mode,
-    Money, Orders as _, Outcome, Refusal, WireMessage,
+    AccessToken, Auth as _, Book, Broker as _, Call, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint,
+    InstrumentKey, MarketData as _, Mode, Money, Orders as _, Refusal,
 };
 use nirantar_exchange_mock::Calendar;
-use nirantar_exchange_mock::kite::{
-    self as server, FaultRule, HttpParts, KiteExchange, OrderLog, Reply, Settings, Transport,
-};
+use nirantar_exchange_mock::kite::{self as server, KiteExchange, OrderLog, Settings};
 
 use super::prices::{self, Prices};
-use super::weather::{Strike, Weather};
+use super::weather::Weather;
+use wire::{Happening, Heard};
 
-/// How long the client waits for an answer: what `transport.rs` waits.
-const CALL_TIMEOUT: Duration = Duration::from_secs(7);
 /// So often the core may be woken at one moment before it is taken to spin.
 const MOST_WAKES: u32 = 1_000;
-
-/// What becomes of an answer.
-type Then = Box<dyn FnOnce(&mut World, Result<HttpResponse, Lost>)>;
-
-/// Something on its way.
-enum Happening {
-    /// A request reaches the server.
-    Request { parts: HttpParts, changes_orders: bool, left: Now, then: Then },
-    /// An answer, or the certainty that there is none, reaches the client.
-    Answer { answer: Result<HttpResponse, Lost>, then: Then },
-    /// A handshake reaches the server.
-    Handshake { socket: SocketId, query: Form },
-    /// The engine hears of a socket of its own.
-    Heard { socket: SocketId, what: Heard },
-    /// The server hears a message on a socket.
-    Said { socket: SocketId, message: String },
-}
-
-enum Heard {
-    Connected,
-    Refused(u16),
-    Lost,
-    Frame(WireMessage),
-}
 
 /// One day's server.
 struct Day {
@@ -72,6 +47,8 @@ pub struct World {
     pub rng: Rng,
     /// Order requests of the days before.
     pub log: Vec<OrderLog>,
+    /// How often each fault befell a request.
+    pub struck: BTreeMap<String, usize>,
     /// What the engine complained of.
     pub alarms: Vec<String>,
     broker: Kite,
@@ -111,6 +88,7 @@ impl World {
             weather: Weather::default(),
             rng: Rng::from_seed(seed),
             log: Vec::new(),
+            struck: BTreeMap::new(),
             alarms: Vec::new(),
             broker,
             day: Day { exchange: exchange(seed, now.wall, now.wall), sockets: BTreeMap::new(), open: false },
@@ -159,10 +137,11 @@ impl World {
         let hidden = std::mem::take(&mut self.weather);
         self.day.exchange.clear_fault("all", self.now.wall);
         let Call::Http { request, decode } = call(&self.broker, self.now) else { panic!("Kite answers over HTTP") };
-        let parts = self.parts(&request, None);
+        let token = self.shown.token.map(|token| self.vault[&token].clone());
+        let parts = self.parts(&request, token.as_ref());
         let reply = self.day.exchange.handle(&parts, self.now.wall);
         self.weather = hidden;
-        decode(Ok(response(reply))).unwrap()
+        decode(Ok(wire::response(reply))).unwrap()
     }
 
     /// Lets time pass, and everything happen that is due.
@@ -323,184 +302,6 @@ impl World {
             Err(_) => world.fetch(exchange),
         });
     }
-
-    // --- requests ----------------------------------------------------------------------------------------------
-
-    fn call<T: 'static>(
-        &mut self,
-        call: Call<T>,
-        token: Option<&AccessToken>,
-        then: impl FnOnce(&mut Self, Outcome<T>) + 'static,
-    ) {
-        let Call::Http { request, decode } = call else { panic!("Kite answers over HTTP") };
-        let (parts, changes_orders) = (self.parts(&request, token), request.endpoint.changes_orders());
-        let then: Then = Box::new(move |world, answer| then(world, decode(answer)));
-        if !self.day.open || changes_orders && self.weather.refuses_connections(&mut self.rng) {
-            let answer = Err(Lost::NotSent("connection refused".to_owned()));
-            return self.later(Duration::from_millis(1), Happening::Answer { answer, then });
-        }
-        // Less than the headroom of the engine's limits.
-        let travel = Duration::from_millis(2 + self.rng.below(60));
-        let left = self.now;
-        self.later(travel, Happening::Request { parts, changes_orders, left, then });
-    }
-
-    fn parts(&self, request: &HttpRequest, token: Option<&AccessToken>) -> HttpParts {
-        let living = || self.vault.values().next_back();
-        let token = token.or_else(living).filter(|_| request.authorized);
-        let body = match &request.body {
-            Body::Form(form) => form.clone(),
-            Body::Empty => Form::new(),
-            Body::Json(_) => panic!("Kite takes forms"),
-        };
-        HttpParts {
-            query: request.query.clone(),
-            body,
-            authorization: token.map(|token| self.broker.authorization(token)),
-            ..HttpParts::new(request.method, request.path.clone())
-        }
-    }
-
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Request { parts, changes_orders, left, then } => {
-                let reply = self.serve(&parts, changes_orders);
-                self.collect_frames();
-                let back = Duration::from_millis(2 + self.rng.below(60));
-                let (wait, answer) = match reply.transport {
-                    Transport::Normal => (back, Ok(response(reply))),
-                    Transport::Delay(span) => (span + back, Ok(response(reply))),
-                    Transport::Hang => (CALL_TIMEOUT * 2, Err(Lost::NoReply("silence".to_owned()))),
-                    Transport::Cut | Transport::Reset => (back, Err(Lost::NoReply("connection reset".to_owned()))),
-                };
-                let patience = (left + CALL_TIMEOUT).mono.since(self.now.mono);
-                if wait > patience {
-                    let answer = Err(Lost::NoReply("timed out".to_owned()));
-                    self.later(patience, Happening::Answer { answer, then });
-                } else {
-                    self.later(wait, Happening::Answer { answer, then });
-                }
-            }
-            Happening::Answer { answer, then } => then(self, answer),
-            Happening::Handshake { socket, query } => self.shake_hands(socket, &query),
-            Happening::Heard { socket, what } => self.hear(socket, what),
-            Happening::Said { socket, message } => {
-                if let Some((there, _)) = self.day.sockets.get(&socket) {
-                    self.day.exchange.message(*there, &message, self.now.wall);
-                    self.collect_frames();
-                }
-            }
-        }
-    }
-
-    /// The server's answer, in the present weather.
-    fn serve(&mut self, parts: &HttpParts, changes_orders: bool) -> Reply {
-        let strike = self.weather.strike(changes_orders, &mut self.rng);
-        let rule = strike.as_ref().map(|Strike { rule }| rule.parse::<FaultRule>().unwrap());
-        if let Some(rule) = rule {
-            self.day.exchange.set_fault(rule, self.now.wall);
-        }
-        let reply = self.day.exchange.handle(parts, self.now.wall);
-        if let Some(rule) = rule {
-            self.day.exchange.clear_fault(rule.fault.name(), self.now.wall);
-        }
-        reply
-    }
-
-    fn later(&mut self, span: Duration, happening: Happening) {
-        self.happenings += 1;
-        self.heap.insert((self.now.mono + span, self.happenings), happening);
-    }
-
-    // --- the feed ----------------------------------------------------------------------------------------------
-
-    fn feed(&mut self, output: feed::Output) {
-        let travel = Duration::from_millis(3);
-        match output {
-            feed::Output::Connect { socket, .. } => {
-                let token = self.shown.token.map(|token| self.vault[&token].clone()).expect("a token to connect with");
-                let query = self.broker.connect(&token).query;
-                self.later(travel, Happening::Handshake { socket, query });
-            }
-            feed::Output::Disconnect { socket } => {
-                if let Some((there, _)) = self.day.sockets.remove(&socket) {
-                    self.day.exchange.closed(there, self.now.wall);
-                }
-            }
-            feed::Output::Subscribe { socket, instruments, mode } => {
-                self.say(socket, self.broker.subscribe(&instruments, mode));
-            }
-            feed::Output::Unsubscribe { socket, instruments } => {
-                self.say(socket, self.broker.unsubscribe(&instruments))
-            }
-            _ => {}
-        }
-    }
-
-    fn say(&mut self, socket: SocketId, frames: Vec<WireMessage>) {
-        for frame in frames {
-            let WireMessage::Text(message) = frame else { panic!("clients of Kite speak in text") };
-            self.later(Duration::from_millis(3), Happening::Said { socket, message });
-        }
-    }
-
-    fn shake_hands(&mut self, socket: SocketId, query: &Form) {
-        self.ports = self.ports.wrapping_add(1);
-        let what = if !self.day.open {
-            Heard::Lost
-        } else {
-            match self.day.exchange.open(query, self.ports, self.now.wall) {
-                Ok(there) => {
-                    self.day.sockets.insert(socket, (there, self.now.mono));
-                    Heard::Connected
-                }
-                Err(reply) => Heard::Refused(reply.status),
-            }
-        };
-        self.later(Duration::from_millis(3), Happening::Heard { socket, what });
-    }
-
-    /// Frames leave the server and arrive in their order. Some are quicker than any answer, some slower.
-    fn collect_frames(&mut self) {
-        for output in self.day.exchange.drain() {
-            let (there, what) = match output {
-                server::Output::Send { socket, message } => (socket, Heard::Frame(message)),
-                server::Output::Close { socket, .. } => (socket, Heard::Lost),
-            };
-            let delay = Duration::from_millis(3 + self.rng.below(80));
-            let now = self.now.mono;
-            let mine = self.day.sockets.iter_mut().find(|(_, (known, _))| *known == there);
-            let Some((socket, (_, busy_until))) = mine else { continue };
-            *busy_until = (*busy_until).max(now + delay);
-            let (socket, wait) = (*socket, busy_until.since(now));
-            self.later(wait, Happening::Heard { socket, what });
-        }
-    }
-
-    fn hear(&mut self, socket: SocketId, what: Heard) {
-        match what {
-            Heard::Connected => self.tell(Input::Feed(feed::Input::Connected { socket })),
-            Heard::Refused(status) => {
-                let failure = self.broker.refused(&HttpResponse { status, ..HttpResponse::default() });
-                self.tell(Input::Feed(feed::Input::Refused { socket, failure }));
-            }
-            Heard::Lost => {
-                self.day.sockets.remove(&socket);
-                self.tell(Input::Feed(feed::Input::Lost { socket, why: "closed".to_owned() }));
-            }
-            Heard::Frame(message) => {
-                let mut events = Vec::new();
-                self.broker.decode(&message, &mut events);
-                let accepted = self.core.accepts(socket);
-                self.tell(Input::Feed(feed::Input::Frame { socket, ticks: count_ticks(&events) }));
-                for event in events.into_iter().filter(|_| accepted) {
-                    if let FeedEvent::Order(row) = event {
-                        self.tell(Input::Update { book: Book::Live, row });
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn exchange(seed: u64, open: Timestamp, busy_until: Timestamp) -> KiteExchange {
@@ -512,14 +313,4 @@ fn exchange(seed: u64, open: Timestamp, busy_until: Timestamp) -> KiteExchange {
         ..Settings::default()
     };
     KiteExchange::new(settings, Box::new(Prices::new(seed, open, busy_until, close)))
-}
-
-fn response(reply: Reply) -> HttpResponse {
-    let retry_after = reply.header("Retry-After").and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-    HttpResponse {
-        status: reply.status,
-        content_type: Some(reply.content_type.to_owned()),
-        retry_after,
-        body: reply.body,
-    }
 }

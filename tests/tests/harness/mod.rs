@@ -25,8 +25,8 @@ use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Busy, Clock, OffsetClock, SteppedClock, Timestamp};
 use nirantar_brokers::{
-    Broker as _, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, OrderRequest, OrderStatus,
-    OrderType, Price, Side, Venue,
+    Broker, ClientOrderId, Exchange, Instrument, InstrumentKey, MarketProtection, OrderRequest, OrderStatus, OrderType,
+    Price, Side, Venue,
 };
 use nirantar_exchange_mock::kite::{Control, KiteServer, OrderAction, OrderLog, Settings};
 use nirantar_exchange_mock::prices::Walk;
@@ -55,6 +55,8 @@ pub struct Plan {
     pub held_by: usize,
     /// What becomes of resting orders at its end.
     pub on_stop: OnStop,
+    /// The broker's codec, around Kite's own or that itself.
+    pub broker: fn(Kite) -> Arc<dyn Broker>,
     /// Its journal, if not the one in memory that [`World::journal`] reads.
     pub journal: Option<Box<dyn Journal>>,
     /// The one in memory, with what engines before it have written.
@@ -78,6 +80,7 @@ impl Plan {
             stores: vec![".env"],
             held_by: 0,
             on_stop: OnStop::Leave,
+            broker: |kite| Arc::new(kite),
             journal: None,
             earlier: MemoryJournal::default(),
             begins: BEGINNING,
@@ -135,7 +138,8 @@ impl World {
     }
 
     async fn start(plan: Plan, clock: Arc<dyn Clock>) -> Self {
-        let Plan { settings, logged_in, app, stores, held_by, on_stop, journal: own, earlier: journal, .. } = plan;
+        let Plan { settings, logged_in, app, stores, held_by, on_stop, broker, journal: own, earlier: journal, .. } =
+            plan;
         let (risk, fallback_orders) = (plan.risk, plan.fallback_orders);
         let hold = clock.busy();
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
@@ -150,7 +154,8 @@ impl World {
         }
         let mut opened = stores.iter().map(|name| StorePlace::named(name, folder.path()).open("ZERODHA", "zerodha"));
         let origin = format!("127.0.0.1:{}", server.addr().port());
-        let broker = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
+        let kite = Kite::new(app, api_key, Some(api_secret.clone())).with_login_root(format!("http://{origin}"));
+        let broker = broker(kite);
         let policy = Policy { user_id: Some(user_id), fallback_orders, ..Policy::for_broker(broker.facts()) };
         let (rest, feed) = (format!("http://{origin}"), format!("ws://{origin}"));
         let halt_file = folder.path().join("halt");
@@ -165,7 +170,7 @@ impl World {
             secrets: vec![api_secret],
             on_stop,
             instruments: vec![instrument()],
-            ..Setup::new("story", Arc::new(broker), rest, feed, opened.next().unwrap())
+            ..Setup::new("story", broker, rest, feed, opened.next().unwrap())
         };
         let setup = Setup { fallback_stores: opened.collect(), ..setup };
         let first = builder(setup.clone(), &clock, &journal);

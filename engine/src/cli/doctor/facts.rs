@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{BrokerFacts, TokenLife};
 
+use crate::cli::orders::story::Counts;
 use crate::cli::token::probe::Standing;
 use crate::config::{BrokerName, ServerSettings};
 
@@ -54,6 +55,25 @@ pub(super) struct AccountFacts {
     /// The external command, and why it cannot be run, if it cannot.
     pub(super) command: Option<(PathBuf, Option<String>)>,
     pub(super) paper_only: bool,
+    /// What becomes of its orders; `None` at a broker of which only the sessions are kept.
+    pub(super) orders: Option<OrderFacts>,
+}
+
+/// Where an account's orders are written, and what stops or bounds them.
+#[derive(Clone, Debug)]
+pub(super) struct OrderFacts {
+    /// The journal, as it is configured.
+    pub(super) journal: String,
+    /// What it holds; `None` where it is not there yet. An error says why it cannot be used, and what to do.
+    pub(super) held: Result<Option<Counts>, String>,
+    /// Why it cannot be written, if it cannot.
+    pub(super) unwritable: Option<String>,
+    /// What the halt file says, where it is there.
+    pub(super) halted: Option<String>,
+    /// The halt file cannot be written, and why.
+    pub(super) halt_unwritable: Option<String>,
+    /// Whether anything at all is bounded.
+    pub(super) bounded: bool,
 }
 
 /// One place where a token is kept.

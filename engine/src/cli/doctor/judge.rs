@@ -1,5 +1,6 @@
 //! Judging: from what was found to words. Pure; the same facts always give the same checks, in the same order.
 
+mod orders;
 mod session;
 
 use std::path::Path;
@@ -95,6 +96,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Check> {
         }));
         checks.extend(account.stores.iter().enumerate().flat_map(|(index, store)| stores(account, index == 0, store)));
         checks.extend(hosts(account));
+        checks.extend(account.orders.as_ref().into_iter().flat_map(|of| orders::all(account, of)));
         checks.extend(session::all(account, facts.server.as_ref(), facts.now));
     }
     checks.push(server(facts.server.as_ref()));

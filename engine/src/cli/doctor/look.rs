@@ -10,11 +10,14 @@ use nirantar_brokers::time::{Clock as _, SystemClock, Timestamp};
 use nirantar_brokers::{Renewal, Secret, jwt};
 
 use super::facts::{
-    AccountFacts, AlertFacts, BackupFacts, Facts, Port, Reach, ServerFacts, Spilt, StoreFacts, TokenFacts,
+    AccountFacts, AlertFacts, BackupFacts, Facts, OrderFacts, Port, Reach, ServerFacts, Spilt, StoreFacts, TokenFacts,
 };
+use crate::cli::orders::story::{self, Counts};
 use crate::cli::token::{probe, running};
 use crate::config::{Account, Config, ServerSettings};
 use crate::engine::Setup;
+use crate::engine::halting;
+use crate::orders::{Record, RiskLimits, read_records};
 use crate::token::LiveToken;
 use crate::token::store::{Store, StoreError, Stored, Trial, backup_of, folder_of, follow, owner, plain, trial};
 
@@ -75,6 +78,7 @@ pub(super) async fn at(config: &Config) -> Facts {
                 .as_ref()
                 .map(|command| (command.program.clone(), not_runnable(&command.program))),
             paper_only: account.paper_only,
+            orders: setup.broker.trading().is_some().then(|| order_facts(account, now)),
         });
     }
     let server = match &config.server {
@@ -89,6 +93,31 @@ pub(super) async fn at(config: &Config) -> Facts {
             && std::env::var_os("NIRANTAR_TELEGRAM_TOKEN").is_some_and(|token| !token.is_empty()),
     };
     Facts { now, accounts, server, alerts, spilt }
+}
+
+/// Reads the journal without its lock, and tries the folders: nothing that stays is changed.
+fn order_facts(account: &Account, now: Timestamp) -> OrderFacts {
+    let journal = &account.journal;
+    let held = match journal.try_exists() {
+        Ok(false) => Ok(None),
+        Ok(true) | Err(_) => {
+            let today = now.to_ist().date();
+            let counts = |records: Vec<Record>| Counts::after_restart(&story::stories(&records), today);
+            read_records(journal).map(|records| Some(counts(records))).map_err(|error| error.to_string())
+        }
+    };
+    let Trial { unwritable, in_place, .. } = trial(journal);
+    let folder = folder_of(journal).display();
+    // SQLite keeps files of its own beside it.
+    let beside = in_place.then(|| format!("{folder}: no file can be made beside it"));
+    OrderFacts {
+        journal: journal.display().to_string(),
+        held,
+        unwritable: unwritable.or(beside),
+        halted: halting::read(&account.halt_file).map(|halt| halt.words),
+        halt_unwritable: trial(&account.halt_file).unwritable,
+        bounded: account.risk != RiskLimits::default(),
+    }
 }
 
 /// Asks a host for its root, without any secret, and compares clocks.

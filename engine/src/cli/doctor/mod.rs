@@ -24,8 +24,8 @@ const FAILED: u8 = 1;
 /// Check the set-up, and say how to mend what is wrong
 ///
 /// Looks at the configuration, the stores (readable, writable, whose they are and who else can read them), the clock against
-/// the broker's, the way to the broker's services, the tokens (shape, end, whose they are), the login server, and at secrets
-/// in the wrong places. It asks the broker once whose each token is, and changes nothing.
+/// the broker's, the way to the broker's services, the journal (readable, writable, not newer), the halt file, the tokens
+/// (shape, end, whose they are), the login server, and at secrets in the wrong places. It asks the broker once whose each token is, and changes nothing.
 ///
 /// Each finding is ok, warn (it works, or will not for long) or fail, with what it means and how to mend it.
 ///

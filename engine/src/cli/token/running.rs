@@ -70,7 +70,7 @@ async fn health(server: &ServerSettings) -> Result<Vec<u8>, String> {
 }
 
 /// Who listens on every address is found on loopback.
-const fn here(listen: SocketAddr) -> SocketAddr {
+pub(crate) const fn here(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Fingerprint, TokenLife, fyers};
 
-use super::super::facts::{BackupFacts, TokenFacts};
+use super::super::facts::{BackupFacts, OrderFacts, TokenFacts};
 use super::*;
+use crate::cli::orders::story::Counts;
 use crate::cli::token::probe::{Standing, State};
 use crate::config::{BrokerName, ServerSettings};
 
@@ -63,6 +64,14 @@ fn well() -> AccountFacts {
         approval: false,
         command: None,
         paper_only: false,
+        orders: Some(OrderFacts {
+            journal: "nirantar-main.journal.db".to_owned(),
+            held: Ok(Some(Counts { known: 3, ..Counts::default() })),
+            unwritable: None,
+            halted: None,
+            halt_unwritable: None,
+            bounded: true,
+        }),
     }
 }
 
@@ -83,11 +92,34 @@ fn what_is_well_is_ok_throughout() {
     let checks = judged(well());
     assert!(checks.iter().all(|check| check.level == Level::Ok && check.mend.is_none()), "{checks:#?}");
     let abouts: Vec<&str> = checks.iter().map(|check| check.about.as_str()).collect();
-    for about in
-        ["main: store", "main: REST", "main: feed", "main: clock", "main: token", "main: IP and plan", "server"]
-    {
+    for about in [
+        "main: store",
+        "main: journal",
+        "main: risk",
+        "main: REST",
+        "main: feed",
+        "main: clock",
+        "main: token",
+        "main: IP and plan",
+        "server",
+    ] {
         assert!(abouts.contains(&about), "{about}");
     }
+}
+
+fn of(account: &mut AccountFacts) -> &mut OrderFacts {
+    account.orders.as_mut().unwrap()
+}
+
+#[test]
+fn an_account_without_bounds_or_a_journal_is_told_so_and_nothing_is_wrong() {
+    let mut account = well();
+    (of(&mut account).bounded, of(&mut account).held) = (false, Ok(None));
+    let checks = judged(account);
+    assert!(checks.iter().all(|check| check.level == Level::Ok), "{checks:#?}");
+    let words = |about: &str| &checks.iter().find(|check| check.about == about).unwrap().words;
+    assert!(words("main: risk").contains("[account.risk]"), "{checks:#?}");
+    assert!(words("main: journal").contains("not there yet"), "{checks:#?}");
 }
 
 /// Something to break in an account.
@@ -95,7 +127,17 @@ type Break = fn(&mut AccountFacts);
 
 #[test]
 fn each_thing_that_is_broken_is_the_one_thing_that_is_named() {
-    let cases: [(Break, &str, Level, &str); 22] = [
+    let cases: [(Break, &str, Level, &str); 27] = [
+        (|a| of(a).held = Err("made by a newer nirantar".to_owned()), "journal", Level::Fail, "made by a newer"),
+        (|a| of(a).unwritable = Some("read-only".to_owned()), "journal", Level::Fail, "none leaves: read-only"),
+        (
+            |a| of(a).held = Ok(Some(Counts { unresolved: 2, ..Counts::default() })),
+            "journal",
+            Level::Warn,
+            "2 unresolved",
+        ),
+        (|a| of(a).halted = Some("halted since noon".to_owned()), "halt", Level::Warn, "halted since noon"),
+        (|a| of(a).halt_unwritable = Some("read-only".to_owned()), "halt", Level::Warn, "cannot write its file"),
         (|a| a.rest = reach(5_001), "clock", Level::Fail, "5 s ahead of the broker's"),
         (|a| a.rest = reach(-61_000), "clock", Level::Fail, "61 s behind the broker's"),
         (|a| (a.rest, a.loopback) = (reach(86_400_000), true), "clock", Level::Warn, "a simulator on this machine"),
