@@ -123,7 +123,7 @@ async fn an_operators_reduce_only_holds_through_death_paper_and_recovery() {
     world.pass(Duration::from_secs(5)).await;
     world.engine.operator(Operator::ReduceOnly).await.unwrap();
     let entry = world.engine.submit(market_order()).await;
-    assert_eq!(entry, Err(NotTaken::Refused(Refused::ReduceOnly)));
+    assert_eq!(entry, Err(NotTaken::Refused(Refused::OnlyExits)));
 
     world.control.kill_tokens();
     let exit = OrderRequest { side: Side::Sell, intent: Intent::Reduce(Book::Live), ..market_order() };
@@ -132,7 +132,7 @@ async fn an_operators_reduce_only_holds_through_death_paper_and_recovery() {
     world.wait_for("paper, exits only", goes(Venue::Paper)).await;
     world.pass(Duration::from_secs(1)).await;
     let entry = world.engine.submit(market_order()).await;
-    assert_eq!(entry, Err(NotTaken::Refused(Refused::ReduceOnly)), "paper takes no entry either");
+    assert_eq!(entry, Err(NotTaken::Refused(Refused::OnlyExits)), "paper takes no entry either");
 
     let session = world.control.login();
     store(&world, &session);
@@ -142,7 +142,7 @@ async fn an_operators_reduce_only_holds_through_death_paper_and_recovery() {
     let snapshot = world.engine.snapshot();
     assert_eq!((snapshot.venue, snapshot.reduce_only), (Venue::Live, true));
     let entry = world.engine.submit(market_order()).await;
-    assert_eq!(entry, Err(NotTaken::Refused(Refused::ReduceOnly)));
+    assert_eq!(entry, Err(NotTaken::Refused(Refused::OnlyExits)));
     let exit = world.engine.submit(exit).await.unwrap();
     world.wait_for_order(&exit, OrderStatus::Filled).await;
 

@@ -13,7 +13,9 @@ use nirantar::engine::NotTaken;
 use nirantar::feed::FeedStatus;
 use nirantar::orders::Refused;
 use nirantar::session::{Generation, Notice, Operator, State, Why};
-use nirantar_brokers::{Block, Book, Endpoint, Intent, OrderRequest, OrderStatus, OrderType, Price, Side, Venue};
+use nirantar_brokers::{
+    Block, Book, Endpoint, Intent, OrderRequest, OrderStatus, OrderType, Price, Quantity, Side, Venue,
+};
 use nirantar_exchange_mock::kite::{NewLogin, OldSocket, Settings};
 
 fn healthy() -> Plan {
@@ -273,14 +275,15 @@ async fn a_death_while_an_answer_is_outstanding_does_not_keep_paper_waiting() {
 // --- a plain no, and not now -----------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_order_off_the_tick_is_rejected_in_the_brokers_words_and_touches_nothing_else() {
+async fn an_order_beyond_the_funds_is_rejected_in_the_brokers_words_and_touches_nothing_else() {
     let mut world = World::stepped(healthy()).await;
     world.wait_for_feed().await;
     let mark = world.mark().await;
-    let odd = OrderType::Limit(Price::from_paise(100_003));
-    let id = world.engine.submit(OrderRequest { order_type: odd, ..market_order() }).await.unwrap();
+    // Lot, tick and product are looked at before anything is sent; the account's money only the broker knows.
+    let too_many = OrderRequest { quantity: Quantity::new(1_000_000), ..market_order() };
+    let id = world.engine.submit(too_many).await.unwrap();
     let order = world.wait_for_order(&id, OrderStatus::Rejected).await;
-    assert!(order.message.unwrap_or_default().to_lowercase().contains("tick"), "the broker's words");
+    assert!(order.message.unwrap_or_default().to_lowercase().contains("funds"), "the broker's words");
     world.an_order_passes().await;
     assert_eq!(world.placements(&id).len(), 1);
     world.assert_state_untouched(mark).await;

@@ -4,10 +4,9 @@
 //! waiting, unknown) counts as if it were; an exit is stopped by no bound of risk and by no missing list.
 
 use nirantar_brokers::time::Now;
-use nirantar_brokers::{
-    Block, Book, ClientOrderId, InstrumentKey, Intent, OrderChange, OrderRequest, Quantity, Side, Venue,
-};
+use nirantar_brokers::{Block, Book, ClientOrderId, Intent, OrderChange, OrderRequest, Quantity, Side, Venue};
 
+use super::all::is_unfinished;
 use super::risk::Beside;
 use super::{Desk, Listed, OverLimit, Refused, Terms, Tracked, list_day, rules};
 use crate::session::TradingMode;
@@ -124,39 +123,27 @@ impl Desk {
 
     /// What is in a book beside an order, at worst.
     fn beside(&self, book: Book, request: &OrderRequest, itself: Option<&ClientOrderId>) -> Beside {
-        let mut beside = Beside { working: 0, units: i128::from(self.exposure.all_of(book, &request.instrument)) };
-        if request.side == Side::Sell {
-            beside.units = -beside.units;
-        }
-        for order in self.unfinished(book).filter(|order| Some(&order.id) != itself) {
-            beside.working = beside.working.saturating_add(1);
-            if order.request.side == request.side && order.request.instrument == request.instrument {
-                beside.units += i128::from(order.left().get());
+        let held = i128::from(self.exposure.all_of(book, &request.instrument));
+        let held = if request.side == Side::Buy { held } else { -held };
+        let units = held + self.orders.units(book, &request.instrument, request.side);
+        let working = self.orders.working(book);
+        match itself.and_then(|id| self.orders.get(id)).filter(|order| is_unfinished(order)) {
+            Some(itself) => {
+                Beside { working: working.saturating_sub(1), units: units - i128::from(itself.left().get()) }
             }
+            None => Beside { working, units },
         }
-        beside
     }
 
     /// Whether an order may reduce what that book holds, or will hold once what works in it is filled.
     fn may_reduce(&self, book: Book, request: &OrderRequest) -> bool {
         let opposite = request.side.opposite();
         let held = i128::from(self.exposure.all_of(book, &request.instrument));
-        let working = self.units_working(book, &request.instrument, opposite);
+        let working = self.orders.units(book, &request.instrument, opposite);
         match request.side {
             Side::Buy => held - working < 0,
             Side::Sell => held + working > 0,
         }
-    }
-
-    fn units_working(&self, book: Book, instrument: &InstrumentKey, side: Side) -> i128 {
-        let of_it = |order: &&Tracked| order.request.side == side && order.request.instrument == *instrument;
-        self.unfinished(book).filter(of_it).map(|order| i128::from(order.left().get())).sum()
-    }
-
-    /// Orders of a book that may still be filled, those that wait to be sent included.
-    pub(super) fn unfinished(&self, book: Book) -> impl Iterator<Item = &Tracked> {
-        let counts = move |order: &&Tracked| order.book == book && (order.may_be_working() || !order.status.is_final());
-        self.orders.values().filter(counts)
     }
 
     /// How many units an exit may still take: what the book holds, less what works on its side already.
@@ -170,7 +157,7 @@ impl Desk {
         if reducible == 0 {
             return 0;
         }
-        let under_way = self.orders.values().filter(|order| {
+        let under_way = self.orders.unfinished().filter(|order| {
             let same = (order.book, order.request.side, order.request.product) == (book, request.side, request.product)
                 && order.request.instrument == request.instrument;
             same && counts(order)

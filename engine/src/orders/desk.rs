@@ -9,6 +9,7 @@ use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, Exchange, Instrument, OrderChange, OrderRequest, OrderRow, Venue,
 };
 
+use super::all::AllOrders;
 use super::profit::Ledger;
 use super::queue::{Queue, Waiting};
 use super::reconcile::Reconciliation;
@@ -23,7 +24,7 @@ use crate::session::{Generation, TradingMode};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Desk {
     pub(super) policy: DeskPolicy,
-    pub(super) orders: BTreeMap<ClientOrderId, Tracked>,
+    pub(super) orders: AllOrders,
     pub(super) by_broker_id: BTreeMap<(Book, BrokerOrderId), ClientOrderId>,
     pub(super) exposure: Exposure,
     pub(super) reconciliation: Reconciliation,
@@ -60,7 +61,7 @@ impl Desk {
         Self {
             limiter: Limiter::new(&policy.limits),
             policy,
-            orders: BTreeMap::new(),
+            orders: AllOrders::default(),
             by_broker_id: BTreeMap::new(),
             exposure: Exposure::default(),
             reconciliation: Reconciliation::default(),
@@ -116,6 +117,7 @@ impl Desk {
     /// [`Action::ExitWanted`].
     pub fn submit(&mut self, request: OrderRequest, now: Now, out: &mut Vec<Action>) -> Result<ClientOrderId, Refused> {
         self.ledger.begin(now.wall.ist_date());
+        self.orders.settle();
         match self.admit(&request, None, now) {
             Ok(book) => Ok(self.take(book, request, now, out)),
             Err(why) => {

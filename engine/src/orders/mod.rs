@@ -8,6 +8,7 @@
 
 mod absence;
 mod admission;
+mod all;
 mod answers;
 mod day;
 mod desk;

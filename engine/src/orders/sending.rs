@@ -204,6 +204,7 @@ impl Desk {
 
     /// Its turn has come: what it is about has changed since it was asked for, perhaps so that it must not leave.
     fn send_or_drop(&mut self, waiting: Waiting, now: Now, out: &mut Vec<Action>) {
+        self.orders.settle();
         let Some(order) = self.orders.get(&waiting.id) else { return };
         let command = match (&waiting.kind, &order.broker_id) {
             // It got there after all, whatever the answer was.

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use nirantar::core::{Event, Output};
+use nirantar::core::{Event, Input, Output};
 use nirantar::orders::{Command, Record, Tracked};
-use nirantar_brokers::{Book, ClientOrderId, OrderStatus};
+use nirantar_brokers::{Block, Book, ClientOrderId, OrderStatus, Venue};
 
 use super::core_judges::WrittenAndNeverRepeated;
-use super::core_world::{CoreWorld, Judge, Scene};
+use super::core_world::{CoreWorld, Done, Judge, Scene};
 use super::moves::{Move, PRELUDE};
 use super::runner::Sequence;
 
@@ -44,16 +44,21 @@ impl Disk {
     }
 }
 
-/// No live order leaves a new process before a complete comparison.
+/// No live order leaves a new process before a complete comparison. What the kill switch cancels need only have been seen in
+/// the broker's book: it does not wait until positions agree.
 #[derive(Default)]
 struct ComparedFirst {
     compared: bool,
+    seen: bool,
 }
 
 impl Judge for ComparedFirst {
     fn see(&mut self, scene: &Scene<'_>) -> Result<(), String> {
+        self.seen |= matches!(scene.done, Done::Told(Input::Read { state: Ok(_), .. }));
         for output in scene.outputs {
             match output {
+                Output::Send { route, command: Command::Cancel(_), .. }
+                    if self.seen && route.venue == Venue::Blocked(Block::Halted) => {}
                 Output::Tell(Event::Compared { comparison, .. }) => self.compared |= comparison.complete,
                 Output::Send { id, book: Book::Live, .. } if !self.compared => {
                     return Err(format!("{id} left before the books were compared"));

@@ -1,0 +1,233 @@
+//! Every order of the desk, with running sums of what may still be filled: whether an order may be taken must not cost
+//! more the more orders there were.
+//!
+//! It reads like the map it holds. Whoever changes an order (a mutable look at it is enough) makes its sums stale; they
+//! are counted anew with the next look at them. Promise: the sums are those of a scan of all orders, which the tests
+//! compare.
+
+use std::collections::btree_map::ValuesMut;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+
+use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Side};
+
+use super::Tracked;
+
+/// The orders, by our number.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AllOrders {
+    all: BTreeMap<ClientOrderId, Tracked>,
+    /// Those that may still be filled, as they were counted.
+    counted: BTreeMap<ClientOrderId, i128>,
+    units: BTreeMap<InstrumentKey, Sides>,
+    /// How many of them a book has: live, paper.
+    working: [u32; 2],
+    /// Changed since they were counted.
+    stale: BTreeSet<ClientOrderId>,
+}
+
+/// Units that may be bought and sold: live, then paper.
+type Sides = [i128; 4];
+
+const fn place(book: Book) -> usize {
+    match book {
+        Book::Live => 0,
+        Book::Paper => 1,
+    }
+}
+
+const fn place_of(book: Book, side: Side) -> usize {
+    match side {
+        Side::Buy => place(book),
+        Side::Sell => 2 + place(book),
+    }
+}
+
+/// Whether an order may still be filled: it works, is on its way, waits to be sent, or nobody knows.
+pub(super) fn is_unfinished(order: &Tracked) -> bool {
+    order.may_be_working() || !order.status.is_final()
+}
+
+impl AllOrders {
+    pub(super) fn insert(&mut self, id: ClientOrderId, order: Tracked) {
+        self.stale.insert(id.clone());
+        self.all.insert(id, order);
+    }
+
+    pub(super) fn get_mut(&mut self, id: &ClientOrderId) -> Option<&mut Tracked> {
+        let order = self.all.get_mut(id)?;
+        if !self.stale.contains(id) {
+            self.stale.insert(id.clone());
+        }
+        Some(order)
+    }
+
+    pub(super) fn values_mut(&mut self) -> ValuesMut<'_, ClientOrderId, Tracked> {
+        self.stale.extend(self.all.keys().cloned());
+        self.all.values_mut()
+    }
+
+    pub(super) fn retain(&mut self, keep: impl FnMut(&ClientOrderId, &mut Tracked) -> bool) {
+        self.all.retain(keep);
+        (self.counted, self.units, self.working) = Default::default();
+        self.stale = self.all.keys().cloned().collect();
+    }
+
+    /// Counts anew what has changed.
+    pub(super) fn settle(&mut self) {
+        for id in std::mem::take(&mut self.stale) {
+            let Some(order) = self.all.get(&id) else { continue };
+            let before = self.counted.get(&id).copied();
+            let after = is_unfinished(order).then(|| i128::from(order.left().get()));
+            if before == after {
+                continue;
+            }
+            let (book, side) = (place(order.book), place_of(order.book, order.request.side));
+            if let Some(working) = self.working.get_mut(book) {
+                *working =
+                    working.saturating_add(u32::from(after.is_some())).saturating_sub(u32::from(before.is_some()));
+            }
+            let key = &order.request.instrument;
+            if !self.units.contains_key(key) {
+                self.units.insert(key.clone(), Sides::default());
+            }
+            if let Some(units) = self.units.get_mut(key).and_then(|sides| sides.get_mut(side)) {
+                *units += after.unwrap_or(0) - before.unwrap_or(0);
+            }
+            match after {
+                Some(left) => self.counted.insert(id, left),
+                None => self.counted.remove(&id),
+            };
+        }
+    }
+
+    /// Units of an instrument that may still be bought or sold in a book.
+    pub(super) fn units(&self, book: Book, instrument: &InstrumentKey, side: Side) -> i128 {
+        let known = self.units.get(instrument).and_then(|sides| sides.get(place_of(book, side))).copied();
+        let of_it = |order: &&Tracked| {
+            (order.book, order.request.side) == (book, side) && order.request.instrument == *instrument
+        };
+        known.unwrap_or(0) + self.stale_orders().filter(of_it).map(|order| self.change(order).1).sum::<i128>()
+    }
+
+    /// How many orders of a book may still be filled.
+    pub(super) fn working(&self, book: Book) -> u32 {
+        let known = i128::from(self.working.get(place(book)).copied().unwrap_or(0));
+        let changed = self.stale_orders().filter(|order| order.book == book).map(|order| self.change(order).0);
+        u32::try_from(known + changed.sum::<i128>()).unwrap_or(0)
+    }
+
+    /// Orders that may still be filled.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = &Tracked> {
+        let counted = self.counted.keys().filter(|id| !self.stale.contains(*id)).filter_map(|id| self.all.get(id));
+        counted.chain(self.stale_orders()).filter(|order| is_unfinished(order))
+    }
+
+    fn stale_orders(&self) -> impl Iterator<Item = &Tracked> {
+        self.stale.iter().filter_map(|id| self.all.get(id))
+    }
+
+    /// By how much the count and the units of an order differ from what was counted of it.
+    fn change(&self, order: &Tracked) -> (i128, i128) {
+        let before = self.counted.get(&order.id).copied();
+        let after = is_unfinished(order).then(|| i128::from(order.left().get()));
+        let count = i128::from(after.is_some()) - i128::from(before.is_some());
+        (count, after.unwrap_or(0) - before.unwrap_or(0))
+    }
+}
+
+impl Deref for AllOrders {
+    type Target = BTreeMap<ClientOrderId, Tracked>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.all
+    }
+}
+
+/// Two are equal if their orders are: the sums follow from them.
+impl PartialEq for AllOrders {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
+impl Eq for AllOrders {}
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::time::Now;
+    use nirantar_brokers::{Exchange, MarketProtection, OrderRequest, OrderStatus, OrderType, Quantity};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Insert { book: Book, side: Side, other: bool },
+        Become(usize, usize),
+        Fill(usize, u64),
+        Settle,
+        LookAtAll,
+        DropFinished,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (books, sides) = ([Book::Live, Book::Paper], [Side::Buy, Side::Sell]);
+        prop_oneof![
+            3 => (0..2_usize, 0..2_usize, any::<bool>())
+                .prop_map(move |(book, side, other)| Step::Insert { book: books[book], side: sides[side], other }),
+            4 => (0..20_usize, 0..OrderStatus::ALL.len()).prop_map(|(which, status)| Step::Become(which, status)),
+            3 => (0..20_usize, 0..12_u64).prop_map(|(which, filled)| Step::Fill(which, filled)),
+            2 => Just(Step::Settle),
+            1 => Just(Step::LookAtAll),
+            1 => Just(Step::DropFinished),
+        ]
+    }
+
+    fn instrument(other: bool) -> InstrumentKey {
+        InstrumentKey::new(Exchange::Nse, if other { "TCS" } else { "INFY" })
+    }
+
+    proptest! {
+        #[test]
+        fn the_sums_are_those_of_a_scan_of_all_orders(steps in proptest::collection::vec(step(), 0..60)) {
+            let mut orders = AllOrders::default();
+            for (number, step) in (1_u64..).zip(steps) {
+                let id = |which: usize| ClientOrderId::numbered(1, which as u64 + 1);
+                match step {
+                    Step::Insert { book, side, other } => {
+                        let market = OrderType::Market(MarketProtection::Automatic);
+                        let request = OrderRequest::new(instrument(other), side, 10, market);
+                        let id = ClientOrderId::numbered(1, number);
+                        orders.insert(id.clone(), Tracked::new(id, book, request, Now::default()));
+                    }
+                    Step::Become(which, status) => {
+                        if let Some(order) = orders.get_mut(&id(which)) {
+                            order.status = OrderStatus::ALL[status];
+                        }
+                    }
+                    Step::Fill(which, filled) => {
+                        if let Some(order) = orders.get_mut(&id(which)) {
+                            order.filled = Quantity::new(filled);
+                        }
+                    }
+                    Step::Settle => orders.settle(),
+                    Step::LookAtAll => drop(orders.values_mut()),
+                    Step::DropFinished => orders.retain(|_, order| !order.status.is_final()),
+                }
+                for book in [Book::Live, Book::Paper] {
+                    let open: Vec<&Tracked> =
+                        orders.values().filter(|order| order.book == book && is_unfinished(order)).collect();
+                    prop_assert_eq!(orders.working(book) as usize, open.len());
+                    prop_assert_eq!(orders.unfinished().filter(|order| order.book == book).count(), open.len());
+                    for (side, other) in [(Side::Buy, false), (Side::Sell, false), (Side::Buy, true), (Side::Sell, true)] {
+                        let key = instrument(other);
+                        let same = |order: &&&Tracked| order.request.side == side && order.request.instrument == key;
+                        let units: i128 = open.iter().filter(same).map(|order| i128::from(order.left().get())).sum();
+                        prop_assert_eq!(orders.units(book, &key, side), units);
+                    }
+                }
+            }
+        }
+    }
+}
