@@ -67,7 +67,7 @@ impl Desk {
                 order.refused_once = true;
                 order.sent_at = None;
                 self.record(id, What::RefusedForToken { generation }, now, out);
-                self.hold_order(id, now.mono);
+                self.hold_order_again(id, now.mono, now, out);
             }
             Then::AgainAfter(told) => {
                 order.sent_at = None;
@@ -75,7 +75,7 @@ impl Desk {
                 let live = order.book == Book::Live;
                 let not_before = if live { now.mono } else { now.mono + told.unwrap_or(wait) };
                 self.record(id, What::NotSent, now, out);
-                self.hold_order(id, not_before);
+                self.hold_order_again(id, not_before, now, out);
             }
             Then::Become(next) => {
                 match next {

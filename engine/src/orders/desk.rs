@@ -136,7 +136,7 @@ impl Desk {
         self.orders.insert(id.clone(), order);
         self.record(&id, What::Intent(request), now, out);
         self.changed(&id, out);
-        self.hold_order(&id, now.mono);
+        self.hold(&id, CommandKind::Place, now.mono, now.mono);
         self.release(now, out);
         id
     }
@@ -208,13 +208,7 @@ impl Desk {
     pub fn arrive(&mut self, route: Route, now: Now, out: &mut Vec<Action>) {
         self.route = route;
         self.settled = true;
-        let waits =
-            matches!(route.venue, Venue::Live | Venue::Blocked(Block::Starting | Block::Holding | Block::Reconciling));
-        if !waits {
-            let why = match route.venue {
-                Venue::Blocked(block) => Refused::Blocked(block),
-                Venue::Live | Venue::Paper => Refused::LiveStopped,
-            };
+        if let Some(why) = self.not_waiting() {
             self.refuse_held(|order| order.book == Book::Live, &why, now, out);
         }
         if route.venue == Venue::Live {
