@@ -117,8 +117,10 @@ impl Desk {
             }
             _ => {
                 self.answer(&id, words, now, out);
-                if let (CommandKind::Cancel, Ok(number)) = (&arrived.kind, &outcome) {
-                    self.cancel_next_slice(arrived.id, number, now, out);
+                match (&arrived.kind, &outcome) {
+                    (CommandKind::Cancel, Ok(number)) => self.cancel_next_slice(arrived.id, number, now, out),
+                    (CommandKind::Cancel, Err(failure)) => self.cancel_failed(&id, &failure.message, now, out),
+                    _ => {}
                 }
             }
         }
@@ -186,12 +188,16 @@ impl Desk {
         };
         self.ledger.begin(now.wall.ist_date());
         self.ledger.count(order);
+        if order.status.is_final() {
+            self.no_longer_insist(id);
+        }
         self.record(id, what, now, out);
         self.changed(id, out);
         self.cancel_if_wanted(id, now, out);
         self.look_at_losses(now, out);
     }
 
+    /// A change or a cancel is answered: written down, and told to whoever asked.
     pub(super) fn answer(&mut self, id: &ClientOrderId, words: String, now: Now, out: &mut Vec<Action>) {
         self.record(id, What::Answer(words), now, out);
     }

@@ -10,6 +10,7 @@ use nirantar_brokers::{
 };
 
 use super::all::AllOrders;
+use super::insisting::Insisted;
 use super::profit::Ledger;
 use super::queue::{Queue, Waiting};
 use super::reconcile::Reconciliation;
@@ -50,6 +51,8 @@ pub struct Desk {
     pub(super) compared: bool,
     /// Exits of live exposure that could not be sent.
     pub(super) exits: Vec<ExitWanted>,
+    /// Cancels that are asked until their order is over.
+    pub(super) insisted: BTreeMap<ClientOrderId, Insisted>,
 }
 
 impl Desk {
@@ -79,6 +82,7 @@ impl Desk {
             token_lives: false,
             compared: false,
             exits: Vec::new(),
+            insisted: BTreeMap::new(),
         }
     }
 
@@ -225,11 +229,12 @@ impl Desk {
         self.release(now, out);
         self.look_for_unknown(now, out);
     }
+        self.try_cancels_again(now, out);
 
     /// When [`wake`](Self::wake) must be called at the latest.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        [self.next_release(), self.next_look()].into_iter().flatten().min()
+        [self.next_release(), self.next_look(), self.next_try()].into_iter().flatten().min()
     }
 
     /// An order that can be changed or cancelled now.

@@ -66,3 +66,199 @@ fn an_order_that_comes_back_where_nothing_waits_is_turned_away_at_once() {
     scene.under_token(2);
     assert_eq!(scene.sent(), None);
 }
+
+impl Scene {
+    fn third_failures_told(&self) -> usize {
+        self.out
+            .iter()
+            .filter(|one| matches!(one, Action::Alarm(words) if words.contains("is to be cancelled")))
+            .count()
+    }
+
+    /// The token lives, and the book was seen under it: cancels pass while trading is halted.
+    fn trusted(&mut self) {
+        self.desk.token(true, self.now);
+        self.desk.compared(self.now, &mut self.out);
+    }
+}
+
+#[test]
+fn a_halts_cancel_that_failed_is_asked_again_later_and_later_and_the_third_failure_is_told() {
+    for cause in [Cause::NotSent, Cause::Misconfigured, SUSPECT] {
+        let mut scene = Scene::new();
+        let id = scene.working();
+        scene.trusted();
+        halt(&mut scene);
+        let (mut send, _) = scene.sent().expect("it is cancelled");
+        for (failure, wait) in [(1, 1), (2, 2), (3, 4), (4, 8)] {
+            scene.reply(send, failed(cause));
+            assert_eq!(scene.third_failures_told(), usize::from(failure == 3), "after failure {failure}");
+            scene.pass(wait - 1);
+            scene.wake();
+            assert_eq!(scene.sent(), None, "not at once");
+            assert!(scene.desk.next_wake().is_some_and(|at| at <= scene.now.mono + Duration::from_secs(1)));
+            scene.pass(1);
+            scene.wake();
+            let (again, command) = scene.sent().expect("it is asked again");
+            assert_eq!(command, Command::Cancel(number("7")));
+            send = again;
+        }
+        scene.reply(send, Ok(number("7")));
+        scene.show(&row("7", OrderStatus::Cancelled, 0));
+        scene.pass(60);
+        scene.wake();
+        assert_eq!((scene.status(&id), scene.sent()), (OrderStatus::Cancelled, None));
+    }
+}
+
+#[test]
+fn a_halts_cancel_whose_reply_was_lost_is_asked_again_once_the_book_shows_the_order_at_work() {
+    for cause in [Cause::Unknown, Cause::Rejected] {
+        let mut scene = Scene::new();
+        scene.working();
+        scene.trusted();
+        halt(&mut scene);
+        let (send, _) = scene.sent().expect("it is cancelled");
+        scene.reply(send, failed(cause));
+        scene.pass(5);
+        scene.wake();
+        let read = scene.newest_read().expect("the book is looked at");
+        assert_eq!(scene.sent(), None, "nothing is asked on a guess");
+        let book = book_of(&[row("7", OrderStatus::Open, 0)]);
+        scene.desk.read(read, Some(&book), scene.now, &mut scene.out);
+        scene.pass(1);
+        scene.wake();
+        assert_eq!(scene.sent().expect("it is asked again").1, Command::Cancel(number("7")));
+    }
+}
+
+#[test]
+fn a_remembered_cancel_that_failed_is_asked_again_and_one_just_asked_for_is_not() {
+    for remembered in [true, false] {
+        let mut scene = Scene::new();
+        let id = scene.working();
+        let send = if remembered {
+            scene.desk.leave(Route { venue: Venue::Paper, reduce_only: false, generation: Generation(1) });
+            let asked = scene.desk.cancel(&id, scene.now, &mut scene.out);
+            assert_eq!(asked, Err(Refused::Remembered));
+            scene.under_token(2);
+            scene.sent().expect("it leaves by itself").0
+        } else {
+            scene.cancel(&id)
+        };
+        scene.reply(send, failed(Cause::NotSent));
+        scene.pass(1);
+        scene.wake();
+        assert_eq!(scene.sent().is_some(), remembered);
+    }
+}
+
+#[test]
+fn in_reduce_only_the_cancel_of_an_entry_is_asked_again() {
+    let mut scene = Scene::new();
+    scene.working();
+    scene.desk.set_mode(TradingMode::ReduceOnly, scene.now, &mut scene.out);
+    let (send, _) = scene.sent().expect("it is cancelled");
+    scene.reply(send, failed(Cause::NotSent));
+    scene.pass(1);
+    scene.wake();
+    assert_eq!(scene.sent().expect("it is asked again").1, Command::Cancel(number("7")));
+}
+
+impl Scene {
+    fn third_failures_told(&self) -> usize {
+        self.out
+            .iter()
+            .filter(|one| matches!(one, Action::Alarm(words) if words.contains("is to be cancelled")))
+            .count()
+    }
+
+    /// The token lives, and the book was seen under it: cancels pass while trading is halted.
+    fn trusted(&mut self) {
+        self.desk.token(true, self.now);
+        self.desk.compared(self.now, &mut self.out);
+    }
+}
+
+#[test]
+fn a_halts_cancel_that_failed_is_asked_again_later_and_later_and_the_third_failure_is_told() {
+    for cause in [Cause::NotSent, Cause::Misconfigured, SUSPECT] {
+        let mut scene = Scene::new();
+        let id = scene.working();
+        scene.trusted();
+        halt(&mut scene);
+        let (mut send, _) = scene.sent().expect("it is cancelled");
+        for (failure, wait) in [(1, 1), (2, 2), (3, 4), (4, 8)] {
+            scene.reply(send, failed(cause));
+            assert_eq!(scene.third_failures_told(), usize::from(failure == 3), "after failure {failure}");
+            scene.pass(wait - 1);
+            scene.wake();
+            assert_eq!(scene.sent(), None, "not at once");
+            assert!(scene.desk.next_wake().is_some_and(|at| at <= scene.now.mono + Duration::from_secs(1)));
+            scene.pass(1);
+            scene.wake();
+            let (again, command) = scene.sent().expect("it is asked again");
+            assert_eq!(command, Command::Cancel(number("7")));
+            send = again;
+        }
+        scene.reply(send, Ok(number("7")));
+        scene.show(&row("7", OrderStatus::Cancelled, 0));
+        scene.pass(60);
+        scene.wake();
+        assert_eq!((scene.status(&id), scene.sent()), (OrderStatus::Cancelled, None));
+    }
+}
+
+#[test]
+fn a_halts_cancel_whose_reply_was_lost_is_asked_again_once_the_book_shows_the_order_at_work() {
+    for cause in [Cause::Unknown, Cause::Rejected] {
+        let mut scene = Scene::new();
+        scene.working();
+        scene.trusted();
+        halt(&mut scene);
+        let (send, _) = scene.sent().expect("it is cancelled");
+        scene.reply(send, failed(cause));
+        scene.pass(5);
+        scene.wake();
+        let read = scene.newest_read().expect("the book is looked at");
+        assert_eq!(scene.sent(), None, "nothing is asked on a guess");
+        let book = book_of(&[row("7", OrderStatus::Open, 0)]);
+        scene.desk.read(read, Some(&book), scene.now, &mut scene.out);
+        scene.pass(1);
+        scene.wake();
+        assert_eq!(scene.sent().expect("it is asked again").1, Command::Cancel(number("7")));
+    }
+}
+
+#[test]
+fn a_remembered_cancel_that_failed_is_asked_again_and_one_just_asked_for_is_not() {
+    for remembered in [true, false] {
+        let mut scene = Scene::new();
+        let id = scene.working();
+        let send = if remembered {
+            scene.desk.leave(Route { venue: Venue::Paper, reduce_only: false, generation: Generation(1) });
+            let asked = scene.desk.cancel(&id, scene.now, &mut scene.out);
+            assert_eq!(asked, Err(Refused::Remembered));
+            scene.under_token(2);
+            scene.sent().expect("it leaves by itself").0
+        } else {
+            scene.cancel(&id)
+        };
+        scene.reply(send, failed(Cause::NotSent));
+        scene.pass(1);
+        scene.wake();
+        assert_eq!(scene.sent().is_some(), remembered);
+    }
+}
+
+#[test]
+fn in_reduce_only_the_cancel_of_an_entry_is_asked_again() {
+    let mut scene = Scene::new();
+    scene.working();
+    scene.desk.set_mode(TradingMode::ReduceOnly, scene.now, &mut scene.out);
+    let (send, _) = scene.sent().expect("it is cancelled");
+    scene.reply(send, failed(Cause::NotSent));
+    scene.pass(1);
+    scene.wake();
+    assert_eq!(scene.sent().expect("it is asked again").1, Command::Cancel(number("7")));
+}
