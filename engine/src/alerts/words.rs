@@ -210,6 +210,7 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         | Event::Gap { .. }
         | Event::Feed { .. }
         | Event::Order { .. }
+        | Event::Answered { .. }
         | Event::Instruments { .. }
         | Event::Compared { .. } => None,
     }

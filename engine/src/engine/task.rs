@@ -427,6 +427,7 @@ impl Task {
             | Event::Token { .. }
             | Event::Feed { .. }
             | Event::Instruments { .. }
+            | Event::Answered { .. }
             | Event::Compared { .. } => tracing::info!("{event}"),
         }
         self.last_error.note(&event);

@@ -199,7 +199,8 @@ impl Desk {
 
     /// A change or a cancel is answered: written down, and told to whoever asked.
     pub(super) fn answer(&mut self, id: &ClientOrderId, words: String, now: Now, out: &mut Vec<Action>) {
-        self.record(id, What::Answer(words), now, out);
+        self.record(id, What::Answer(words.clone()), now, out);
+        out.push(Action::Answered { id: id.clone(), words });
     }
 
     pub(super) fn record(&self, id: &ClientOrderId, what: What, now: Now, out: &mut Vec<Action>) {
