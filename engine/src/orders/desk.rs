@@ -176,6 +176,9 @@ impl Desk {
         }
         self.hold(id, CommandKind::Cancel, now.mono, now.mono);
         self.release(now, out);
+        if self.queue.iter().any(|waiting| waiting.id == *id && waiting.kind == CommandKind::Cancel) {
+            self.record(id, What::CancelWanted, now, out); // it waits for room, and must outlive the process meanwhile
+        }
         Ok(())
     }
 
