@@ -229,10 +229,10 @@ impl Desk {
     /// Time has passed.
     pub fn wake(&mut self, now: Now, out: &mut Vec<Action>) {
         self.look_at_losses(now, out);
+        self.try_cancels_again(now, out);
         self.release(now, out);
         self.look_for_unknown(now, out);
     }
-        self.try_cancels_again(now, out);
 
     /// When [`wake`](Self::wake) must be called at the latest.
     #[must_use]

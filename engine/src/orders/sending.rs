@@ -89,13 +89,19 @@ impl Desk {
             return Some(arrived);
         }
         match outcome.as_ref().map_err(|failure| failure.cause) {
-            Ok(_) | Err(Cause::Rejected) => self.throttling = Throttling::default(),
+            Ok(_) | Err(Cause::Rejected) => {
+                self.throttling = Throttling::default();
+                self.limiter.went_through(Key::Message(send));
+            }
             Err(Cause::Throttled { retry_after }) => {
                 let pause = self.throttling.pause(arrived.left, now.mono, self.policy.look_again);
                 let pause = retry_after.unwrap_or(pause);
-                self.limiter.pause(now.mono + pause);
+                self.limiter.pause(now.mono + pause, now.mono);
                 if pause > PAUSE_CAP {
-                    out.push(Action::Alarm(format!("the broker takes neither orders nor cancels for {pause:?}")));
+                    out.push(Action::Alarm(format!(
+                        "the broker says that it takes neither orders nor cancels for {pause:?}: one cancel or exit is \
+                         tried every half minute all the same"
+                    )));
                 }
             }
             Err(_) => {}

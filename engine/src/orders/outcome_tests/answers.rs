@@ -249,8 +249,8 @@ fn outcome_19_a_throttled_cancel_is_asked_again_after_the_wait_however_long() {
     let mut scene = Scene::new();
     let id = scene.working();
     let send = scene.cancel(&id);
-    scene.reply(send, failed(Cause::Throttled { retry_after: Some(WAIT * 30) }));
-    scene.pass(59);
+    scene.reply(send, failed(Cause::Throttled { retry_after: Some(WAIT * 15) }));
+    scene.pass(29);
     scene.wake();
     assert_eq!(scene.sent(), None);
     scene.pass(1);
