@@ -159,5 +159,6 @@ fn believed(order: &Tracked) -> Option<&'static str> {
 
 /// What the journal and the listeners are told of an order.
 fn told(order: &Tracked) -> impl PartialEq + use<'_> {
-    (order.status, &order.broker_id, order.filled, order.average_price, &order.message)
+    let quantity = order.request.quantity;
+    (order.status, &order.broker_id, quantity, order.filled, order.average_price, &order.message)
 }

@@ -4,10 +4,10 @@
 //! Promises: orders, changes and cancels leave in the order of [`super::queue`] and only where the broker's limits have
 //! room; nothing that waits is lost: it is sent, or its order's story says why it was not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use nirantar_brokers::time::{Monotonic, Now};
+use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{Book, BrokerOrderId, Cause, ClientOrderId, Intent, Outcome, Venue};
 
 use super::limiter::{Key, Room};
@@ -370,13 +370,31 @@ impl Desk {
         self.limiter.answered_once(key, now.mono);
     }
 
-    /// What an earlier run of the engine sent still counts at the broker. When it was answered its journal does not say for
-    /// sure: it is taken to have been as late as a call may be. Before anything is sent in this run.
+    /// What an earlier run of the engine sent still counts at the broker, from when its answer was written down. Where none
+    /// is, it is taken to have been as late as a call may be, but to have left with the process that sent it. Before
+    /// anything is sent in this run.
     pub fn count_earlier<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>, now: Now) {
-        for record in records {
-            if record.book == Book::Live && matches!(record.what, What::Sending { .. }) {
-                self.limiter.count_earlier(now.wall.since(record.at + LATEST_ANSWER), now.mono);
-            }
+        let mut unanswered: BTreeMap<(&ClientOrderId, bool), VecDeque<Timestamp>> = BTreeMap::new();
+        let mut answered = Vec::new();
+        for record in records.into_iter().filter(|record| record.book == Book::Live) {
+            let Some(id) = &record.id else { continue };
+            // A placement is answered by what is known of the order, a change or a cancel by words of its own: what is known
+            // of the order may have come from elsewhere.
+            let of = match &record.what {
+                What::Sending { command, .. } => {
+                    let places = *command == CommandKind::Place;
+                    unanswered.entry((id, places)).or_default().push_back(record.at);
+                    continue;
+                }
+                What::State { .. } | What::RefusedForToken { .. } => (id, true),
+                What::Answer(_) => (id, false),
+                _ => continue,
+            };
+            answered.extend(unanswered.get_mut(&of).and_then(VecDeque::pop_front).map(|_| record.at));
+        }
+        let late = unanswered.into_values().flatten().map(|sent| sent + LATEST_ANSWER);
+        for at in answered.into_iter().chain(late) {
+            self.limiter.count_earlier(now.wall.since(at), now.mono);
         }
     }
 

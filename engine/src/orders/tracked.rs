@@ -165,7 +165,12 @@ impl Tracked {
             self.broker_id = Some(row.order_id.clone());
         }
         let shown = Fills { status: row.status, filled: row.filled, average_price: row.average_price };
-        self.take(shown, row)
+        let taken = self.take(shown, row);
+        // It was changed, by us or in the broker's app: so much is working now. A row that was passed over is older.
+        if self.filled == row.filled && !row.quantity.is_zero() {
+            self.request.quantity = row.quantity;
+        }
+        taken
     }
 
     /// Takes what a row of one of its slices says.

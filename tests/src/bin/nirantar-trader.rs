@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar::core::Core;
-use nirantar::engine::{Engine, Setup};
+use nirantar::engine::{Engine, EventMessage, Events, Setup};
 use nirantar::orders::{SqliteJournal, Tracked};
 use nirantar::session::Policy;
 use nirantar::token::store::StorePlace;
@@ -37,12 +37,22 @@ async fn main() {
     let clock: Arc<dyn Clock> = Arc::new(OffsetClock::starting_at(Timestamp::from_nanos(wall.parse().unwrap())));
     let engine = start(origin, &PathBuf::from(folder), Arc::clone(&clock)).await;
     println!("started");
+    if std::env::var_os("NIRANTAR_TRADER_EVENTS").is_some() {
+        tokio::spawn(tell(engine.events(), Arc::clone(&clock)));
+    }
     match what.as_str() {
         "trade" => trade(&engine, clock.as_ref(), Rng::from_seed(seed.parse().unwrap())).await,
         "settle" => settle(&engine, clock.as_ref()).await,
         other => panic!("`{other}` is neither trade nor settle"),
     }
     engine.stop().await;
+}
+
+/// Says what happens, for whoever looks for the reason of a failure.
+async fn tell(mut events: Events, clock: Arc<dyn Clock>) {
+    while let Some(EventMessage::Event(event)) = events.next().await {
+        eprintln!("{:?} {event}", clock.now().mono);
+    }
 }
 
 async fn start(origin: &str, folder: &Path, clock: Arc<dyn Clock>) -> Engine {

@@ -421,11 +421,19 @@ fn after_a_restart_the_windows_hold_what_the_journal_says_was_sent() {
     let mut rig = Rig::with(DeskPolicy { limits: vec![RateLimit::new(3, 60)], ..DeskPolicy::default() });
     let sent = |seconds: u32, book: Book| Record {
         at: Now::default().wall + SECOND * seconds,
-        id: None,
+        id: Some(ClientOrderId::numbered(1, u64::from(seconds))),
         book,
         what: What::Sending { generation: Generation(1), command: CommandKind::Cancel },
     };
-    let records = [sent(0, Book::Live), sent(80, Book::Live), sent(95, Book::Paper), sent(99, Book::Live)];
+    // The first was answered after ten seconds, the second at once, the others nobody knows when.
+    let answer = |of: &Record, at: u32| Record {
+        at: Now::default().wall + SECOND * at,
+        what: What::Answer("request received".to_owned()),
+        ..of.clone()
+    };
+    let (first, second) = (sent(20, Book::Live), sent(90, Book::Live));
+    let (late, soon) = (answer(&first, 30), answer(&second, 90));
+    let records = [first, late, second, soon, sent(95, Book::Paper), sent(99, Book::Live)];
     rig.now = rig.now + SECOND * 100;
     let now = rig.now;
     rig.desk.count_earlier(&records, now);
