@@ -46,7 +46,19 @@ pub enum Input {
         /// Which.
         send: SendId,
     },
-    /// Live positions and orders were read.
+    /// A message was kept back here, since its record could not be written: the broker has not heard of it.
+    NotWritten {
+        /// Which.
+        send: SendId,
+        /// What its order is told.
+        failure: Failure,
+    },
+    /// A read was not asked for at all: its token is gone.
+    NotRead {
+        /// Which.
+        read: u64,
+    },
+    /// Live positions, orders and trades were read.
     Read {
         /// Which read.
         read: u64,
@@ -119,7 +131,7 @@ pub enum Output {
     },
     /// Write this; if it cannot be written, what follows for that order must not happen.
     Journal(Record),
-    /// Send this; answer [`Input::Reply`] or [`Input::GateShut`].
+    /// Send this; answer [`Input::Reply`], [`Input::GateShut`] or [`Input::NotWritten`].
     Send {
         /// Number of the message.
         send: SendId,
@@ -132,7 +144,7 @@ pub enum Output {
         /// What.
         command: Command,
     },
-    /// Read live positions, then the order book; answer [`Input::Read`].
+    /// Read live positions, the order book and the day's trades; answer [`Input::Read`] or [`Input::NotRead`].
     Read {
         /// Number of the read.
         read: u64,
