@@ -32,8 +32,8 @@ use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Key, Record, Refused, Restored, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, Operator, State, Verdict};
 
-pub(crate) use words::unmanaged;
 pub use words::{Event, Input, Output, Standing};
+pub(crate) use words::{differences, unmanaged};
 
 /// Session, desk and feed of one account.
 #[derive(Clone, Debug)]

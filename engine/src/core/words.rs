@@ -10,7 +10,7 @@ use nirantar_brokers::{
 };
 
 use crate::feed::{self, FeedStatus, Gap};
-use crate::orders::{Command, Comparison, LiveState, OpenOrder, Record, Route, SendId, Tracked};
+use crate::orders::{Command, Comparison, Difference, LiveState, OpenOrder, Record, Route, SendId, Tracked};
 use crate::session::{AttemptEnd, Candidate, Generation, Notice, Operator, State, Transition, Verdict};
 
 /// What happened.
@@ -364,10 +364,14 @@ impl fmt::Display for Event {
             }
             Self::Compared { comparison, .. } => write!(
                 f,
-                "live book compared with the broker's: {} orders, {} positions, {} differences{}",
+                "live book compared with the broker's: {} orders, {} positions, {} differences{}{}",
                 comparison.orders,
                 comparison.positions,
                 comparison.differences.len(),
+                match &comparison.differences[..] {
+                    [] => String::new(),
+                    some => format!(" ({})", differences(some)),
+                },
                 match (comparison.complete, comparison.overnight && !comparison.differences.is_empty()) {
                     (false, _) => "; reading again",
                     (true, true) =>
@@ -399,12 +403,6 @@ pub(crate) fn unmanaged(
     resting: &[OpenOrder],
     unknown: &[OpenOrder],
 ) -> String {
-    const MOST_NAMED: usize = 5;
-    fn listed<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
-        let named: Vec<String> = all.iter().take(MOST_NAMED).map(word).collect();
-        let more = all.len().saturating_sub(MOST_NAMED);
-        if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
-    }
     let mut parts = Vec::new();
     if !positions.is_empty() {
         parts.push(format!("positions: {}", listed(positions, |(instrument, _, held)| format!("{held} {instrument}"))));
@@ -416,6 +414,20 @@ pub(crate) fn unmanaged(
         parts.push(format!("unknown: {}", listed(unknown, ToString::to_string)));
     }
     format!("live and unmanaged: {}", parts.join("; "))
+}
+
+/// Where our count and the broker's differ, in words: `NSE:INFY MIS: 1 here, 4 at the broker`.
+pub(crate) fn differences(differences: &[Difference]) -> String {
+    listed(differences, |Difference { instrument, product, ours, brokers }| {
+        format!("{instrument} {product}: {ours} here, {brokers} at the broker")
+    })
+}
+
+fn listed<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
+    const MOST_NAMED: usize = 5;
+    let named: Vec<String> = all.iter().take(MOST_NAMED).map(word).collect();
+    let more = all.len().saturating_sub(MOST_NAMED);
+    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }
 
 fn where_orders_go(venue: Venue, reduce_only: bool) -> &'static str {
