@@ -209,6 +209,9 @@ impl Desk {
             What::State { status, broker_id, filled, average_price, message } => {
                 sent.retain(|command| *command != CommandKind::Place);
                 let new = filled.less(order.filled);
+                if *status != order.status {
+                    order.acknowledged = false; // as while the engine runs: what was found again is a new story
+                }
                 if !matches!(status, OrderStatus::Journalled | OrderStatus::Sent) {
                     (*placing, order.status) = (Placing::Answered, *status);
                 }
