@@ -158,6 +158,17 @@ impl Tracked {
 
     /// Takes what a row of the order itself says.
     pub(super) fn apply(&mut self, row: &OrderRow) -> Taken {
+    /// Whether a row of the order itself tells no more than is known.
+    pub(super) fn says_nothing_new(&self, row: &OrderRow) -> bool {
+        let same_words = row.message.is_none() || row.message == self.message;
+        let same_quantity = row.quantity.is_zero() || row.quantity == self.request.quantity;
+        self.slices.is_empty()
+            && self.broker_id.as_ref() == Some(&row.order_id)
+            && (self.status, self.filled, self.average_price) == (row.status, row.filled, row.average_price)
+            && same_words
+            && same_quantity
+    }
+
         if !self.slices.is_empty() {
             return Taken::NOTHING; // its slices are the order; a row of the whole would be their sum
         }
