@@ -260,7 +260,7 @@ impl Desk {
         if !ids.is_empty() {
             out.push(Action::Alarm(format!(
                 "live orders of an earlier day are unresolved and count as exposure until you have looked at them in the \
-                 broker's own app and acknowledged them: {}",
+                 broker's own app and run nirantar orders acknowledge ID for each: {}",
                 ids.join(", ")
             )));
         }
