@@ -96,7 +96,8 @@ fn a_read_for_which_there_was_no_token_is_no_outage_and_is_asked_for_again() {
     let (_, mut out) = order(&mut core, now, |send| Input::Reply { send, outcome: Err(lost()) });
     let (mut now, mut reads) = (now, 0);
     while reads < 10 {
-        let asked = out.drain(..).find_map(|output| if let Output::Read { read, .. } = output { Some(read) } else { None });
+        let asked =
+            out.drain(..).find_map(|output| if let Output::Read { read, .. } = output { Some(read) } else { None });
         if let Some(read) = asked {
             reads += 1;
             core.on(Input::NotRead { read }, now, &mut out);
@@ -106,4 +107,23 @@ fn a_read_for_which_there_was_no_token_is_no_outage_and_is_asked_for_again() {
         core.on(Input::Wake, now, &mut out);
     }
     assert_eq!(core.standing().route.generation, Generation(1));
+}
+
+#[test]
+fn what_is_finished_is_forgotten_at_the_end_of_the_next_trading_day_and_no_sooner() {
+    let friday = evening();
+    let mut core = live(friday);
+    let rejected = || Err(Failure::new(Cause::Rejected, Endpoint::Place, "no money"));
+    order(&mut core, friday, |send| Input::Reply { send, outcome: rejected() });
+    let lost = || Err(Failure::new(Cause::Unknown, Endpoint::Place, "no reply"));
+    order(&mut core, friday, |send| Input::Reply { send, outcome: lost() });
+    let mut orders_on = |time: &str| {
+        let span = Timestamp::parse_ist(time).unwrap().since(friday.wall);
+        core.on(Input::Wake, friday + span, &mut Vec::new());
+        core.desk().orders().map(|order| order.status).collect::<Vec<_>>()
+    };
+    let both = [OrderStatus::Rejected, OrderStatus::Unresolved];
+    assert_eq!(orders_on("2026-11-21 12:00:00"), both, "Saturday");
+    assert_eq!(orders_on("2026-11-23 09:00:00"), both, "the broker's book may still show them");
+    assert_eq!(orders_on("2026-11-23 17:00:00"), [OrderStatus::Unresolved], "nobody has looked at it yet");
 }
