@@ -37,7 +37,9 @@ pub struct Tracked {
     pub message: Option<String>,
     /// How often it was changed at the broker; brokers cap this.
     pub modifications: u32,
-    /// A cancel was asked for while there was no session; it is sent when the books have been compared.
+    /// It is to be cancelled and could not be reached: there was no session or no number of it when that was asked for,
+    /// or when a halt or a day's loss caught it. The cancel is sent once it can be, of a live order only after the books
+    /// have been compared.
     pub cancel_wanted: bool,
     /// It was unresolved, and an operator has looked at it.
     pub acknowledged: bool,
@@ -156,8 +158,6 @@ impl Tracked {
         Ok(())
     }
 
-    /// Takes what a row of the order itself says.
-    pub(super) fn apply(&mut self, row: &OrderRow) -> Taken {
     /// Whether a row of the order itself tells no more than is known.
     pub(super) fn says_nothing_new(&self, row: &OrderRow) -> bool {
         let same_words = row.message.is_none() || row.message == self.message;
@@ -169,6 +169,8 @@ impl Tracked {
             && same_quantity
     }
 
+    /// Takes what a row of the order itself says.
+    pub(super) fn apply(&mut self, row: &OrderRow) -> Taken {
         if !self.slices.is_empty() {
             return Taken::NOTHING; // its slices are the order; a row of the whole would be their sum
         }
