@@ -32,6 +32,13 @@ impl Desk {
         }
     }
 
+    /// Whether there is an order that may still be filled, or, with `positions`, anything held.
+    #[must_use]
+    pub fn has_open(&self, positions: bool) -> bool {
+        let held = || [Book::Live, Book::Paper].iter().any(|book| self.exposure.open(*book).next().is_some());
+        self.orders.unfinished().next().is_some() || (positions && held())
+    }
+
     /// The operator lets trading go on after a day's loss: it is counted anew from here.
     pub fn forgive_losses(&mut self) {
         self.ledger.forgive(&self.exposure);
