@@ -25,6 +25,7 @@ use super::halting::HaltFile;
 use super::health::LastError;
 use super::journalling::{Journalling, Ticket};
 use super::keeping::PutBack;
+use super::paper::Played;
 use super::renewal::{Known, Renewer, candidate};
 use super::transport::Transport;
 use super::vault::Vault;
@@ -100,6 +101,7 @@ pub(crate) struct Doing {
     pub(super) sockets: BTreeMap<SocketId, SocketHandle>,
     /// Fallback prices are being played.
     pub(super) playing: bool,
+    pub(super) played: Played,
 }
 
 enum Happened {
@@ -188,7 +190,7 @@ impl Task {
         let mut outputs = Vec::new();
         match message {
             Message::Submit { request, taken, busy } => {
-                self.mark_before(&request, now);
+                self.mark_before(&request.instrument, now);
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);
                 answer_once_written(result, self.journal.last(), taken, busy.clone());

@@ -88,7 +88,7 @@ impl Desk {
         };
         rules::check(&request, terms.as_ref())?;
         if entry {
-            self.policy.risk.check_order(&request, self.ledger.last(&request.instrument))?;
+            self.policy.risk.check_order(&request, self.ledger.last(order.book, &request.instrument))?;
             let left = OrderRequest { quantity: request.quantity.less(order.filled), ..request };
             let beside = Beside { working: 0, ..self.beside(order.book, &left, Some(&order.id)) };
             self.policy.risk.check_beside(order.book, &left, beside)?;
@@ -114,7 +114,7 @@ impl Desk {
         if let Some(most) = risk.daily_loss.filter(|_| self.ledger.is_stopped(book)) {
             return Err(OverLimit::DailyLoss { most }.into());
         }
-        risk.check_order(request, self.ledger.last(&request.instrument))?;
+        risk.check_order(request, self.ledger.last(book, &request.instrument))?;
         if risk.look_beside() {
             risk.check_beside(book, request, self.beside(book, request, itself))?;
         }

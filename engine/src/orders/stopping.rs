@@ -37,19 +37,21 @@ impl Desk {
         self.ledger.forgive(&self.exposure);
     }
 
-    /// A tick: what orders are valued and judged by. Returns whether a bound of loss may be passed by it, and
-    /// [`wake`](Self::wake) is due.
-    pub fn mark(&mut self, instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
+    /// A tick: what orders of these books are valued and judged by. One of the live feed counts for both, one that was
+    /// played into paper for paper only. Returns whether a bound of loss may be passed by it, and [`wake`](Self::wake) is
+    /// due.
+    pub fn mark(&mut self, books: &[Book], instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
         self.ledger.begin(at.ist_date());
-        self.ledger.mark(instrument, price, true);
-        self.watches(instrument)
+        for book in books {
+            self.ledger.mark(*book, instrument, price, true);
+        }
+        self.watches(books, instrument)
     }
 
-    /// Whether the price of an instrument moves a loss that is bounded.
+    /// Whether the price of an instrument moves a loss of one of these books that is bounded.
     #[must_use]
-    pub fn watches(&self, instrument: &InstrumentKey) -> bool {
-        self.policy.risk.daily_loss.is_some()
-            && [Book::Live, Book::Paper].iter().any(|book| self.exposure.all_of(*book, instrument) != 0)
+    pub fn watches(&self, books: &[Book], instrument: &InstrumentKey) -> bool {
+        self.policy.risk.daily_loss.is_some() && books.iter().any(|book| self.exposure.all_of(*book, instrument) != 0)
     }
 
     /// Counts today's fills from the orders themselves: after a restart, when they were read from the journal.
