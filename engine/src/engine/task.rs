@@ -203,6 +203,9 @@ impl Task {
                 busy
             }
             Message::Modify { id, change, taken, busy } => {
+                if let Some(of) = self.core.desk().order(&id).map(|order| order.request.instrument.clone()) {
+                    self.mark_before(&of, now);
+                }
                 let result = self.core.modify(&id, change, now, &mut outputs);
                 self.perform(outputs);
                 let _ = taken.send(result);
