@@ -87,6 +87,16 @@ impl Desk {
             Listed::No | Listed::NotKnownYet => None,
         };
         rules::check(&request, terms.as_ref())?;
+        // What makes an exit larger is held against what the others leave of the position.
+        if let Intent::Reduce(held_in) = request.intent
+            && request.quantity > order.request.quantity
+        {
+            let beside = |other: &Tracked| other.id != order.id && other.may_be_working();
+            let left = request.quantity.less(order.filled);
+            if left.get() > self.left_beside(held_in, &request, beside) {
+                return Err(Refused::ReducesNothing);
+            }
+        }
         if entry {
             self.policy.risk.check_order(&request, self.ledger.last(order.book, &request.instrument))?;
             let left = OrderRequest { quantity: request.quantity.less(order.filled), ..request };
@@ -166,3 +176,6 @@ impl Desk {
         reducible.saturating_sub(taken.get())
     }
 }
+
+#[cfg(test)]
+mod tests;
