@@ -74,7 +74,8 @@ impl Desk {
         for (book, lost) in self.ledger.newly_over(most, &self.exposure) {
             out.push(Action::Alarm(format!(
                 "the {book} book has lost {lost} rupees today, and {most} are allowed: entries that rest are cancelled, and \
-                 only exits are taken until tomorrow or until you resume trading"
+                 only exits are taken until tomorrow, or until you let trading go on: POST \
+                 /api/operator/ACCOUNT/resume, or nirantar halt --reduce-only and two seconds later nirantar resume"
             )));
             let why = super::OverLimit::DailyLoss { most }.into();
             self.stop_orders(|order| order.book == book && is_entry(order), &why, now, out);
