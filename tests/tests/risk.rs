@@ -84,7 +84,7 @@ async fn an_order_against_a_rule_of_the_exchange_is_refused_before_the_journal_a
     assert_eq!(said, Refused::ListNotHere(Exchange::Nfo));
     assert_eq!(
         said.to_string(),
-        "the day's list of NFO instruments is not here yet: it has been asked for, try again in a moment"
+        "the day's list of NFO instruments is not here yet: it is asked for as soon as there is a token to ask with; try again then"
     );
     let here = |event: &Event| matches!(event, Event::Instruments { exchange: Exchange::Nfo, count: 1, .. });
     world.wait_for("the list of NFO", here).await;
