@@ -27,7 +27,7 @@ use tempfile::TempDir;
 /// How often the child is killed.
 const KILLS: usize = 200;
 /// The longest, in milliseconds, from its start or its first order to its end.
-const LONGEST_WAIT: u64 = 400;
+const LONGEST_WAIT: u64 = 220;
 /// A machine under load is no failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -57,7 +57,10 @@ async fn killed_two_hundred_times_the_engine_loses_no_order_and_repeats_none() {
          {filled} of them filled"
     );
     assert!(in_flight > KILLS / 20, "only {in_flight} kills hit an order on its way: the test shows too little");
-    assert!(placed > KILLS && filled > 20, "{placed} orders at the broker, {filled} filled: the test shows too little");
+    assert!(
+        placed > KILLS / 2 && filled > 20,
+        "{placed} orders at the broker, {filled} filled: the test shows too little"
+    );
 
     // One more before the close, and the next start is in the morning.
     world.clock.set("2026-11-20 15:14:40");
@@ -126,7 +129,9 @@ impl World {
         let clock = SettableClock::starting_at(wall);
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         // Ten starts in a second read more than one engine ever would. The limits of orders are judged by the log.
-        let settings = Settings { rate_limits: false, ..Settings::default() };
+        // Order calls are acted on at once and answered later, as over a real network: many a kill falls in between.
+        let faults = vec!["late=40ms".parse().unwrap()];
+        let settings = Settings { rate_limits: false, faults, ..Settings::default() };
         let server = KiteServer::start(anywhere, settings, Arc::new(clock.clone()), two_days()).await.unwrap();
         let world = Self { control: server.control(), server, clock, folder: tempfile::tempdir().unwrap() };
         world.log_in();

@@ -94,7 +94,7 @@ pub(super) fn resume(arguments: &ResumeArgs) -> Result<ExitCode, CliError> {
             None => format!(
                 "{account}: it was not halted; nothing was changed\n\
                  \x20 if it takes only exits because of a day's loss: POST /api/operator/{account}/resume lets trading go on; so do\n\
-                 \x20 nirantar halt {account} --reduce-only and, two seconds later, nirantar resume {account}"
+                 \x20 nirantar halt {account} --reduce-only and, 15 seconds later, nirantar resume {account}"
             ),
             Some(halt) => format!(
                 "{account}: resumed. It was {}\n\

@@ -2,11 +2,13 @@
 //! it.
 //!
 //! Its first word says how: `reduce-only` lets exits through; anything else, also an empty or unreadable file, halts all.
-//! What follows is for humans: since when, and why. The engine looks before it starts anything and every second after
-//! that; what its operator says by API is written there too.
+//! What follows is for humans: since when, and why. The engine looks before it starts anything; what its operator says by
+//! API is written there too.
 //!
-//! Promise: whoever has written the file and sees it there has halted the account, at the latest a second later. A file
-//! that cannot be written or removed changes nothing about what the operator said, and is said aloud.
+//! Promise: a second after the file was written no new order is taken, and what works is being cancelled. The engine looks
+//! before it takes an order, and every second while something is open that could be cancelled; when there is nothing to
+//! halt it looks less often, so that its nights stay quiet. A file that cannot be written or removed changes nothing about
+//! what the operator said, and is said aloud.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -16,12 +18,15 @@ use std::time::Duration;
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 
 use super::task::Task;
-use crate::core::{Event, Input};
+use crate::core::{Core, Event, Input};
 use crate::session::{Operator, TradingMode};
 use crate::token::store::folder_of;
 
-/// How often the file is looked at, by the engine's clock.
+/// How often the file is looked at, by the engine's clock, while something is open; and never more often than that.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The same while nothing is open, in trading hours and outside them.
+const IDLE: Duration = Duration::from_secs(10);
+const CLOSED: Duration = Duration::from_secs(60);
 /// Of a file of somebody else's making, so much is read.
 const MOST_READ: usize = 4096;
 
@@ -118,7 +123,7 @@ pub(super) struct HaltFile {
     path: PathBuf,
     /// What it said, or was written to say, when we last looked.
     known: TradingMode,
-    next_look: Monotonic,
+    looked: Monotonic,
 }
 
 impl HaltFile {
@@ -130,19 +135,26 @@ impl HaltFile {
             let what = if mode == TradingMode::ReduceOnly { "only exits are taken" } else { "orders are halted" };
             tracing::warn!("{} is there: {what} ({words}); remove it to resume", path.display());
         }
-        (Self { path, known, next_look: now.mono + LOOK_EVERY }, known)
+        (Self { path, known, looked: now.mono }, known)
     }
 
-    pub(super) const fn next_look(&self) -> Monotonic {
-        self.next_look
+    /// When the file is to be looked at again.
+    pub(super) fn next_look(&self, core: &Core) -> Monotonic {
+        let open = core.market_is_open();
+        let every = match core.desk().has_open(open) {
+            true => LOOK_EVERY,
+            false if open => IDLE,
+            false => CLOSED,
+        };
+        self.looked + every
     }
 
     /// What the operator wants by the file, if that has changed.
     fn changed(&mut self, now: Now) -> Option<Operator> {
-        if now.mono < self.next_look {
+        if now.mono < self.looked + LOOK_EVERY {
             return None;
         }
-        self.next_look = now.mono + LOOK_EVERY;
+        self.looked = now.mono;
         let mode = read(&self.path).map_or(TradingMode::Active, |halt| halt.mode);
         (std::mem::replace(&mut self.known, mode) != mode).then(|| wish(mode))
     }

@@ -178,7 +178,7 @@ impl Task {
     fn next_wake(&self, now: Now) -> Monotonic {
         let paper = self.paper.next_wake(now.wall).map(|at| now.mono_at(at));
         let price = self.fallback.as_ref().filter(|_| self.state.playing).and_then(|(source, _)| source.peek());
-        let halt = self.halt_file.as_ref().map(HaltFile::next_look);
+        let halt = self.halt_file.as_ref().map(|file| file.next_look(&self.core));
         [Some(self.core.next_wake(now)), paper, price.map(|at| now.mono_at(at)), halt]
             .into_iter()
             .flatten()
@@ -190,6 +190,7 @@ impl Task {
         let mut outputs = Vec::new();
         match message {
             Message::Submit { request, taken, busy } => {
+                self.look_at_halt_file();
                 self.mark_before(&request.instrument, now);
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);

@@ -80,7 +80,7 @@ pub enum OverLimit {
     /// Too much lost today.
     #[error(
         "daily loss: {most} rupees are lost today; only exits are taken until tomorrow, or until the operator lets trading go \
-         on: POST /api/operator/ACCOUNT/resume, or nirantar halt --reduce-only and two seconds later nirantar resume"
+         on: POST /api/operator/ACCOUNT/resume, or nirantar halt --reduce-only and 15 seconds later nirantar resume"
     )]
     DailyLoss {
         /// The bound.

@@ -32,6 +32,13 @@ impl Desk {
         }
     }
 
+    /// Whether there is an order that may still be filled, or, with `positions`, anything held.
+    #[must_use]
+    pub fn has_open(&self, positions: bool) -> bool {
+        let held = || [Book::Live, Book::Paper].iter().any(|book| self.exposure.open(*book).next().is_some());
+        self.orders.unfinished().next().is_some() || (positions && held())
+    }
+
     /// The operator lets trading go on after a day's loss: it is counted anew from here.
     pub fn forgive_losses(&mut self) {
         self.ledger.forgive(&self.exposure);
@@ -75,7 +82,7 @@ impl Desk {
             out.push(Action::Alarm(format!(
                 "the {book} book has lost {lost} rupees today, and {most} are allowed: entries that rest are cancelled, and \
                  only exits are taken until tomorrow, or until you let trading go on: POST \
-                 /api/operator/ACCOUNT/resume, or nirantar halt --reduce-only and two seconds later nirantar resume"
+                 /api/operator/ACCOUNT/resume, or nirantar halt --reduce-only and 15 seconds later nirantar resume"
             )));
             let why = super::OverLimit::DailyLoss { most }.into();
             self.stop_orders(|order| order.book == book && is_entry(order), &why, now, out);
