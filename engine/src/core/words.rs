@@ -440,6 +440,8 @@ fn where_orders_go(venue: Venue, reduce_only: bool) -> &'static str {
         Venue::Blocked(Block::Reconciling) => "orders wait: live orders and positions are being compared",
         Venue::Blocked(Block::Misconfigured) => "orders are refused: the broker refuses for a reason no token mends",
         Venue::Blocked(Block::Outage) => "orders are refused: the broker does not answer",
-        Venue::Blocked(Block::Halted) => "orders are refused: trading is halted",
+        Venue::Blocked(Block::Halted) => {
+            "orders are refused: trading is halted, or there is no session and the account takes no orders without one"
+        }
     }
 }
