@@ -25,6 +25,7 @@ use super::halting::HaltFile;
 use super::health::LastError;
 use super::journalling::{Journalling, Ticket};
 use super::keeping::PutBack;
+use super::paper::Played;
 use super::renewal::{Known, Renewer, candidate};
 use super::transport::Transport;
 use super::vault::Vault;
@@ -100,6 +101,7 @@ pub(crate) struct Doing {
     pub(super) sockets: BTreeMap<SocketId, SocketHandle>,
     /// Fallback prices are being played.
     pub(super) playing: bool,
+    pub(super) played: Played,
 }
 
 enum Happened {
@@ -189,7 +191,7 @@ impl Task {
         match message {
             Message::Submit { request, taken, busy } => {
                 self.look_at_halt_file();
-                self.mark_before(&request, now);
+                self.mark_before(&request.instrument, now);
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);
                 answer_once_written(result, self.journal.last(), taken, busy.clone());
@@ -202,6 +204,9 @@ impl Task {
                 busy
             }
             Message::Modify { id, change, taken, busy } => {
+                if let Some(of) = self.core.desk().order(&id).map(|order| order.request.instrument.clone()) {
+                    self.mark_before(&of, now);
+                }
                 let result = self.core.modify(&id, change, now, &mut outputs);
                 self.perform(outputs);
                 let _ = taken.send(result);
@@ -330,8 +335,7 @@ impl Task {
                 // Good for the record that announces this message, and for all before it.
                 let ticket = self.journal.last();
                 if let Some(Err(error)) = ticket.now() {
-                    let outcome = Err(unwritten(&command, &error));
-                    answers.push_back(Input::Reply { send, outcome });
+                    answers.push_back(Input::NotWritten { send, failure: unwritten(&command, &error) });
                 } else if book == Book::Paper {
                     let outcome = self.send_to_paper(&id, &command);
                     answers.push_back(Input::Reply { send, outcome });

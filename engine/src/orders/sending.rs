@@ -13,7 +13,7 @@ use nirantar_brokers::{Block, Book, BrokerOrderId, Cause, ClientOrderId, Intent,
 use super::limiter::{Key, Room};
 use super::queue::{Rank, Waiting};
 use super::{Action, Command, CommandKind, Desk, Record, Refused, SendId, Tracked, What};
-use crate::session::Generation;
+use crate::session::{Generation, TradingMode};
 
 /// Longest pause after a message that was one too many, where the broker names none.
 const PAUSE_CAP: Duration = Duration::from_secs(30);
@@ -268,7 +268,8 @@ impl Desk {
             }
             (_, Some(broker_id)) if !order.status.is_final() => match &waiting.kind {
                 CommandKind::Modify(change) => {
-                    if let Err(why) = self.may_be_changed(order, 0) {
+                    let may = self.may_be_changed(order, 0).and_then(|()| self.check_change(order, change, now));
+                    if let Err(why) = may {
                         return self.answer(&waiting.id, why.to_string(), now, out);
                     }
                     Command::Modify(broker_id.clone(), change.clone())
@@ -300,8 +301,9 @@ impl Desk {
     /// Whether an order may be changed at the broker once more, beside so many changes of it that wait.
     pub(super) fn may_be_changed(&self, order: &Tracked, waiting: u32) -> Result<(), Refused> {
         let most = self.policy.modifications_per_order;
-        if order.book == Book::Live && self.route.reduce_only {
-            Err(Refused::ReduceOnly)
+        if order.request.intent == Intent::Open && self.route.reduce_only {
+            // What closes a position may follow the market.
+            Err(if self.mode == TradingMode::ReduceOnly { Refused::OnlyExits } else { Refused::ReduceOnly })
         } else if order.modifications.saturating_add(waiting) >= most {
             Err(Refused::TooManyChanges(most))
         } else {

@@ -153,7 +153,9 @@ pub enum Refused {
     #[error("{0}")]
     Risk(#[from] OverLimit),
     /// Lot and tick of its instrument are not known yet.
-    #[error("the day's list of {0} instruments is not here yet: it has been asked for, try again in a moment")]
+    #[error(
+        "the day's list of {0} instruments is not here yet: it is asked for as soon as there is a token to ask with; try again then"
+    )]
     ListNotHere(Exchange),
     /// The operator takes exits and cancels only.
     #[error("trading is reduce-only by the operator's word: only exits and cancels are taken until it is resumed")]
