@@ -107,6 +107,6 @@ impl Desk {
 }
 
 /// An order of ours for new exposure.
-fn is_entry(order: &Tracked) -> bool {
+pub(super) fn is_entry(order: &Tracked) -> bool {
     order.request.intent == Intent::Open && !order.external
 }

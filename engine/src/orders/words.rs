@@ -118,6 +118,13 @@ pub enum Action {
     },
     /// An order changed: tell whoever listens.
     Changed(Box<Tracked>),
+    /// A change or a cancel is answered, in words; more may follow when the broker's book has been read.
+    Answered {
+        /// Our number of the order.
+        id: ClientOrderId,
+        /// By the broker, or why it was not sent.
+        words: String,
+    },
     /// The broker's story and ours have parted, or something unusual was found.
     Alarm(String),
     /// Live exits may go again, and this one was asked for while they could not: whoever asked must decide whether they
