@@ -123,6 +123,16 @@ pub enum Product {
     Nrml,
 }
 
+impl fmt::Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cnc => "CNC",
+            Self::Mis => "MIS",
+            Self::Nrml => "NRML",
+        })
+    }
+}
+
 /// What an order is for: only with this can the engine tell an exit of live exposure from a new paper trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Intent {

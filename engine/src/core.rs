@@ -13,6 +13,8 @@
 //! * when live trading is taken up again, paper is settled: its open orders cancelled, its positions closed.
 
 mod market;
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,8 +32,8 @@ use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Key, Record, Refused, Restored, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, Operator, State, Verdict};
 
-pub(crate) use words::unmanaged;
 pub use words::{Event, Input, Output, Standing};
+pub(crate) use words::{differences, unmanaged};
 
 /// Session, desk and feed of one account.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Core {
     catalog: BTreeMap<InstrumentKey, BrokerToken>,
     names: BTreeMap<BrokerToken, Arc<InstrumentKey>>,
     wanted: BTreeMap<InstrumentKey, Mode>,
+    /// The exchanges of the wanted, and NSE: orders are held against its list.
+    exchanges: BTreeSet<Exchange>,
     /// Exchanges whose list an order was refused for.
     lists_missed: BTreeSet<Exchange>,
     /// For which day each list was asked for, and when.
@@ -65,10 +69,10 @@ pub struct Core {
 
 impl Core {
     /// A core that waits for [`Input::Started`].
-    #[must_use]
     ///
     /// `trades`: whether the broker's orders and feed are spoken. Without them there is nothing to compare and no feed to
     /// wait for, and no order goes to the broker.
+    #[must_use]
     pub fn new(session: Machine, mut desk: Desk, feed: Supervisor, calendar: Calendar, trades: bool) -> Self {
         desk.updates_arrive(false, Now::default()); // until the feed says that it is live
         let (venue, reduce_only) = session.route(Now::default());
@@ -83,6 +87,7 @@ impl Core {
             catalog: BTreeMap::new(),
             names: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            exchanges: BTreeSet::from([Exchange::Nse]),
             lists_missed: BTreeSet::new(),
             fetched: BTreeMap::new(),
             market_open: None,
@@ -242,6 +247,14 @@ impl Core {
                 self.at_desk(now, out, |desk, now, out| desk.reply(send, outcome, now, out));
             }
             Input::GateShut { send } => self.at_desk(now, out, |desk, now, out| desk.gate_shut(send, now, out)),
+            // Neither says anything of the broker, so the session hears of neither: a full disk is no outage.
+            Input::NotWritten { send, failure } => {
+                self.at_desk(now, out, |desk, now, out| desk.reply(send, Err(failure), now, out));
+            }
+            Input::NotRead { read } => {
+                self.desk.read_answered(Key::Read(read), now);
+                self.at_desk(now, out, |desk, now, out| desk.read(read, None, now, out));
+            }
             Input::Read { read, generation, state } => {
                 self.desk.read_answered(Key::Read(read), now);
                 let failure = state.as_ref().err().cloned();
@@ -262,6 +275,7 @@ impl Core {
                 self.learn(&instruments, now, out);
             }
             Input::Subscribe(instruments, mode) => {
+                self.exchanges.extend(instruments.iter().map(|instrument| instrument.exchange));
                 self.wanted.extend(instruments.into_iter().map(|instrument| (instrument, mode)));
                 self.subscribe(now, out);
             }

@@ -1,1 +1,5 @@
-//! What crosses crates is in `tests/`; here are the processes those tests start.
+//! What crosses crates is in `tests/`; here is what those tests share with the processes they start.
+
+mod other_limits;
+
+pub use other_limits::OtherLimits;

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 /// How often the child is killed.
 const KILLS: usize = 200;
 /// The longest, in milliseconds, from its start or its first order to its end.
-const LONGEST_WAIT: u64 = 400;
+const LONGEST_WAIT: u64 = 220;
 /// A machine under load is no failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -56,7 +56,7 @@ async fn killed_two_hundred_times_the_engine_loses_no_order_and_repeats_none() {
         "{KILLS} kills, {in_flight} of them with an order on its way ({unsettled} orders); {placed} orders at the broker, \
          {filled} of them filled"
     );
-    assert!(in_flight > KILLS / 20, "only {in_flight} kills hit an order on its way: the test shows too little");
+    assert!(in_flight > KILLS / 10, "only {in_flight} kills hit an order on its way: the test shows too little");
     assert!(placed > KILLS && filled > 20, "{placed} orders at the broker, {filled} filled: the test shows too little");
 
     // One more before the close, and the next start is in the morning.
@@ -125,8 +125,10 @@ impl World {
     async fn start(wall: &str) -> Self {
         let clock = SettableClock::starting_at(wall);
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        // Ten starts in a second read more than one engine ever would. The limits of orders are judged by the log.
-        let settings = Settings { rate_limits: false, ..Settings::default() };
+        // Ten starts in a second read more than one engine ever would.
+        // Order calls are acted on at once and answered later, as over a real network: many a kill falls in between.
+        let faults = vec!["late=40ms".parse().unwrap()];
+        let settings = Settings { rate_limits: false, faults, ..Settings::default() };
         let server = KiteServer::start(anywhere, settings, Arc::new(clock.clone()), two_days()).await.unwrap();
         let world = Self { control: server.control(), server, clock, folder: tempfile::tempdir().unwrap() };
         world.log_in();
@@ -211,11 +213,6 @@ impl World {
         self.control.with_log(|log| {
             for order in log.orders.iter().filter(|order| order.action == OrderAction::Place && order.accepted) {
                 assert!(seen.insert(order.tag.clone()), "{:?} was accepted twice", order.tag);
-            }
-            // Over restarts too: as Kite declares them.
-            for (most, span) in [(10, Duration::from_secs(1)), (200, Duration::from_secs(60))] {
-                let crowded = log.orders.windows(most + 1).find(|window| window[most].at.since(window[0].at) < span);
-                assert!(crowded.is_none(), "more than {most} order calls in {span:?}: {crowded:?}");
             }
         });
     }

@@ -7,8 +7,6 @@
 #[path = "failover/evidence.rs"]
 mod evidence;
 mod harness;
-#[path = "failover/unlimited.rs"]
-mod unlimited;
 
 use std::time::Duration;
 
@@ -21,7 +19,7 @@ use nirantar::orders::{CommandKind, Journal as _, Refused, What};
 use nirantar::session::Generation;
 use nirantar_brokers::{Book, ClientOrderId, Intent, Money, OrderRequest, OrderStatus, OrderType, Price, Side, Venue};
 use nirantar_exchange_mock::kite::Settings;
-use unlimited::Unlimited;
+use nirantar_tests::OtherLimits;
 
 /// Orders, exits and cancels that are under way when the token dies.
 const LOAD: usize = 500;
@@ -41,7 +39,7 @@ enum Wish {
 
 fn plan() -> Plan {
     let settings = Settings { rate_limits: false, cash: Money::from_rupees(1_000_000_000), ..Settings::default() };
-    Plan { broker: Unlimited::around, ..Plan::new(settings) }
+    Plan { broker: |kite| OtherLimits::around(kite, &[]), ..Plan::new(settings) }
 }
 
 /// Rests: far below the market.

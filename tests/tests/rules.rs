@@ -2,8 +2,9 @@
 //! any order, nonsense included.
 //!
 //! The judges of the session machine stand in `rules/judges.rs`, those of the whole core in `rules/core_judges.rs`.
-//! Rules 2 and 4 are shown for threads too, in `rule_2_loom.rs` and `rule_4_loom.rs`; rules 5 and 6 here only as far as
-//! a core without a durable journal can show them. Each test prints how much it tried.
+//! Rules 2 and 4 are shown for threads too, in `rule_2_loom.rs` and `rule_4_loom.rs`. Rules 5 and 6 are shown here for the
+//! core and a journal in memory, over restarts too (`rules/restart.rs`); with a durable journal and processes that are killed
+//! in `crashes.rs`, and at a broker that loses replies in `faults.rs`. Each test prints how much it tried.
 #![allow(unreachable_pub, reason = "the modules of a test are nobody's interface")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 

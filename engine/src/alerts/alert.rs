@@ -49,6 +49,8 @@ pub enum Kind {
     FallbackEntered,
     /// Positions or orders are open at the broker, and nobody can reach them.
     Unmanaged,
+    /// The broker holds something else than was counted here.
+    PositionsDiffer,
     /// An exit that could not be sent may be sent now.
     ExitWanted,
     /// Live trading is back.
@@ -77,7 +79,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::LoginDue,
         Self::ApprovalAsked,
         Self::Renewed,
@@ -86,6 +88,7 @@ impl Kind {
         Self::TokenNotTaken,
         Self::FallbackEntered,
         Self::Unmanaged,
+        Self::PositionsDiffer,
         Self::ExitWanted,
         Self::FallbackLeft,
         Self::NotStored,
@@ -112,6 +115,7 @@ impl Kind {
             Self::TokenNotTaken => "token_not_taken",
             Self::FallbackEntered => "fallback_entered",
             Self::Unmanaged => "unmanaged",
+            Self::PositionsDiffer => "positions_differ",
             Self::ExitWanted => "exit_wanted",
             Self::FallbackLeft => "fallback_left",
             Self::NotStored => "not_stored",

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::{Alert, Kind, Severity, Watch};
 use crate::core::Event;
 use crate::feed::FeedStatus;
+use crate::orders::{Comparison, Difference};
 use crate::session::{AttemptEnd, Candidate, Generation, NotTaken, Notice, Source, State, Transition, Why};
 
 const TOKEN: Fingerprint = Fingerprint(0x1234_abcd);
@@ -90,6 +91,24 @@ fn unmanaged(at: Timestamp) -> Event {
     Event::Unmanaged { at, positions, resting: Vec::new(), unknown: Vec::new() }
 }
 
+/// A comparison that found so many differences.
+fn compared(overnight: bool, count: usize) -> Event {
+    let difference = Difference { instrument: exit().instrument, product: Product::Mis, ours: 1, brokers: 4 };
+    let differences = vec![difference; count];
+    let comparison = Comparison { number: 1, complete: true, orders: 2, positions: 1, differences, overnight };
+    Event::Compared { at: morning(), comparison }
+}
+
+#[test]
+fn a_comparison_names_what_differs_and_alerts_unless_a_night_explains_it() {
+    let words = compared(false, 1).to_string();
+    assert!(words.contains("1 differences (NSE:INFY MIS: 1 here, 4 at the broker)"), "{words}");
+    assert!(compared(false, 7).to_string().ends_with("and 2 more)"));
+    assert!(alert_of(&[compared(false, 1)]).is_some());
+    assert_eq!(alert_of(&[compared(true, 1)]), None, "what a night does to positions");
+    assert_eq!(alert_of(&[compared(false, 0)]), None, "nothing differs");
+}
+
 #[test]
 fn what_is_unmanaged_overnight_wakes_nobody() {
     let night = Timestamp::parse_ist("2026-11-20 23:00:00").unwrap();
@@ -153,6 +172,12 @@ fn every_kind_says_what_happened_what_is_safe_and_what_to_do() {
             Kind::Unmanaged,
             Urgent,
             ["positions: 10 NSE:INFY, -65 NFO:NIFTY26NOVFUT", "Nothing here can change it", "broker's own app"],
+        ),
+        (
+            vec![compared(false, 1)],
+            Kind::PositionsDiffer,
+            Warning,
+            ["NSE:INFY MIS: 1 here, 4 at the broker", "trading goes on", "broker's own app"],
         ),
         (
             vec![Event::ExitWanted { at: morning(), request: Box::new(exit()) }],

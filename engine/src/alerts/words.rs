@@ -9,7 +9,7 @@ use nirantar_brokers::{Endpoint, Fingerprint, Venue};
 
 use super::{Kind, Severity};
 use crate::config::{RootKind, RootUrl};
-use crate::core::{Event, unmanaged};
+use crate::core::{Event, differences, unmanaged};
 use crate::feed::FeedStatus;
 use crate::session::{AttemptEnd, NotTaken, Notice, Source, State, Transition, Why};
 
@@ -210,8 +210,18 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         | Event::Gap { .. }
         | Event::Feed { .. }
         | Event::Order { .. }
-        | Event::Instruments { .. }
-        | Event::Compared { .. } => None,
+        | Event::Instruments { .. } => None,
+        // What a night does to positions is nothing unusual.
+        Event::Compared { comparison, .. } if comparison.overnight || comparison.differences.is_empty() => None,
+        Event::Compared { comparison, .. } => {
+            let what = differences(&comparison.differences);
+            let words = format!(
+                "The broker holds something else than was counted here: {what}. The broker's word was taken and trading \
+                 goes on. If you did not trade elsewhere, look at the broker's own app."
+            );
+            let found = alert(Kind::PositionsDiffer, Severity::Warning, words)?;
+            Some(Finding { essence: what, ..found })
+        }
     }
 }
 

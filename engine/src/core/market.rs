@@ -101,25 +101,26 @@ impl Core {
 
     pub(super) fn unsubscribe(&mut self, instruments: &BTreeSet<InstrumentKey>, now: Now, out: &mut Vec<Output>) {
         self.wanted.retain(|instrument, _| !instruments.contains(instrument));
+        self.exchanges = self.wanted.keys().map(|instrument| instrument.exchange).chain([Exchange::Nse]).collect();
         let known = instruments.iter().filter_map(|instrument| self.catalog.get(instrument).copied()).collect();
         self.tell_feed(feed::Input::Unsubscribe(known), now, out);
     }
 
-    /// Asks once a day for the lists of the exchanges that are wanted, as soon as there is a token to ask with. NSE's is
-    /// always wanted: orders are held against it. One that an order was refused for is asked for again after a while.
+    /// Asks once a day for the lists of the exchanges that are wanted, as soon as there is a token to ask with. One that
+    /// an order was refused for is asked for again after a while. Looked at after every input: it costs as much as there
+    /// are exchanges, however many instruments are wanted.
     pub(super) fn fetch_instruments(&mut self, now: Now, out: &mut Vec<Output>) {
         if !self.trades || self.token.is_none() {
             return;
         }
         let today = list_day(now.wall);
         let missed = std::mem::take(&mut self.lists_missed);
-        let wanted = self.wanted.keys().map(|instrument| instrument.exchange).chain([Exchange::Nse]);
         let due = |exchange: &Exchange| match self.fetched.get(exchange) {
             Some((day, _)) if *day != today => true,
             Some((_, at)) => missed.contains(exchange) && now.mono.since(*at) >= ASK_AGAIN,
             None => true,
         };
-        let exchanges: BTreeSet<Exchange> = wanted.chain(missed.iter().copied()).filter(due).collect();
+        let exchanges: BTreeSet<Exchange> = self.exchanges.union(&missed).copied().filter(due).collect();
         if !exchanges.is_empty() {
             self.fetched.extend(exchanges.iter().map(|exchange| (*exchange, (today, now.mono))));
             let calls = u32::try_from(exchanges.len()).unwrap_or(u32::MAX);

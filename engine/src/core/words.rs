@@ -10,7 +10,7 @@ use nirantar_brokers::{
 };
 
 use crate::feed::{self, FeedStatus, Gap};
-use crate::orders::{Command, Comparison, LiveState, OpenOrder, Record, Route, SendId, Tracked};
+use crate::orders::{Command, Comparison, Difference, LiveState, OpenOrder, Record, Route, SendId, Tracked};
 use crate::session::{AttemptEnd, Candidate, Generation, Notice, Operator, State, Transition, Verdict};
 
 /// What happened.
@@ -46,7 +46,19 @@ pub enum Input {
         /// Which.
         send: SendId,
     },
-    /// Live positions and orders were read.
+    /// A message was kept back here, since its record could not be written: the broker has not heard of it.
+    NotWritten {
+        /// Which.
+        send: SendId,
+        /// What its order is told.
+        failure: Failure,
+    },
+    /// A read was not asked for at all: its token is gone.
+    NotRead {
+        /// Which.
+        read: u64,
+    },
+    /// Live positions, orders and trades were read.
     Read {
         /// Which read.
         read: u64,
@@ -119,7 +131,7 @@ pub enum Output {
     },
     /// Write this; if it cannot be written, what follows for that order must not happen.
     Journal(Record),
-    /// Send this; answer [`Input::Reply`] or [`Input::GateShut`].
+    /// Send this; answer [`Input::Reply`], [`Input::GateShut`] or [`Input::NotWritten`].
     Send {
         /// Number of the message.
         send: SendId,
@@ -132,7 +144,7 @@ pub enum Output {
         /// What.
         command: Command,
     },
-    /// Read live positions, then the order book; answer [`Input::Read`].
+    /// Read live positions, the order book and the day's trades; answer [`Input::Read`] or [`Input::NotRead`].
     Read {
         /// Number of the read.
         read: u64,
@@ -352,10 +364,14 @@ impl fmt::Display for Event {
             }
             Self::Compared { comparison, .. } => write!(
                 f,
-                "live book compared with the broker's: {} orders, {} positions, {} differences{}",
+                "live book compared with the broker's: {} orders, {} positions, {} differences{}{}",
                 comparison.orders,
                 comparison.positions,
                 comparison.differences.len(),
+                match &comparison.differences[..] {
+                    [] => String::new(),
+                    some => format!(" ({})", differences(some)),
+                },
                 match (comparison.complete, comparison.overnight && !comparison.differences.is_empty()) {
                     (false, _) => "; reading again",
                     (true, true) =>
@@ -387,12 +403,6 @@ pub(crate) fn unmanaged(
     resting: &[OpenOrder],
     unknown: &[OpenOrder],
 ) -> String {
-    const MOST_NAMED: usize = 5;
-    fn listed<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
-        let named: Vec<String> = all.iter().take(MOST_NAMED).map(word).collect();
-        let more = all.len().saturating_sub(MOST_NAMED);
-        if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
-    }
     let mut parts = Vec::new();
     if !positions.is_empty() {
         parts.push(format!("positions: {}", listed(positions, |(instrument, _, held)| format!("{held} {instrument}"))));
@@ -404,6 +414,20 @@ pub(crate) fn unmanaged(
         parts.push(format!("unknown: {}", listed(unknown, ToString::to_string)));
     }
     format!("live and unmanaged: {}", parts.join("; "))
+}
+
+/// Where our count and the broker's differ, in words: `NSE:INFY MIS: 1 here, 4 at the broker`.
+pub(crate) fn differences(differences: &[Difference]) -> String {
+    listed(differences, |Difference { instrument, product, ours, brokers }| {
+        format!("{instrument} {product}: {ours} here, {brokers} at the broker")
+    })
+}
+
+fn listed<T>(all: &[T], word: impl Fn(&T) -> String) -> String {
+    const MOST_NAMED: usize = 5;
+    let named: Vec<String> = all.iter().take(MOST_NAMED).map(word).collect();
+    let more = all.len().saturating_sub(MOST_NAMED);
+    if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
 }
 
 fn where_orders_go(venue: Venue, reduce_only: bool) -> &'static str {

@@ -50,7 +50,7 @@ impl Task {
         let span = tracing::info_span!("order", %id);
         let work = async move {
             if let Err(error) = ticket.written().await {
-                return Input::Reply { send, outcome: Err(unwritten(&command, &error)) };
+                return Input::NotWritten { send, failure: unwritten(&command, &error) };
             }
             let now = clock.now();
             // A slow disk must not make an order late: the desk refuses it.
@@ -71,8 +71,7 @@ impl Task {
         let snapshot = Arc::clone(&self.cell.load());
         let Some(token) = snapshot.token.clone().filter(|_| snapshot.generation == generation) else {
             // Without its token a read would be refused, and the refusal would say nothing.
-            let failure = Failure::new(Cause::NotSent, Endpoint::Positions, "there is no token to read with");
-            answers.push_back(Input::Read { read, generation, state: Err(failure) });
+            answers.push_back(Input::NotRead { read });
             return;
         };
         let Some(broker) = self.trading.clone() else { return };

@@ -330,8 +330,7 @@ impl Task {
                 // Good for the record that announces this message, and for all before it.
                 let ticket = self.journal.last();
                 if let Some(Err(error)) = ticket.now() {
-                    let outcome = Err(unwritten(&command, &error));
-                    answers.push_back(Input::Reply { send, outcome });
+                    answers.push_back(Input::NotWritten { send, failure: unwritten(&command, &error) });
                 } else if book == Book::Paper {
                     let outcome = self.send_to_paper(&id, &command);
                     answers.push_back(Input::Reply { send, outcome });

@@ -146,7 +146,7 @@ impl Desk {
                 };
                 let (side, of) = (order.request.side, order.request.quantity);
                 let what = format!("{side} {of} {}", order.request.instrument);
-                let advice = "look at the broker's own app, then acknowledge it";
+                let advice = format!("look at the broker's own app, then run: nirantar orders acknowledge {id}");
                 order.message = Some(format!("it was {was}, and {words}: {advice}"));
                 order.day_over = None;
                 order.doubted = None;

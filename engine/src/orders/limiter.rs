@@ -34,7 +34,7 @@ const HEADROOM_PART: u32 = 1000;
 pub enum Key {
     /// An order, a change or a cancel.
     Message(SendId),
-    /// A read of the order book and positions.
+    /// A read of positions, the order book and the day's trades.
     Read(u64),
     /// The probe of a token; there is one at a time.
     Probe,

@@ -100,6 +100,11 @@ impl Ledger {
         self.counted.insert(order.id.clone(), Counted { filled: order.filled, worth });
     }
 
+    /// Of these orders no more is heard.
+    pub(super) fn forget(&mut self, which: impl Fn(&ClientOrderId) -> bool) {
+        self.counted.retain(|id, _| !which(id));
+    }
+
     /// What a book has won (above zero) or lost today since the operator last let it go on, in ten-thousandths of a rupee.
     fn profit(&self, book: Book, exposure: &Exposure) -> i128 {
         let mut held: BTreeMap<&InstrumentKey, i128> = BTreeMap::new();

@@ -209,6 +209,9 @@ impl Desk {
             What::State { status, broker_id, filled, average_price, message } => {
                 sent.retain(|command| *command != CommandKind::Place);
                 let new = filled.less(order.filled);
+                if *status != order.status {
+                    order.acknowledged = false; // as while the engine runs: what was found again is a new story
+                }
                 if !matches!(status, OrderStatus::Journalled | OrderStatus::Sent) {
                     (*placing, order.status) = (Placing::Answered, *status);
                 }
@@ -257,7 +260,7 @@ impl Desk {
         if !ids.is_empty() {
             out.push(Action::Alarm(format!(
                 "live orders of an earlier day are unresolved and count as exposure until you have looked at them in the \
-                 broker's own app and acknowledged them: {}",
+                 broker's own app and run nirantar orders acknowledge ID for each: {}",
                 ids.join(", ")
             )));
         }

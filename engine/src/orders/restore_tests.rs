@@ -98,6 +98,24 @@ fn an_unresolved_order_is_forgotten_once_somebody_has_looked_and_the_day_is_over
 }
 
 #[test]
+fn an_acknowledged_order_that_was_found_again_needs_a_look_again() {
+    let unresolved = || state(OrderStatus::Unresolved, None, 0);
+    let seen = [sending(CommandKind::Place), state(OrderStatus::Unknown, None, 0), unresolved(), What::Acknowledged];
+    let found = || seen.clone().into_iter().chain([state(OrderStatus::Open, Some("7"), 0)]);
+    for records in [story(Book::Live, found()), story(Book::Live, found().chain([unresolved()]))] {
+        for day in ["20", "23"] {
+            let (desk, _, restored) = restore(&records, at(day));
+            let order = desk.order(&id(1)).unwrap();
+            assert!(!order.acknowledged && order.may_be_working(), "on the {day}th: {order:?}");
+            assert_eq!(restored.unresolved, usize::from(order.status == OrderStatus::Unresolved));
+        }
+    }
+    // The same said twice is nothing new.
+    let twice = story(Book::Live, seen.clone().into_iter().chain([unresolved()]));
+    assert!(restore(&twice, at("20")).0.order(&id(1)).unwrap().acknowledged);
+}
+
+#[test]
 fn paper_ends_with_its_exchange() {
     use OrderStatus::{Cancelled, Open, Refused};
     let placed = |lines: Vec<What>| story(Book::Paper, std::iter::once(sending(CommandKind::Place)).chain(lines));

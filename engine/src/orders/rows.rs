@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use nirantar_brokers::time::Now;
-use nirantar_brokers::{Book, ClientOrderId, Intent, OrderRequest, OrderRow};
+use nirantar_brokers::{
+    Book, BrokerOrderId, ClientOrderId, Intent, OrderRequest, OrderRow, OrderStatus, Price, Quantity,
+};
 
 use super::outcome::{Shown, Then, on_row};
 use super::tracked::Taken;
@@ -67,8 +69,11 @@ impl Desk {
     }
 
     fn take_row(&mut self, id: &ClientOrderId, row: &OrderRow, slice: bool, now: Now, out: &mut Vec<Action>) {
+        if !slice && self.orders.get(id).is_some_and(|order| order.says_nothing_new(row)) {
+            return; // most rows of most reads
+        }
         let Some(order) = self.orders.get_mut(id) else { return };
-        let before = order.clone();
+        let (was, told_before) = (order.status, Told::of(order));
         let Taken { new, illegal } = if slice { order.apply_slice(row) } else { order.apply(row) };
         let ahead = new.min(order.counted_ahead);
         order.counted_ahead = order.counted_ahead.less(ahead);
@@ -86,8 +91,8 @@ impl Desk {
             let fills = if new.is_zero() { String::new() } else { format!("; {new} units are filled all the same") };
             out.push(Action::Alarm(format!("order {id}: {illegal}; kept as it was{fills}")));
         }
-        if before.status != order.status
-            && let Some(believed) = believed(&before)
+        if was != order.status
+            && let Some(believed) = believed(was)
         {
             let (side, filled, of) = (order.request.side, order.filled, order.request.quantity);
             let words = format!(
@@ -96,7 +101,7 @@ impl Desk {
             );
             out.push(Action::Alarm(words));
         }
-        if told(&before) != told(order) {
+        if told_before != Told::of(order) {
             self.note_state(id, now, out);
         }
     }
@@ -148,9 +153,9 @@ fn could_be_slice(order: &Tracked, row: &OrderRow) -> bool {
 }
 
 /// What was believed of an order that nobody could see.
-fn believed(order: &Tracked) -> Option<&'static str> {
-    use nirantar_brokers::OrderStatus::{NotPlaced, Unresolved};
-    match order.status {
+const fn believed(status: OrderStatus) -> Option<&'static str> {
+    use OrderStatus::{NotPlaced, Unresolved};
+    match status {
         NotPlaced => Some("believed never placed"),
         Unresolved => Some("unresolved when its day ended"),
         _ => None,
@@ -158,7 +163,25 @@ fn believed(order: &Tracked) -> Option<&'static str> {
 }
 
 /// What the journal and the listeners are told of an order.
-fn told(order: &Tracked) -> impl PartialEq + use<'_> {
-    let quantity = order.request.quantity;
-    (order.status, &order.broker_id, quantity, order.filled, order.average_price, &order.message)
+#[derive(PartialEq)]
+struct Told {
+    status: OrderStatus,
+    broker_id: Option<BrokerOrderId>,
+    quantity: Quantity,
+    filled: Quantity,
+    average_price: Price,
+    message: Option<String>,
+}
+
+impl Told {
+    fn of(order: &Tracked) -> Self {
+        Self {
+            status: order.status,
+            broker_id: order.broker_id.clone(),
+            quantity: order.request.quantity,
+            filled: order.filled,
+            average_price: order.average_price,
+            message: order.message.clone(),
+        }
+    }
 }

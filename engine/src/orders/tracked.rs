@@ -37,7 +37,9 @@ pub struct Tracked {
     pub message: Option<String>,
     /// How often it was changed at the broker; brokers cap this.
     pub modifications: u32,
-    /// A cancel was asked for while there was no session; it is sent when the books have been compared.
+    /// It is to be cancelled and could not be reached: there was no session or no number of it when that was asked for,
+    /// or when a halt or a day's loss caught it. The cancel is sent once it can be, of a live order only after the books
+    /// have been compared.
     pub cancel_wanted: bool,
     /// It was unresolved, and an operator has looked at it.
     pub acknowledged: bool,
@@ -154,6 +156,17 @@ impl Tracked {
             }
         }
         Ok(())
+    }
+
+    /// Whether a row of the order itself tells no more than is known.
+    pub(super) fn says_nothing_new(&self, row: &OrderRow) -> bool {
+        let same_words = row.message.is_none() || row.message == self.message;
+        let same_quantity = row.quantity.is_zero() || row.quantity == self.request.quantity;
+        self.slices.is_empty()
+            && self.broker_id.as_ref() == Some(&row.order_id)
+            && (self.status, self.filled, self.average_price) == (row.status, row.filled, row.average_price)
+            && same_words
+            && same_quantity
     }
 
     /// Takes what a row of the order itself says.

@@ -1,5 +1,5 @@
-//! A strategy in a process of its own, for the test that kills it: it trades as fast as the broker's limits let it, over
-//! the journal of whoever ran before it, and is killed at any moment.
+//! A strategy in a process of its own, for the test that kills it: it trades without a pause, over the journal of whoever
+//! ran before it, and is killed at any moment.
 //!
 //! `nirantar-trader ORIGIN FOLDER WALL SEED trade|settle`: the Kite server's address, the folder of store and journal,
 //! what the clock shows now (nanoseconds since the epoch), the seed of its choices. With `trade` it goes on until it is
@@ -19,9 +19,10 @@ use nirantar::token::store::StorePlace;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Clock, OffsetClock, Rng, Timestamp};
 use nirantar_brokers::{
-    Book, Broker as _, ClientOrderId, Exchange, InstrumentKey, MarketProtection, OrderChange, OrderRequest,
-    OrderStatus, OrderType, Price, Quantity, Secret, Side, Venue,
+    Book, ClientOrderId, Exchange, InstrumentKey, MarketProtection, OrderChange, OrderRequest, OrderStatus, OrderType,
+    Price, Quantity, Secret, Side, Venue,
 };
+use nirantar_tests::OtherLimits;
 
 /// Between two wishes of the strategy.
 const PACE: Duration = Duration::from_millis(15);
@@ -56,15 +57,17 @@ async fn tell(mut events: Events, clock: Arc<dyn Clock>) {
 }
 
 async fn start(origin: &str, folder: &Path, clock: Arc<dyn Clock>) -> Engine {
-    let broker = Kite::new(App::Individual, "nirantar".to_owned(), Some(Secret::new("nirantar-secret")))
+    let kite = Kite::new(App::Individual, "nirantar".to_owned(), Some(Secret::new("nirantar-secret")))
         .with_login_root(format!("http://{origin}"));
+    // Lives are shorter than the second of the broker's limits: with those, most would send nothing.
+    let broker = OtherLimits::around(kite, &[]);
     let policy = Policy { user_id: Some("NR0001".to_owned()), ..Policy::for_broker(broker.facts()) };
     let store = StorePlace::named(".env", folder).open("ZERODHA", "zerodha");
     let setup = Setup {
         loopback: true,
         policy,
         instruments: vec![instrument()],
-        ..Setup::new("crash", Arc::new(broker), format!("http://{origin}"), format!("ws://{origin}"), store)
+        ..Setup::new("crash", broker, format!("http://{origin}"), format!("ws://{origin}"), store)
     };
     let journal = SqliteJournal::open(&folder.join("journal.db")).unwrap();
     Engine::builder(setup).clock(clock).journal(Box::new(journal)).start().await.unwrap()

@@ -17,7 +17,7 @@ use nirantar::session::{AttemptEnd, Candidate, Generation, Machine, Policy, Sour
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Monotonic, Now, Rng, Timestamp};
 use nirantar_brokers::{
-    AccessToken, Auth as _, Book, Broker as _, Call, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint,
+    AccessToken, Auth as _, Book, Broker as _, Call, Cause, ClientOrderId, Exchange, Failure, Fingerprint,
     InstrumentKey, MarketData as _, Mode, Money, Orders as _, Refusal,
 };
 use nirantar_exchange_mock::Calendar;
@@ -270,8 +270,7 @@ impl World {
     fn read(&mut self, read: u64, generation: Generation, answers: &mut VecDeque<Input>) {
         let token = self.shown.token.filter(|_| self.shown.route.generation == generation);
         let Some(token) = token.map(|token| self.vault[&token].clone()) else {
-            let failure = Failure::new(Cause::NotSent, Endpoint::Positions, "there is no token to read with");
-            answers.push_back(Input::Read { read, generation, state: Err(failure) });
+            answers.push_back(Input::NotRead { read });
             return;
         };
         let end = move |world: &mut Self, state| world.tell(Input::Read { read, generation, state });

@@ -81,7 +81,8 @@ pub enum What {
     },
     /// A cancel or change got an answer that is no state of the order.
     Answer(String),
-    /// A cancel was asked for while there was no session; it is sent when live trading has been compared again.
+    /// It is to be cancelled and cannot be reached yet: a cancel was asked for while there was no session or no number of
+    /// it, or a halt or a day's loss caught it. Sent once it can be and, for a live order, the books have been compared.
     CancelWanted,
     /// An operator has looked at an order that was unresolved: it counts as exposure no more.
     Acknowledged,

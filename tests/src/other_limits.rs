@@ -1,29 +1,31 @@
-//! Kite without limits on orders, so that hundreds can be in flight at once.
+//! Kite with other limits on orders than its own, so that hundreds can be in flight, or a test is over today.
 
 use std::sync::Arc;
 
 use nirantar_brokers::kite::Kite;
 use nirantar_brokers::{
-    AccessToken, Auth, BadRedirect, Broker, BrokerFacts, Call, Form, Limits, Profile, Secret, Session, TokenLife,
-    Trading,
+    AccessToken, Auth, BadRedirect, Broker, BrokerFacts, Call, Form, Limits, Profile, RateLimit, Secret, Session,
+    TokenLife, Trading,
 };
 
 /// The wire is Kite's own; only what it declares of its limits differs.
 #[derive(Debug)]
-pub struct Unlimited {
+pub struct OtherLimits {
     kite: Kite,
     facts: BrokerFacts,
 }
 
-impl Unlimited {
-    pub fn around(kite: Kite) -> Arc<dyn Broker> {
+impl OtherLimits {
+    /// `kite`, declaring these.
+    #[must_use]
+    pub fn around(kite: Kite, orders: &'static [RateLimit]) -> Arc<dyn Broker> {
         let known = kite.facts();
-        let facts = BrokerFacts { limits: Limits { orders: &[], ..known.limits.clone() }, ..known.clone() };
+        let facts = BrokerFacts { limits: Limits { orders, ..known.limits.clone() }, ..known.clone() };
         Arc::new(Self { kite, facts })
     }
 }
 
-impl Auth for Unlimited {
+impl Auth for OtherLimits {
     fn login_url(&self, state: Option<&str>) -> Option<String> {
         self.kite.login_url(state)
     }
@@ -57,7 +59,7 @@ impl Auth for Unlimited {
     }
 }
 
-impl Broker for Unlimited {
+impl Broker for OtherLimits {
     fn facts(&self) -> &BrokerFacts {
         &self.facts
     }

@@ -1,0 +1,129 @@
+//! What session and desk owe each other.
+
+use nirantar_brokers::time::{Now, Timestamp};
+use nirantar_brokers::{
+    Cause, Endpoint, Exchange, Failure, Fingerprint, InstrumentKey, MarketProtection, OrderRequest, OrderStatus,
+    OrderType, Side, Venue, kite,
+};
+use nirantar_exchange_mock::Calendar;
+
+use super::{Core, Event, Input, Output};
+use crate::feed::{FeedPolicy, Supervisor};
+use crate::orders::{Desk, DeskPolicy, LiveState, SendId};
+use crate::session::{Candidate, Generation, Machine, Notice, Policy, Source, Verdict};
+
+/// The market is closed: nobody waits for a feed.
+fn evening() -> Now {
+    Now { wall: Timestamp::parse_ist("2026-11-20 18:00:00").unwrap(), ..Now::default() }
+}
+
+/// A core under a living token, after the first comparison.
+fn live(now: Now) -> Core {
+    let machine = Machine::new(Policy::for_broker(&kite::facts(kite::App::Individual)));
+    let feed = Supervisor::new(FeedPolicy::default(), std::time::Duration::from_secs(5), 1);
+    let mut core = Core::new(machine, Desk::new(DeskPolicy::default()), feed, Calendar::nse(), true);
+    let candidate = Candidate {
+        fingerprint: Fingerprint(1),
+        source: Source::Store,
+        issued_at: None,
+        expires_at: None,
+        refresh: None,
+        refresh_dies: None,
+    };
+    let mut inputs = vec![Input::Started, Input::Candidate(candidate)];
+    while !inputs.is_empty() {
+        let mut out = Vec::new();
+        for input in std::mem::take(&mut inputs) {
+            core.on(input, now, &mut out);
+        }
+        inputs.extend(out.into_iter().filter_map(|output| match output {
+            Output::Publish { epoch: Some(epoch), .. } => Some(Input::Settled { epoch }),
+            Output::Probe { probe, .. } => {
+                Some(Input::Probed { probe, verdict: Verdict::Accepted { user_id: "AB1234".to_owned() } })
+            }
+            Output::Read { read, generation } => {
+                Some(Input::Read { read, generation, state: Ok(LiveState::default()) })
+            }
+            _ => None,
+        }));
+    }
+    assert_eq!(core.standing().route.venue, Venue::Live);
+    core
+}
+
+/// Sends an order, and says how its message ends.
+fn order(core: &mut Core, now: Now, end: impl Fn(SendId) -> Input) -> (OrderStatus, Vec<Output>) {
+    let mut out = Vec::new();
+    let market = OrderType::Market(MarketProtection::Automatic);
+    let request = OrderRequest::new(InstrumentKey::new(Exchange::Nse, "INFY"), Side::Buy, 1, market);
+    let id = core.submit(request, now, &mut out).unwrap();
+    let sent = |output: &Output| if let Output::Send { send, .. } = output { Some(*send) } else { None };
+    let send = out.iter().find_map(sent).unwrap();
+    core.on(end(send), now, &mut out);
+    (core.desk().order(&id).unwrap().status, out)
+}
+
+fn outage(out: &[Output]) -> bool {
+    out.iter().any(|output| matches!(output, Output::Tell(Event::Notice { notice: Notice::Outage, .. })))
+}
+
+fn not_sent() -> Failure {
+    Failure::new(Cause::NotSent, Endpoint::Place, "no byte left")
+}
+
+#[test]
+fn what_is_kept_back_for_want_of_a_record_is_no_outage_of_the_brokers() {
+    let now = evening();
+    let mut core = live(now);
+    for _ in 0..5 {
+        let (status, out) = order(&mut core, now, |send| Input::NotWritten { send, failure: not_sent() });
+        assert_eq!(status, OrderStatus::Refused, "it surely never left");
+        assert!(!outage(&out), "{out:?}");
+    }
+    assert_eq!(core.standing().route.venue, Venue::Live);
+
+    // That no connection can be made is one.
+    let mut outages = (0..5).map(|_| order(&mut core, now, |send| Input::Reply { send, outcome: Err(not_sent()) }));
+    assert!(outages.any(|(_, out)| outage(&out)));
+}
+
+#[test]
+fn a_read_for_which_there_was_no_token_is_no_outage_and_is_asked_for_again() {
+    let now = evening();
+    let mut core = live(now);
+    // An order that nobody knows the fate of is looked for again and again.
+    let lost = || Failure::new(Cause::Unknown, Endpoint::Place, "no reply");
+    let (_, mut out) = order(&mut core, now, |send| Input::Reply { send, outcome: Err(lost()) });
+    let (mut now, mut reads) = (now, 0);
+    while reads < 10 {
+        let asked =
+            out.drain(..).find_map(|output| if let Output::Read { read, .. } = output { Some(read) } else { None });
+        if let Some(read) = asked {
+            reads += 1;
+            core.on(Input::NotRead { read }, now, &mut out);
+            assert!(!outage(&out), "{out:?}");
+        }
+        now = now + core.next_wake(now).since(now.mono);
+        core.on(Input::Wake, now, &mut out);
+    }
+    assert_eq!(core.standing().route.generation, Generation(1));
+}
+
+#[test]
+fn what_is_finished_is_forgotten_at_the_end_of_the_next_trading_day_and_no_sooner() {
+    let friday = evening();
+    let mut core = live(friday);
+    let rejected = || Err(Failure::new(Cause::Rejected, Endpoint::Place, "no money"));
+    order(&mut core, friday, |send| Input::Reply { send, outcome: rejected() });
+    let lost = || Err(Failure::new(Cause::Unknown, Endpoint::Place, "no reply"));
+    order(&mut core, friday, |send| Input::Reply { send, outcome: lost() });
+    let mut orders_on = |time: &str| {
+        let span = Timestamp::parse_ist(time).unwrap().since(friday.wall);
+        core.on(Input::Wake, friday + span, &mut Vec::new());
+        core.desk().orders().map(|order| order.status).collect::<Vec<_>>()
+    };
+    let both = [OrderStatus::Rejected, OrderStatus::Unresolved];
+    assert_eq!(orders_on("2026-11-21 12:00:00"), both, "Saturday");
+    assert_eq!(orders_on("2026-11-23 09:00:00"), both, "the broker's book may still show them");
+    assert_eq!(orders_on("2026-11-23 17:00:00"), [OrderStatus::Unresolved], "nobody has looked at it yet");
+}
