@@ -49,6 +49,8 @@ fn future() -> Instrument {
 impl World {
     /// The words an order is refused with; it has left no trace.
     async fn refuses(&mut self, request: OrderRequest) -> Refused {
+        // What was on its way is answered and written.
+        self.pass(Duration::from_millis(1)).await;
         let (before, seen) = (self.journal.read().unwrap().len(), self.order_requests());
         let said = self.engine.submit(request.clone()).await;
         assert_eq!(self.journal.read().unwrap().len(), before, "{request:?} was written");

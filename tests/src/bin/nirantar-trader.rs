@@ -82,6 +82,10 @@ async fn trade(engine: &Engine, clock: &dyn Clock, mut dice: Rng) {
         if snapshot.venue != Venue::Live || snapshot.reduce_only {
             continue;
         }
+        // Before the day's list is here no entry is taken.
+        if !said && !engine.look(|core| core.desk().listings().knows(Exchange::Nse)).await.unwrap() {
+            continue;
+        }
         if !std::mem::replace(&mut said, true) {
             println!("live");
         }
