@@ -402,6 +402,7 @@ impl Core {
                     out.push(Output::Read { read, generation: self.session.generation() });
                 }
                 Action::Changed(order) => out.push(Output::Tell(Event::Order { at, order })),
+                Action::Answered { id, words } => out.push(Output::Tell(Event::Answered { at, id, words })),
                 Action::ExitWanted(request) => out.push(Output::Tell(Event::ExitWanted { at, request })),
                 Action::Alarm(words) => out.push(Output::Tell(Event::Alarm { at, words })),
                 Action::Compared(comparison) => {

@@ -10,7 +10,7 @@ use harness::{Plan, World, instrument, market_order};
 use nirantar::core::Event;
 use nirantar::engine::NotTaken;
 use nirantar::orders::{Journal as _, OverLimit, Refused, RiskLimits};
-use nirantar::session::Operator;
+use nirantar::session::{Operator, State};
 use nirantar_brokers::{
     Book, BrokerToken, Exchange, Instrument, InstrumentKey, InstrumentKind, Intent, MarketProtection, Money,
     OrderChange, OrderRequest, OrderStatus, OrderType, Price, Product, Quantity, Side, Validity,
@@ -86,7 +86,7 @@ async fn an_order_against_a_rule_of_the_exchange_is_refused_before_the_journal_a
     assert_eq!(said, Refused::ListNotHere(Exchange::Nfo));
     assert_eq!(
         said.to_string(),
-        "the day's list of NFO instruments is not here yet: it has been asked for, try again in a moment"
+        "the day's list of NFO instruments is not here yet: it is asked for as soon as there is a token to ask with; try again then"
     );
     let here = |event: &Event| matches!(event, Event::Instruments { exchange: Exchange::Nfo, count: 1, .. });
     world.wait_for("the list of NFO", here).await;
@@ -199,4 +199,30 @@ async fn a_days_loss_cancels_entries_takes_exits_only_and_ends_with_the_operator
     world.wait_for_order(&out, OrderStatus::Filled).await;
     world.engine.operator(Operator::Resume).await.unwrap();
     world.an_order_passes().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prices_played_into_paper_pass_the_bound_of_paper_and_never_that_of_live_positions() {
+    let risk = RiskLimits { daily_loss: Some(Money::from_rupees(200)), ..RiskLimits::default() };
+    let mut world = World::stepped(Plan { risk, ..Plan::new(Settings::default()) }).await;
+    world.wait_for_feed().await;
+    let hundred = OrderRequest { quantity: Quantity::new(100), ..market_order() };
+    let held = world.engine.submit(hundred.clone()).await.unwrap();
+    world.wait_for_order(&held, OrderStatus::Filled).await;
+    world.control.kill_tokens();
+    let dead = |event: &Event| matches!(event, Event::Transition(step) if step.to == State::Fallback);
+    world.wait_for("Fallback", dead).await;
+    let mark = world.mark().await;
+    // The walk that is played goes down as far for what is held live as for what paper holds.
+    let paper = world.engine.submit(hundred).await.unwrap();
+    world.wait_for_order(&paper, OrderStatus::Filled).await;
+    let lost = |event: &Event| matches!(event, Event::Alarm { words, .. } if words.contains("has lost"));
+    world.wait_for("the bound of paper", lost).await;
+    // An order is judged anew, by the last prices of all that is held.
+    let most = Money::from_rupees(200);
+    assert_eq!(world.refuses(market_order()).await, OverLimit::DailyLoss { most }.into());
+    world.pass(Duration::from_secs(600)).await;
+    let alarms = world.alarms(mark).await;
+    let lost: Vec<&String> = alarms.iter().filter(|words| words.contains("has lost")).collect();
+    assert!(matches!(&lost[..], [words] if words.starts_with("the paper book has lost")), "{alarms:?}");
 }

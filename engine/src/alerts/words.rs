@@ -210,6 +210,7 @@ pub(super) fn find(event: &Event, standing: &Standing) -> Option<Finding> {
         | Event::Gap { .. }
         | Event::Feed { .. }
         | Event::Order { .. }
+        | Event::Answered { .. }
         | Event::Instruments { .. } => None,
         // What a night does to positions is nothing unusual.
         Event::Compared { comparison, .. } if comparison.overnight || comparison.differences.is_empty() => None,

@@ -195,7 +195,7 @@ pub enum CliError {
     },
     /// An account's halt could not be written or taken away.
     #[error(
-        "account {account}: {} cannot be changed: {reason}; stop nirantar, or cancel in the broker's own app",
+        "account {account}: {} cannot be changed: {reason}; {instead}",
         file.display()
     )]
     Halt {
@@ -205,6 +205,8 @@ pub enum CliError {
         file: PathBuf,
         /// The system's words.
         reason: io::Error,
+        /// What helps instead.
+        instead: &'static str,
     },
     /// A journal cannot be used. Nothing was changed.
     #[error("account {account}: {reason}")]

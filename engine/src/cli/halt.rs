@@ -20,8 +20,9 @@ const LONGEST_REASON: usize = 200;
 /// Stop trading now: cancel what works, and take nothing new
 ///
 /// Writes the account's halt file. A running nirantar sees it within a second, cancels every working order, live and paper,
-/// and refuses new ones, exits too; one that is started later is halted from the start. Positions stay as they are. It lasts
-/// over restarts until `nirantar resume`. With --reduce-only resting entries are cancelled and new ones refused, and exits
+/// and refuses new ones, exits too; one that is started later is halted from the start. Positions stay as they are. What
+/// cannot be reached now is remembered and cancelled when it can be; until then use the broker's app. The halt lasts over
+/// restarts until `nirantar resume`. With --reduce-only resting entries are cancelled and new ones refused, and exits
 /// and cancels go on. It needs no token and no network. Any program can do the same: the file there means halted.
 ///
 /// Examples:
@@ -76,7 +77,7 @@ pub(super) fn halt(arguments: &HaltArgs) -> Result<ExitCode, CliError> {
     let mode = if arguments.reduce_only { TradingMode::ReduceOnly } else { TradingMode::Halted };
     let why = one_line(arguments.reason.as_deref().unwrap_or("by nirantar halt"));
     let now = SystemClock::start().now().wall;
-    each(&arguments.of, |files| {
+    each(&arguments.of, "stop nirantar, or cancel in the broker's own app", |files| {
         let before = halting::read(&files.halt_file).map(|halt| halt.mode);
         halting::write(&files.halt_file, mode, now, &why)?;
         Ok(halted(&files.account, mode, before))
@@ -85,12 +86,16 @@ pub(super) fn halt(arguments: &HaltArgs) -> Result<ExitCode, CliError> {
 
 /// Lets them trade again.
 pub(super) fn resume(arguments: &ResumeArgs) -> Result<ExitCode, CliError> {
-    each(&arguments.of, |files| {
+    each(&arguments.of, "remove that file by hand", |files| {
         let before = halting::read(&files.halt_file);
         halting::remove(&files.halt_file)?;
         let account = &files.account;
         Ok(match before {
-            None => format!("{account}: it was not halted; nothing was changed"),
+            None => format!(
+                "{account}: it was not halted; nothing was changed\n\
+                 \x20 if it takes only exits because of a day's loss: POST /api/operator/{account}/resume lets trading go on; so do\n\
+                 \x20 nirantar halt {account} --reduce-only and, 15 seconds later, nirantar resume {account}"
+            ),
             Some(halt) => format!(
                 "{account}: resumed. It was {}\n\
                  \x20 now: a running nirantar takes orders again within a second, as far as its session allows\n\
@@ -123,19 +128,25 @@ fn halted(account: &str, mode: TradingMode, before: Option<TradingMode>) -> Stri
     format!(
         "{account}: {what}{was}\n\
          \x20 now: a running nirantar sees it within a second: it {now}\n\
+         \x20 what cannot be reached now is remembered and cancelled when it can be; until then use the broker's app\n\
          \x20 safe: {safe}\n\
          \x20 it lasts over restarts, until: nirantar resume {account}"
     )
 }
 
-/// Does it for each account and says what came of it. All are tried; the first failure is the command's own.
-fn each(of: &Of, mut act: impl FnMut(&OrderFiles) -> std::io::Result<String>) -> Result<ExitCode, CliError> {
+/// Does it for each account and says what came of it, or what helps `instead`. All are tried; the first failure is the
+/// command's own.
+fn each(
+    of: &Of,
+    instead: &'static str,
+    mut act: impl FnMut(&OrderFiles) -> std::io::Result<String>,
+) -> Result<ExitCode, CliError> {
     let mut failed: Option<CliError> = None;
     for files in chosen(of)? {
         match act(&files) {
             Ok(words) => print::say(&words),
             Err(reason) => {
-                let error = CliError::Halt { account: files.account, file: files.halt_file, reason };
+                let error = CliError::Halt { account: files.account, file: files.halt_file, reason, instead };
                 match failed {
                     None => failed = Some(error),
                     Some(_) => print::complain(&format!("nirantar: {error}")),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::Args;
 use nirantar_brokers::time::{Clock, SystemClock, Timestamp};
-use nirantar_brokers::{Block, Venue};
 
 use super::orders::story::{self, Counts};
 use super::signals::{Signals, Word};
@@ -17,7 +16,7 @@ use crate::config::{Account, Config};
 use crate::engine::{Engine, Events, Setup};
 use crate::orders::{Journal as _, SqliteJournal};
 use crate::server::Server;
-use crate::session::Operator;
+use crate::session::{Operator, TradingMode};
 use crate::token::{Cached, Snapshot};
 
 /// How long the end may take, by the wall clock.
@@ -148,7 +147,7 @@ async fn go_on(engine: &Engine) {
     // An engine that has stopped needs no word.
     let _ = engine.operator(Operator::Confirm).await;
     let _ = engine.operator(Operator::Mended).await;
-    if engine.health().await.is_ok_and(|health| health.venue == Venue::Blocked(Block::Halted)) {
+    if engine.health().await.is_ok_and(|health| health.mode != TradingMode::Active) {
         let name = engine.name();
         tracing::warn!(account = name, "SIGUSR1 does not lift a halt: nirantar resume {name} does");
     }
@@ -217,7 +216,7 @@ fn standing(name: &str, snapshot: &Snapshot) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nirantar_brokers::{AccessToken, Secret};
+    use nirantar_brokers::{AccessToken, Secret, Venue};
 
     use super::*;
     use crate::session::State;

@@ -1,7 +1,7 @@
 //! What strategies and operators ask of the core, each with its answer at once.
 
 use nirantar_brokers::time::{Now, Timestamp};
-use nirantar_brokers::{ClientOrderId, InstrumentKey, OrderChange, OrderRequest, Price};
+use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, OrderChange, OrderRequest, Price};
 
 use super::{Core, Input, Output};
 use crate::orders::{Record, Refused, Restored};
@@ -33,10 +33,10 @@ impl Core {
         taken
     }
 
-    /// A tick of an instrument: orders are valued and judged by the last one. Returns whether [`Input::Wake`] is due,
-    /// since a bound of loss may be passed by it.
-    pub fn mark(&mut self, instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
-        self.desk.mark(instrument, price, at)
+    /// A tick of an instrument: orders of these books are valued and judged by the last one. Returns whether
+    /// [`Input::Wake`] is due, since a bound of loss may be passed by it.
+    pub fn mark(&mut self, books: &[Book], instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
+        self.desk.mark(books, instrument, price, at)
     }
 
     /// Asks to cancel an order.
@@ -69,10 +69,10 @@ impl Core {
         taken
     }
 
-    /// Whether a tick of that instrument may pass a bound of loss: the driver marks those at once.
+    /// Whether a tick of that instrument may pass a bound of loss of one of these books: the driver marks those at once.
     #[must_use]
-    pub fn watches(&self, instrument: &InstrumentKey) -> bool {
-        self.desk.watches(instrument)
+    pub fn watches(&self, books: &[Book], instrument: &InstrumentKey) -> bool {
+        self.desk.watches(books, instrument)
     }
 
     /// An operator has looked at an unresolved order: see [`Desk::acknowledge`].

@@ -254,6 +254,16 @@ pub enum Event {
         /// How it stands.
         order: Box<Tracked>,
     },
+    /// A change or a cancel of an order is answered. Of a lost reply the first answer says so, and a second one says what
+    /// the broker's book showed later.
+    Answered {
+        /// When.
+        at: Timestamp,
+        /// Our number of the order.
+        id: ClientOrderId,
+        /// By the broker, or why it was not sent.
+        words: String,
+    },
     /// Live orders and positions were compared with the broker's.
     Compared {
         /// When.
@@ -321,6 +331,7 @@ impl Event {
             | Self::NotStored { at, .. }
             | Self::Feed { at, .. }
             | Self::Order { at, .. }
+            | Self::Answered { at, .. }
             | Self::Compared { at, .. }
             | Self::Unmanaged { at, .. }
             | Self::ExitWanted { at, .. }
@@ -362,6 +373,7 @@ impl fmt::Display for Event {
                 write!(f, "{book} order {id}{elsewhere}: {status}, {filled} of {} filled", order.request.quantity)?;
                 order.message.as_ref().map_or(Ok(()), |message| write!(f, " ({message})"))
             }
+            Self::Answered { id, words, .. } => write!(f, "change or cancel of order {id}: {words}"),
             Self::Compared { comparison, .. } => write!(
                 f,
                 "live book compared with the broker's: {} orders, {} positions, {} differences{}{}",
@@ -440,6 +452,8 @@ fn where_orders_go(venue: Venue, reduce_only: bool) -> &'static str {
         Venue::Blocked(Block::Reconciling) => "orders wait: live orders and positions are being compared",
         Venue::Blocked(Block::Misconfigured) => "orders are refused: the broker refuses for a reason no token mends",
         Venue::Blocked(Block::Outage) => "orders are refused: the broker does not answer",
-        Venue::Blocked(Block::Halted) => "orders are refused: trading is halted",
+        Venue::Blocked(Block::Halted) => {
+            "orders are refused: trading is halted, or there is no session and the account takes no orders without one"
+        }
     }
 }

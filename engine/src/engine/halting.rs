@@ -131,8 +131,9 @@ impl HaltFile {
     pub(super) fn look(path: PathBuf, now: Now) -> (Self, TradingMode) {
         let found = read(&path);
         let known = found.as_ref().map_or(TradingMode::Active, |halt| halt.mode);
-        if let Some(Halt { words, .. }) = found {
-            tracing::warn!("{} is there: orders are halted ({words}); remove it to resume", path.display());
+        if let Some(Halt { mode, words }) = found {
+            let what = if mode == TradingMode::ReduceOnly { "only exits are taken" } else { "orders are halted" };
+            tracing::warn!("{} is there: {what} ({words}); remove it to resume", path.display());
         }
         (Self { path, known, looked: now.mono }, known)
     }

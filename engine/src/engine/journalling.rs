@@ -296,6 +296,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_hears_that_a_wish_is_remembered_before_it_is_safe() {
+        use super::super::NotTaken;
+        use super::super::task::answer_once_written;
+        use crate::orders::Refused;
+        for (verdict, said) in
+            [(Ok(()), NotTaken::Refused(Refused::Remembered)), (Err(full()), NotTaken::NotWritten(full()))]
+        {
+            let mut bench = Bench::new();
+            let ticket = bench.append(1);
+            bench.begun.recv().await.unwrap();
+            let (taken, mut answer) = tokio::sync::oneshot::channel::<Result<(), NotTaken>>();
+            answer_once_written(Err(Refused::Remembered), ticket, taken, bench.clock.busy());
+            assert!((&mut answer).now_or_never().is_none(), "it is being written");
+            bench.verdicts.send(verdict).unwrap();
+            assert_eq!(answer.await.unwrap(), Err(said));
+        }
+    }
+
+    #[tokio::test]
     async fn what_waits_during_one_sync_is_safe_after_one_more() {
         let mut bench = Bench::new();
         let mut tickets = vec![bench.append(0)];

@@ -174,18 +174,19 @@ impl Engine {
         answer.await.map_err(|_| NotTaken::Stopped)?
     }
 
-    /// Asks to cancel an order. The answer comes as an event.
+    /// Asks to cancel an order. When this returns the wish is safe in the journal; the answer comes as an
+    /// [`Event::Answered`](crate::core::Event::Answered).
     ///
     /// # Errors
-    /// [`NotTaken`]: nothing was sent.
+    /// [`NotTaken`]: nothing was sent; with [`Refused::Remembered`] it is safe in the journal and leaves by itself later.
     pub async fn cancel(&self, id: &ClientOrderId) -> Result<(), NotTaken> {
         let (taken, answer) = oneshot::channel();
         let message = Message::Cancel { id: id.clone(), taken, busy: self.clock.busy() };
         self.send(message).await.ok_or(NotTaken::Stopped)?;
-        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+        answer.await.map_err(|_| NotTaken::Stopped)?
     }
 
-    /// Asks to change an order. The answer comes as an event.
+    /// Asks to change an order. The answer comes as an [`Event::Answered`](crate::core::Event::Answered).
     ///
     /// # Errors
     /// [`NotTaken`]: nothing was sent.
@@ -205,7 +206,7 @@ impl Engine {
         let (taken, answer) = oneshot::channel();
         let message = Message::Acknowledge { id: id.clone(), taken, busy: self.clock.busy() };
         self.send(message).await.ok_or(NotTaken::Stopped)?;
-        Ok(answer.await.map_err(|_| NotTaken::Stopped)??)
+        answer.await.map_err(|_| NotTaken::Stopped)?
     }
 
     /// Wants ticks of these instruments from now on, in that mode.

@@ -1,12 +1,11 @@
 //! The paper exchange, and the prices that are played into it while the live feed is missed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{
-    Book, BrokerOrderId, BrokerToken, Call, Cause, ClientOrderId, Detail, Failure, InstrumentKey, OrderRequest,
-    Outcome, Price, Tick,
+    Book, BrokerOrderId, BrokerToken, Call, Cause, ClientOrderId, Detail, Failure, InstrumentKey, Outcome, Price, Tick,
 };
 use nirantar_exchange_mock::{PriceEvent, Update};
 
@@ -16,6 +15,13 @@ use crate::core::Input;
 use crate::feed::{FeedStatus, PaperSource, Source, TickEvent};
 use crate::orders::Command;
 use crate::session::State;
+
+/// A tick of the live feed counts for both books.
+const BOTH: &[Book] = &[Book::Live, Book::Paper];
+
+/// Instruments whose last price on the paper exchange was played into it, each with what the live feed said last before
+/// that, if anything: the live book goes on being judged by that.
+pub(super) type Played = BTreeMap<InstrumentKey, Option<(Price, Timestamp)>>;
 
 impl Task {
     /// Sends to the paper exchange, which answers at once.
@@ -45,23 +51,45 @@ impl Task {
     }
 
     /// Tells the core the last prices of what an order is about and of what is held: it values and judges by them.
-    pub(super) fn mark_before(&mut self, request: &OrderRequest, now: Now) {
+    pub(super) fn mark_before(&mut self, instrument: &InstrumentKey, now: Now) {
         let desk = self.core.desk();
-        let held = [Book::Live, Book::Paper].into_iter().flat_map(|book| desk.exposure().open(book));
+        let held = BOTH.iter().flat_map(|book| desk.exposure().open(*book));
         let mut instruments: BTreeSet<InstrumentKey> = held.map(|(instrument, ..)| instrument.clone()).collect();
-        instruments.insert(request.instrument.clone());
+        instruments.insert(instrument.clone());
         for instrument in instruments {
-            let market = self.paper.with(|exchange| exchange.market(&instrument));
-            // A price of yesterday says nothing about today.
-            if let Some(market) = market.filter(|market| market.at.ist_date() == now.wall.ist_date()) {
-                self.core.mark(&instrument, market.last_price, market.at);
+            let last = self.last_price(&instrument);
+            match self.state.played.get(&instrument).copied() {
+                None => self.mark_if_today(BOTH, &instrument, last, now),
+                Some(live) => {
+                    self.mark_if_today(&[Book::Live], &instrument, live, now);
+                    self.mark_if_today(&[Book::Paper], &instrument, last, now);
+                }
             }
         }
     }
 
-    /// A tick of something that is held may pass the day's bound of loss.
+    /// A price of yesterday says nothing about today.
+    fn mark_if_today(&mut self, books: &[Book], of: &InstrumentKey, last: Option<(Price, Timestamp)>, now: Now) {
+        if let Some((price, at)) = last.filter(|(_, at)| at.ist_date() == now.wall.ist_date()) {
+            self.core.mark(books, of, price, at);
+        }
+    }
+
+    /// What an instrument costs on the paper exchange, and since when: the last tick of the live feed, or what was played.
+    fn last_price(&self, instrument: &InstrumentKey) -> Option<(Price, Timestamp)> {
+        self.paper.with(|exchange| exchange.market(instrument)).map(|market| (market.last_price, market.at))
+    }
+
+    /// A tick of the live feed. One of something that is held may pass the day's bound of loss.
     pub(super) fn mark_tick(&mut self, instrument: &InstrumentKey, price: Price, at: Timestamp) {
-        if self.core.watches(instrument) && self.core.mark(instrument, price, at) {
+        if !self.state.played.is_empty() {
+            self.state.played.remove(instrument);
+        }
+        self.mark_for(BOTH, instrument, price, at);
+    }
+
+    fn mark_for(&mut self, books: &[Book], instrument: &InstrumentKey, price: Price, at: Timestamp) {
+        if self.core.watches(books, instrument) && self.core.mark(books, instrument, price, at) {
             self.tell(Input::Wake);
         }
     }
@@ -81,7 +109,11 @@ impl Task {
 
     pub(super) fn play_fallback_prices(&mut self, now: Now) {
         while let Some((price, kind)) = self.next_fallback_price(now) {
-            self.mark_tick(&price.instrument, price.ltp, price.at);
+            if !self.state.played.contains_key(&price.instrument) {
+                let live = self.last_price(&price.instrument);
+                self.state.played.insert(price.instrument.clone(), live);
+            }
+            self.mark_for(&[Book::Paper], &price.instrument, price.ltp, price.at);
             self.paper.price(&price.instrument, price.ltp, price.volume, price.at);
             let token = self.core.number(&price.instrument).unwrap_or(BrokerToken(0));
             let tick = Tick { token, last_price: price.ltp, detail: Detail::Ltp };

@@ -25,6 +25,7 @@ use super::halting::HaltFile;
 use super::health::LastError;
 use super::journalling::{Journalling, Ticket};
 use super::keeping::PutBack;
+use super::paper::Played;
 use super::renewal::{Known, Renewer, candidate};
 use super::transport::Transport;
 use super::vault::Vault;
@@ -45,9 +46,9 @@ type Taken<T> = oneshot::Sender<Result<T, super::NotTaken>>;
 /// What the engine's handle, its sub-tasks and its watchers tell it.
 pub(crate) enum Message {
     Submit { request: OrderRequest, taken: Taken<ClientOrderId>, busy: Busy },
-    Cancel { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
+    Cancel { id: ClientOrderId, taken: Taken<()>, busy: Busy },
     Modify { id: ClientOrderId, change: OrderChange, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
-    Acknowledge { id: ClientOrderId, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
+    Acknowledge { id: ClientOrderId, taken: Taken<()>, busy: Busy },
     Do(Input, Busy),
     Look { at: Box<dyn FnOnce(&Core) + Send>, busy: Busy },
     Stop,
@@ -100,6 +101,7 @@ pub(crate) struct Doing {
     pub(super) sockets: BTreeMap<SocketId, SocketHandle>,
     /// Fallback prices are being played.
     pub(super) playing: bool,
+    pub(super) played: Played,
 }
 
 enum Happened {
@@ -189,7 +191,7 @@ impl Task {
         match message {
             Message::Submit { request, taken, busy } => {
                 self.look_at_halt_file();
-                self.mark_before(&request, now);
+                self.mark_before(&request.instrument, now);
                 let result = self.core.submit(request, now, &mut outputs);
                 self.perform(outputs);
                 answer_once_written(result, self.journal.last(), taken, busy.clone());
@@ -198,10 +200,13 @@ impl Task {
             Message::Cancel { id, taken, busy } => {
                 let result = self.core.cancel(&id, now, &mut outputs);
                 self.perform(outputs);
-                let _ = taken.send(result);
+                answer_once_written(result, self.journal.last(), taken, busy.clone());
                 busy
             }
             Message::Modify { id, change, taken, busy } => {
+                if let Some(of) = self.core.desk().order(&id).map(|order| order.request.instrument.clone()) {
+                    self.mark_before(&of, now);
+                }
                 let result = self.core.modify(&id, change, now, &mut outputs);
                 self.perform(outputs);
                 let _ = taken.send(result);
@@ -210,7 +215,7 @@ impl Task {
             Message::Acknowledge { id, taken, busy } => {
                 let result = self.core.acknowledge(&id, now, &mut outputs);
                 self.perform(outputs);
-                let _ = taken.send(result);
+                answer_once_written(result, self.journal.last(), taken, busy.clone());
                 busy
             }
             Message::Do(input, busy) => {
@@ -427,6 +432,7 @@ impl Task {
             | Event::Token { .. }
             | Event::Feed { .. }
             | Event::Instruments { .. }
+            | Event::Answered { .. }
             | Event::Compared { .. } => tracing::info!("{event}"),
         }
         self.last_error.note(&event);
@@ -445,24 +451,25 @@ impl Task {
     }
 }
 
-/// The caller hears of an order once it is safe in the journal, however the engine goes on meanwhile.
-fn answer_once_written(
-    result: Result<ClientOrderId, Refused>,
+/// The caller hears that something was taken, or is remembered, once it is safe in the journal, however the engine goes
+/// on meanwhile.
+pub(super) fn answer_once_written<T: Send + 'static>(
+    result: Result<T, Refused>,
     ticket: Ticket,
-    taken: Taken<ClientOrderId>,
+    taken: Taken<T>,
     busy: Busy,
 ) {
     let answer = |written: Result<(), JournalError>| match (result, written) {
-        (Ok(id), Ok(())) => Ok(id),
-        (Ok(_), Err(error)) => Err(super::NotTaken::NotWritten(error)),
+        (Ok(done), Ok(())) => Ok(done),
+        (Ok(_) | Err(Refused::Remembered), Err(error)) => Err(super::NotTaken::NotWritten(error)),
         (Err(refused), _) => Err(refused.into()),
     };
-    // The caller may have gone away; the order has not.
+    // The caller may have gone away; what they asked for has not.
     if let Some(written) = ticket.now() {
         let _ = taken.send(answer(written));
         return;
     }
-    // It ends with the journal, not with the engine: the order was taken, and its caller must know.
+    // It ends with the journal, not with the engine: it was taken, and its caller must know.
     let wait = async move {
         let _ = taken.send(answer(ticket.written().await));
         drop(busy);

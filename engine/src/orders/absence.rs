@@ -56,7 +56,8 @@ impl Desk {
         if order.doubted.is_some_and(|since| begun >= since) && order.status != OrderStatus::Unknown {
             order.doubted = None;
             let words = format!("the broker's book shows it {}", order.status);
-            self.answer(id, words, now, out);
+            self.answer(id, words.clone(), now, out);
+            self.cancel_failed(id, &words, now, out);
         }
         let Some(order) = self.orders.get_mut(id) else { return };
         order.day_over = order.day_over.filter(|since| begun < *since);

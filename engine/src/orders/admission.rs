@@ -87,8 +87,18 @@ impl Desk {
             Listed::No | Listed::NotKnownYet => None,
         };
         rules::check(&request, terms.as_ref())?;
+        // What makes an exit larger is held against what the others leave of the position.
+        if let Intent::Reduce(held_in) = request.intent
+            && request.quantity > order.request.quantity
+        {
+            let beside = |other: &Tracked| other.id != order.id && other.may_be_working();
+            let left = request.quantity.less(order.filled);
+            if left.get() > self.left_beside(held_in, &request, beside) {
+                return Err(Refused::ReducesNothing);
+            }
+        }
         if entry {
-            self.policy.risk.check_order(&request, self.ledger.last(&request.instrument))?;
+            self.policy.risk.check_order(&request, self.ledger.last(order.book, &request.instrument))?;
             let left = OrderRequest { quantity: request.quantity.less(order.filled), ..request };
             let beside = Beside { working: 0, ..self.beside(order.book, &left, Some(&order.id)) };
             self.policy.risk.check_beside(order.book, &left, beside)?;
@@ -114,7 +124,7 @@ impl Desk {
         if let Some(most) = risk.daily_loss.filter(|_| self.ledger.is_stopped(book)) {
             return Err(OverLimit::DailyLoss { most }.into());
         }
-        risk.check_order(request, self.ledger.last(&request.instrument))?;
+        risk.check_order(request, self.ledger.last(book, &request.instrument))?;
         if risk.look_beside() {
             risk.check_beside(book, request, self.beside(book, request, itself))?;
         }
@@ -166,3 +176,6 @@ impl Desk {
         reducible.saturating_sub(taken.get())
     }
 }
+
+#[cfg(test)]
+mod tests;

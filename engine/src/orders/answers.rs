@@ -67,7 +67,7 @@ impl Desk {
                 order.refused_once = true;
                 order.sent_at = None;
                 self.record(id, What::RefusedForToken { generation }, now, out);
-                self.hold_order(id, now.mono);
+                self.hold_order_again(id, now.mono, now, out);
             }
             Then::AgainAfter(told) => {
                 order.sent_at = None;
@@ -75,7 +75,7 @@ impl Desk {
                 let live = order.book == Book::Live;
                 let not_before = if live { now.mono } else { now.mono + told.unwrap_or(wait) };
                 self.record(id, What::NotSent, now, out);
-                self.hold_order(id, not_before);
+                self.hold_order_again(id, not_before, now, out);
             }
             Then::Become(next) => {
                 match next {
@@ -117,8 +117,10 @@ impl Desk {
             }
             _ => {
                 self.answer(&id, words, now, out);
-                if let (CommandKind::Cancel, Ok(number)) = (&arrived.kind, &outcome) {
-                    self.cancel_next_slice(arrived.id, number, now, out);
+                match (&arrived.kind, &outcome) {
+                    (CommandKind::Cancel, Ok(number)) => self.cancel_next_slice(arrived.id, number, now, out),
+                    (CommandKind::Cancel, Err(failure)) => self.cancel_failed(&id, &failure.message, now, out),
+                    _ => {}
                 }
             }
         }
@@ -186,14 +188,19 @@ impl Desk {
         };
         self.ledger.begin(now.wall.ist_date());
         self.ledger.count(order);
+        if order.status.is_final() {
+            self.no_longer_insist(id);
+        }
         self.record(id, what, now, out);
         self.changed(id, out);
         self.cancel_if_wanted(id, now, out);
         self.look_at_losses(now, out);
     }
 
+    /// A change or a cancel is answered: written down, and told to whoever asked.
     pub(super) fn answer(&mut self, id: &ClientOrderId, words: String, now: Now, out: &mut Vec<Action>) {
-        self.record(id, What::Answer(words), now, out);
+        self.record(id, What::Answer(words.clone()), now, out);
+        out.push(Action::Answered { id: id.clone(), words });
     }
 
     pub(super) fn record(&self, id: &ClientOrderId, what: What, now: Now, out: &mut Vec<Action>) {

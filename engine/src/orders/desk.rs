@@ -10,6 +10,7 @@ use nirantar_brokers::{
 };
 
 use super::all::AllOrders;
+use super::insisting::Insisted;
 use super::profit::Ledger;
 use super::queue::{Queue, Waiting};
 use super::reconcile::Reconciliation;
@@ -50,6 +51,8 @@ pub struct Desk {
     pub(super) compared: bool,
     /// Exits of live exposure that could not be sent.
     pub(super) exits: Vec<ExitWanted>,
+    /// Cancels that are asked until their order is over.
+    pub(super) insisted: BTreeMap<ClientOrderId, Insisted>,
 }
 
 impl Desk {
@@ -79,6 +82,7 @@ impl Desk {
             token_lives: false,
             compared: false,
             exits: Vec::new(),
+            insisted: BTreeMap::new(),
         }
     }
 
@@ -136,7 +140,7 @@ impl Desk {
         self.orders.insert(id.clone(), order);
         self.record(&id, What::Intent(request), now, out);
         self.changed(&id, out);
-        self.hold_order(&id, now.mono);
+        self.hold(&id, CommandKind::Place, now.mono, now.mono);
         self.release(now, out);
         id
     }
@@ -172,6 +176,9 @@ impl Desk {
         }
         self.hold(id, CommandKind::Cancel, now.mono, now.mono);
         self.release(now, out);
+        if self.queue.iter().any(|waiting| waiting.id == *id && waiting.kind == CommandKind::Cancel) {
+            self.record(id, What::CancelWanted, now, out); // it waits for room, and must outlive the process meanwhile
+        }
         Ok(())
     }
 
@@ -208,13 +215,7 @@ impl Desk {
     pub fn arrive(&mut self, route: Route, now: Now, out: &mut Vec<Action>) {
         self.route = route;
         self.settled = true;
-        let waits =
-            matches!(route.venue, Venue::Live | Venue::Blocked(Block::Starting | Block::Holding | Block::Reconciling));
-        if !waits {
-            let why = match route.venue {
-                Venue::Blocked(block) => Refused::Blocked(block),
-                Venue::Live | Venue::Paper => Refused::LiveStopped,
-            };
+        if let Some(why) = self.not_waiting() {
             self.refuse_held(|order| order.book == Book::Live, &why, now, out);
         }
         if route.venue == Venue::Live {
@@ -228,6 +229,7 @@ impl Desk {
     /// Time has passed.
     pub fn wake(&mut self, now: Now, out: &mut Vec<Action>) {
         self.look_at_losses(now, out);
+        self.try_cancels_again(now, out);
         self.release(now, out);
         self.look_for_unknown(now, out);
     }
@@ -235,7 +237,7 @@ impl Desk {
     /// When [`wake`](Self::wake) must be called at the latest.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        [self.next_release(), self.next_look()].into_iter().flatten().min()
+        [self.next_release(), self.next_look(), self.next_try()].into_iter().flatten().min()
     }
 
     /// An order that can be changed or cancelled now.

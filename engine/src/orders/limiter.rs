@@ -29,6 +29,9 @@ const HEADROOM: Duration = Duration::from_millis(50);
 /// And longer by one part in so many: two steered clocks may run 500 parts in a million fast and slow.
 const HEADROOM_PART: u32 = 1000;
 
+/// However long the broker tells us to pause, one cancel or exit may leave after this.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+
 /// What takes places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -72,6 +75,10 @@ pub struct Limiter {
     /// this run of the engine.
     answered: VecDeque<i128>,
     paused_until: Monotonic,
+    /// From then on one cancel or exit may leave though everything is paused.
+    probe_at: Monotonic,
+    /// The last message that left during a pause.
+    probe: Option<Key>,
 }
 
 impl Limiter {
@@ -79,7 +86,14 @@ impl Limiter {
     #[must_use]
     pub fn new(limits: &[RateLimit]) -> Self {
         let limits = limits.iter().map(|limit| RateLimit { count: limit.count.max(1), ..*limit }).collect();
-        Self { limits, on_their_way: BTreeMap::new(), answered: VecDeque::new(), paused_until: Monotonic::default() }
+        Self {
+            limits,
+            on_their_way: BTreeMap::new(),
+            answered: VecDeque::new(),
+            paused_until: Monotonic::default(),
+            probe_at: Monotonic::default(),
+            probe: None,
+        }
     }
 
     /// When a message of that class may leave.
@@ -92,7 +106,11 @@ impl Limiter {
     /// must be empty.
     #[must_use]
     pub fn next_free_for(&self, now: Monotonic, class: Class, calls: u32) -> Room {
-        let paused = if self.paused_until > now { Room::At(self.paused_until) } else { Room::Now };
+        let until = match class {
+            Class::Urgent if calls == 1 => self.paused_until.min(self.probe_at),
+            Class::Urgent | Class::Entry => self.paused_until,
+        };
+        let paused = if until > now { Room::At(until) } else { Room::Now };
         let unanswered = self.on_their_way.values().fold(0_u32, |sum, calls| sum.saturating_add(*calls));
         let rooms = self.limits.iter().map(|limit| self.room_in(limit, now, class, calls, unanswered));
         rooms.fold(paused, Ord::max)
@@ -118,6 +136,10 @@ impl Limiter {
 
     /// A message leaves.
     pub fn leaves(&mut self, key: Key, now: Monotonic) {
+        if self.paused_until > now {
+            self.probe = Some(key);
+            self.probe_at = now + PROBE_AFTER;
+        }
         self.leave(key, 1, now);
     }
 
@@ -166,9 +188,20 @@ impl Limiter {
         self.on_their_way.remove(&key);
     }
 
-    /// Nothing leaves before then: the broker has said that it is asked too often.
-    pub fn pause(&mut self, until: Monotonic) {
+    /// Nothing leaves before then: the broker has said that it is asked too often. It may say so for hours, by mistake:
+    /// after half a minute one cancel or exit leaves all the same, and one more after each half minute.
+    pub fn pause(&mut self, until: Monotonic, now: Monotonic) {
+        if now >= self.paused_until {
+            self.probe_at = now + PROBE_AFTER;
+        }
         self.paused_until = self.paused_until.max(until);
+    }
+
+    /// A message was dealt with. If it is the one that left during the pause, the pause is over.
+    pub fn went_through(&mut self, key: Key) {
+        if self.probe.take_if(|probe| *probe == key).is_some() {
+            self.paused_until = Monotonic::default();
+        }
     }
 
     /// Keeps what some window may still hold. What is older than as many answers as the largest window has places

@@ -13,6 +13,7 @@ mod answers;
 mod day;
 mod desk;
 mod exposure;
+mod insisting;
 mod journal;
 mod limiter;
 mod listings;

@@ -2,7 +2,8 @@
 //!
 //! What was held when the day began, or came from elsewhere, is valued from the first price seen of it today: its profit
 //! of earlier days is not of this day. What has no tick of today yet is valued at the price of its last fill. Charges are
-//! not counted. Sums are whole ten-thousandths of a rupee in 128 bits and cannot overflow with what 64 bits can name.
+//! not counted. A book is judged by its own prices: what is played into paper while the live feed is missed says nothing about
+//! live exposure. Sums are whole ten-thousandths of a rupee in 128 bits and cannot overflow with what 64 bits can name.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use super::{Exposure, Tracked};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
     day: Option<NaiveDate>,
-    /// Today's prices, and of which moment.
-    marks: BTreeMap<InstrumentKey, Mark>,
+    /// Today's prices.
+    marks: BTreeMap<InstrumentKey, Marks>,
     of: BTreeMap<(Book, InstrumentKey), Entry>,
     /// What of each order is counted already, and whether it is of an earlier day.
     counted: BTreeMap<ClientOrderId, Counted>,
@@ -24,6 +25,29 @@ pub(super) struct Ledger {
     forgiven: BTreeMap<Book, i128>,
     /// Books whose bound was passed.
     stopped: Vec<Book>,
+}
+
+/// What an instrument costs in each book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Marks {
+    live: Option<Mark>,
+    paper: Option<Mark>,
+}
+
+impl Marks {
+    const fn of(&self, book: Book) -> Option<Mark> {
+        match book {
+            Book::Live => self.live,
+            Book::Paper => self.paper,
+        }
+    }
+
+    const fn of_mut(&mut self, book: Book) -> &mut Option<Mark> {
+        match book {
+            Book::Live => &mut self.live,
+            Book::Paper => &mut self.paper,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,21 +85,27 @@ impl Ledger {
         self.stopped.clear();
     }
 
-    /// A tick of the day.
-    pub(super) fn mark(&mut self, instrument: &InstrumentKey, price: Price, ticked: bool) {
-        match self.marks.get_mut(instrument) {
+    /// A tick of the day, or the price of a fill, for one book.
+    pub(super) fn mark(&mut self, book: Book, instrument: &InstrumentKey, price: Price, ticked: bool) {
+        if !self.marks.contains_key(instrument) {
+            self.marks.insert(instrument.clone(), Marks::default());
+        }
+        let Some(marks) = self.marks.get_mut(instrument) else { return };
+        match marks.of_mut(book) {
             // A fill says nothing that a tick has not said better.
             Some(mark) if mark.ticked && !ticked => {}
             Some(mark) => (mark.last, mark.ticked) = (price, ticked),
-            None => {
-                self.marks.insert(instrument.clone(), Mark { first: price, last: price, ticked });
-            }
+            none => *none = Some(Mark { first: price, last: price, ticked }),
         }
     }
 
-    /// The last tick of today, if there was one.
-    pub(super) fn last(&self, instrument: &InstrumentKey) -> Option<Price> {
-        self.marks.get(instrument).filter(|mark| mark.ticked).map(|mark| mark.last)
+    /// The last tick of today that counts for that book, if there was one.
+    pub(super) fn last(&self, book: Book, instrument: &InstrumentKey) -> Option<Price> {
+        self.mark_of(book, instrument).filter(|mark| mark.ticked).map(|mark| mark.last)
+    }
+
+    fn mark_of(&self, book: Book, instrument: &InstrumentKey) -> Option<Mark> {
+        self.marks.get(instrument)?.of(book)
     }
 
     /// Counts what is new of an order's fills.
@@ -91,7 +121,7 @@ impl Ledger {
         entry.units += signed;
         entry.cash -= if signed < 0 { -paid } else { paid };
         self.counted.insert(order.id.clone(), Counted { filled: order.filled, worth });
-        self.mark(&order.request.instrument, order.average_price, false);
+        self.mark(order.book, &order.request.instrument, order.average_price, false);
     }
 
     /// What an order has filled so far is of an earlier day.
@@ -114,16 +144,16 @@ impl Ledger {
         let mut profit = 0;
         for ((_, instrument), entry) in self.of.iter().filter(|((of, _), _)| *of == book) {
             let held = held.remove(instrument).unwrap_or(0);
-            profit += entry.cash + self.worth(instrument, entry.units, held - entry.units);
+            profit += entry.cash + self.worth(book, instrument, entry.units, held - entry.units);
         }
         // What is held and was not traded today.
-        profit += held.into_iter().map(|(instrument, held)| self.worth(instrument, 0, held)).sum::<i128>();
+        profit += held.into_iter().map(|(instrument, held)| self.worth(book, instrument, 0, held)).sum::<i128>();
         profit - self.forgiven.get(&book).copied().unwrap_or(0)
     }
 
     /// What `new` units are worth now, and what `carried` ones have gained since the first price of the day.
-    fn worth(&self, instrument: &InstrumentKey, new: i128, carried: i128) -> i128 {
-        let Some(mark) = self.marks.get(instrument) else { return 0 };
+    fn worth(&self, book: Book, instrument: &InstrumentKey, new: i128, carried: i128) -> i128 {
+        let Some(mark) = self.mark_of(book, instrument) else { return 0 };
         let (first, last) = (i128::from(mark.first.units()), i128::from(mark.last.units()));
         new * last + carried * (last - first)
     }
@@ -205,7 +235,7 @@ mod tests {
         }
 
         fn tick(&mut self, paise: i64) {
-            self.ledger.mark(&infy(), Price::from_paise(paise), true);
+            self.ledger.mark(Book::Live, &infy(), Price::from_paise(paise), true);
         }
 
         /// In paise.
@@ -260,6 +290,17 @@ mod tests {
         assert_eq!(world.profit(), -1_000);
         world.fill(Side::Sell, 10, 3_950);
         assert_eq!(world.profit(), -500);
+    }
+
+    #[test]
+    fn a_price_of_paper_alone_moves_neither_the_profit_nor_the_last_price_of_the_live_book() {
+        let mut world = World::new();
+        world.fill(Side::Buy, 10, 10_000);
+        world.tick(9_900);
+        world.ledger.mark(Book::Paper, &infy(), Price::from_paise(5_000), true);
+        assert_eq!(world.profit(), -1_000);
+        assert_eq!(world.ledger.last(Book::Live, &infy()), Some(Price::from_paise(9_900)));
+        assert_eq!(world.ledger.last(Book::Paper, &infy()), Some(Price::from_paise(5_000)));
     }
 
     #[test]

@@ -75,7 +75,8 @@ impl Desk {
         let Some(order) = self.orders.get(id) else { return };
         let possible = order.cancel_wanted && order.broker_id.is_some() && !order.status.is_final();
         let passes = if order.book == Book::Live { self.cancels_pass() } else { self.settled };
-        if possible && passes {
+        if possible && passes && !self.waits_to_try_again(id, now) {
+            self.insist(id);
             // It works, and its book can be reached: nothing is left that could refuse this.
             let _ = self.cancel(id, now, out);
         }

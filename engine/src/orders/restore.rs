@@ -195,12 +195,12 @@ impl Desk {
             }
             What::NotSent => match sent.pop() {
                 Some(CommandKind::Modify(_)) => order.modifications = order.modifications.saturating_sub(1),
-                Some(CommandKind::Cancel) => {}
+                Some(CommandKind::Cancel) => order.cancel_wanted = true,
                 Some(CommandKind::Place) | None => turned_back(order, placing),
             },
             What::RefusedForToken { .. } => match sent.pop() {
                 Some(CommandKind::Modify(_)) => order.modifications = order.modifications.saturating_sub(1),
-                Some(CommandKind::Cancel) => {}
+                Some(CommandKind::Cancel) => order.cancel_wanted = true,
                 Some(CommandKind::Place) | None => {
                     order.refused_once = true;
                     turned_back(order, placing);

@@ -206,3 +206,16 @@ fn a_changed_order_keeps_its_count_and_a_wanted_cancel_is_remembered() {
     let order = desk.order(&id(1)).unwrap();
     assert_eq!((order.modifications, order.cancel_wanted), (1, true));
 }
+
+#[test]
+fn a_cancel_that_was_turned_back_is_wanted_after_a_restart_and_an_answered_one_is_not() {
+    let wanted = |lines: Vec<What>| {
+        let begun = [sending(CommandKind::Place), state(OrderStatus::Open, Some("7"), 0), sending(CommandKind::Cancel)];
+        let (desk, ..) = restore(&story(Book::Live, begun.into_iter().chain(lines)), at("20"));
+        desk.order(&id(1)).unwrap().cancel_wanted
+    };
+    assert!(wanted(vec![What::NotSent]));
+    assert!(wanted(vec![What::RefusedForToken { generation: Generation(1) }]));
+    assert!(!wanted(vec![What::Answer("request received".to_owned())]));
+    assert!(!wanted(vec![What::NotSent, sending(CommandKind::Cancel), What::Answer("no".to_owned())]));
+}

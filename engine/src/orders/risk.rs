@@ -79,7 +79,8 @@ pub enum OverLimit {
     },
     /// Too much lost today.
     #[error(
-        "daily loss: {most} rupees are lost today; only exits are taken until tomorrow or until trading is resumed"
+        "daily loss: {most} rupees are lost today; only exits are taken until tomorrow, or until the operator lets trading go \
+         on: POST /api/operator/ACCOUNT/resume, or nirantar halt --reduce-only and 15 seconds later nirantar resume"
     )]
     DailyLoss {
         /// The bound.

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
-use nirantar_brokers::{Book, BrokerOrderId, Cause, ClientOrderId, Intent, Outcome, Venue};
+use nirantar_brokers::{Block, Book, BrokerOrderId, Cause, ClientOrderId, Intent, Outcome, Venue};
 
 use super::limiter::{Key, Room};
 use super::queue::{Rank, Waiting};
 use super::{Action, Command, CommandKind, Desk, Record, Refused, SendId, Tracked, What};
-use crate::session::Generation;
+use crate::session::{Generation, TradingMode};
 
 /// Longest pause after a message that was one too many, where the broker names none.
 const PAUSE_CAP: Duration = Duration::from_secs(30);
@@ -89,13 +89,19 @@ impl Desk {
             return Some(arrived);
         }
         match outcome.as_ref().map_err(|failure| failure.cause) {
-            Ok(_) | Err(Cause::Rejected) => self.throttling = Throttling::default(),
+            Ok(_) | Err(Cause::Rejected) => {
+                self.throttling = Throttling::default();
+                self.limiter.went_through(Key::Message(send));
+            }
             Err(Cause::Throttled { retry_after }) => {
                 let pause = self.throttling.pause(arrived.left, now.mono, self.policy.look_again);
                 let pause = retry_after.unwrap_or(pause);
-                self.limiter.pause(now.mono + pause);
+                self.limiter.pause(now.mono + pause, now.mono);
                 if pause > PAUSE_CAP {
-                    out.push(Action::Alarm(format!("the broker takes neither orders nor cancels for {pause:?}")));
+                    out.push(Action::Alarm(format!(
+                        "the broker says that it takes neither orders nor cancels for {pause:?}: one cancel or exit is \
+                         tried every half minute all the same"
+                    )));
                 }
             }
             Err(_) => {}
@@ -111,7 +117,43 @@ impl Desk {
         {
             order.modifications = order.modifications.saturating_sub(1);
         }
-        self.hold(&back.id, back.kind, back.asked, not_before);
+        self.hold_again(&back.id, back.kind, back.asked, not_before, now, out);
+    }
+
+    /// Lets a message that came back wait for another turn. An order that is to be cancelled by now, and what came back
+    /// to a venue where nothing waits, is turned away at once: [`arrive`](Self::arrive) has emptied the queue already.
+    pub(super) fn hold_again(
+        &mut self,
+        id: &ClientOrderId,
+        kind: CommandKind,
+        asked: Monotonic,
+        not_before: Monotonic,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(order) = self.orders.get(id) else { return };
+        let why = match kind {
+            CommandKind::Place | CommandKind::Modify(_) if order.cancel_wanted => Some(Refused::CancelledInTime),
+            CommandKind::Cancel if self.cancels_pass() => None,
+            _ if order.book == Book::Live && self.settled => self.not_waiting(),
+            _ => None,
+        };
+        match why {
+            Some(why) => {
+                let back = Waiting { id: id.clone(), kind, asked, deadline: None, not_before };
+                self.turn_away(&back, &why, now, out);
+            }
+            None => self.hold(id, kind, asked, not_before),
+        }
+    }
+
+    /// Why nothing of the live book waits for better times where orders go now, if so.
+    pub(super) const fn not_waiting(&self) -> Option<Refused> {
+        match self.route.venue {
+            Venue::Live | Venue::Blocked(Block::Starting | Block::Holding | Block::Reconciling) => None,
+            Venue::Blocked(block) => Some(Refused::Blocked(block)),
+            Venue::Paper => Some(Refused::LiveStopped),
+        }
     }
 
     /// Lets a message wait for its turn. It was asked for at `asked`.
@@ -127,10 +169,16 @@ impl Desk {
         self.queue.push(rank, Waiting { id: id.clone(), kind, asked, deadline, not_before });
     }
 
-    /// Lets an order wait (again) for its turn.
-    pub(super) fn hold_order(&mut self, id: &ClientOrderId, not_before: Monotonic) {
+    /// Lets an order that came back unsent or unread wait for another turn.
+    pub(super) fn hold_order_again(
+        &mut self,
+        id: &ClientOrderId,
+        not_before: Monotonic,
+        now: Now,
+        out: &mut Vec<Action>,
+    ) {
         let Some(submitted) = self.orders.get(id).map(|order| order.submitted.mono) else { return };
-        self.hold(id, CommandKind::Place, submitted, not_before);
+        self.hold_again(id, CommandKind::Place, submitted, not_before, now, out);
     }
 
     /// Sends what may be sent now, and turns away what has waited too long.
@@ -209,6 +257,9 @@ impl Desk {
         let command = match (&waiting.kind, &order.broker_id) {
             // It got there after all, whatever the answer was.
             (CommandKind::Place, broker_id) if broker_id.is_some() || order.status.is_final() => return,
+            (CommandKind::Place, _) if order.cancel_wanted => {
+                return self.refuse(&waiting.id, &Refused::CancelledInTime, now, out);
+            }
             (CommandKind::Place, _) => {
                 if let Err(why) = self.may_be_placed(order, now) {
                     return self.refuse(&waiting.id, &why, now, out);
@@ -217,7 +268,8 @@ impl Desk {
             }
             (_, Some(broker_id)) if !order.status.is_final() => match &waiting.kind {
                 CommandKind::Modify(change) => {
-                    if let Err(why) = self.may_be_changed(order, 0) {
+                    let may = self.may_be_changed(order, 0).and_then(|()| self.check_change(order, change, now));
+                    if let Err(why) = may {
                         return self.answer(&waiting.id, why.to_string(), now, out);
                     }
                     Command::Modify(broker_id.clone(), change.clone())
@@ -249,8 +301,9 @@ impl Desk {
     /// Whether an order may be changed at the broker once more, beside so many changes of it that wait.
     pub(super) fn may_be_changed(&self, order: &Tracked, waiting: u32) -> Result<(), Refused> {
         let most = self.policy.modifications_per_order;
-        if order.book == Book::Live && self.route.reduce_only {
-            Err(Refused::ReduceOnly)
+        if order.request.intent == Intent::Open && self.route.reduce_only {
+            // What closes a position may follow the market.
+            Err(if self.mode == TradingMode::ReduceOnly { Refused::OnlyExits } else { Refused::ReduceOnly })
         } else if order.modifications.saturating_add(waiting) >= most {
             Err(Refused::TooManyChanges(most))
         } else {

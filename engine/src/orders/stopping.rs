@@ -44,19 +44,21 @@ impl Desk {
         self.ledger.forgive(&self.exposure);
     }
 
-    /// A tick: what orders are valued and judged by. Returns whether a bound of loss may be passed by it, and
-    /// [`wake`](Self::wake) is due.
-    pub fn mark(&mut self, instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
+    /// A tick: what orders of these books are valued and judged by. One of the live feed counts for both, one that was
+    /// played into paper for paper only. Returns whether a bound of loss may be passed by it, and [`wake`](Self::wake) is
+    /// due.
+    pub fn mark(&mut self, books: &[Book], instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
         self.ledger.begin(at.ist_date());
-        self.ledger.mark(instrument, price, true);
-        self.watches(instrument)
+        for book in books {
+            self.ledger.mark(*book, instrument, price, true);
+        }
+        self.watches(books, instrument)
     }
 
-    /// Whether the price of an instrument moves a loss that is bounded.
+    /// Whether the price of an instrument moves a loss of one of these books that is bounded.
     #[must_use]
-    pub fn watches(&self, instrument: &InstrumentKey) -> bool {
-        self.policy.risk.daily_loss.is_some()
-            && [Book::Live, Book::Paper].iter().any(|book| self.exposure.all_of(*book, instrument) != 0)
+    pub fn watches(&self, books: &[Book], instrument: &InstrumentKey) -> bool {
+        self.policy.risk.daily_loss.is_some() && books.iter().any(|book| self.exposure.all_of(*book, instrument) != 0)
     }
 
     /// Counts today's fills from the orders themselves: after a restart, when they were read from the journal.
@@ -79,7 +81,8 @@ impl Desk {
         for (book, lost) in self.ledger.newly_over(most, &self.exposure) {
             out.push(Action::Alarm(format!(
                 "the {book} book has lost {lost} rupees today, and {most} are allowed: entries that rest are cancelled, and \
-                 only exits are taken until tomorrow or until you resume trading"
+                 only exits are taken until tomorrow, or until you let trading go on: POST \
+                 /api/operator/ACCOUNT/resume, or nirantar halt --reduce-only and 15 seconds later nirantar resume"
             )));
             let why = super::OverLimit::DailyLoss { most }.into();
             self.stop_orders(|order| order.book == book && is_entry(order), &why, now, out);
@@ -104,6 +107,6 @@ impl Desk {
 }
 
 /// An order of ours for new exposure.
-fn is_entry(order: &Tracked) -> bool {
+pub(super) fn is_entry(order: &Tracked) -> bool {
     order.request.intent == Intent::Open && !order.external
 }

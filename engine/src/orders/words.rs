@@ -118,6 +118,13 @@ pub enum Action {
     },
     /// An order changed: tell whoever listens.
     Changed(Box<Tracked>),
+    /// A change or a cancel is answered, in words; more may follow when the broker's book has been read.
+    Answered {
+        /// Our number of the order.
+        id: ClientOrderId,
+        /// By the broker, or why it was not sent.
+        words: String,
+    },
     /// The broker's story and ours have parted, or something unusual was found.
     Alarm(String),
     /// Live exits may go again, and this one was asked for while they could not: whoever asked must decide whether they
@@ -146,7 +153,9 @@ pub enum Refused {
     #[error("{0}")]
     Risk(#[from] OverLimit),
     /// Lot and tick of its instrument are not known yet.
-    #[error("the day's list of {0} instruments is not here yet: it has been asked for, try again in a moment")]
+    #[error(
+        "the day's list of {0} instruments is not here yet: it is asked for as soon as there is a token to ask with; try again then"
+    )]
     ListNotHere(Exchange),
     /// The operator takes exits and cancels only.
     #[error("trading is reduce-only by the operator's word: only exits and cancels are taken until it is resumed")]

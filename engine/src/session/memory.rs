@@ -236,8 +236,13 @@ impl Session {
         }
     }
 
-    pub(super) fn set_mode(&mut self, mode: TradingMode) {
-        self.mode = mode;
+    /// Halts, or lets exits through only. While trading was halted, others may have traded: before exits go again, the books
+    /// are compared, as after [`resume`](Self::resume).
+    pub(super) fn set_mode(&mut self, mode: TradingMode, now: Monotonic) {
+        let was = std::mem::replace(&mut self.mode, mode);
+        if was == TradingMode::Halted && mode != TradingMode::Halted && self.state.is_live() {
+            self.want_comparison(now);
+        }
     }
 
     /// What was misconfigured counts as mended until the broker says otherwise.

@@ -235,8 +235,10 @@ impl Session {
             Signal::Told(Event::Market { open }) => {
                 self.tell_failback(failback::Input::Market(*open), context.now.mono);
             }
-            Signal::Told(Event::Operator(Operator::Halt)) => self.set_mode(TradingMode::Halted),
-            Signal::Told(Event::Operator(Operator::ReduceOnly)) => self.set_mode(TradingMode::ReduceOnly),
+            Signal::Told(Event::Operator(Operator::Halt)) => self.set_mode(TradingMode::Halted, context.now.mono),
+            Signal::Told(Event::Operator(Operator::ReduceOnly)) => {
+                self.set_mode(TradingMode::ReduceOnly, context.now.mono);
+            }
             Signal::Told(Event::Operator(Operator::Mended)) => self.mended(context.now.mono),
             Signal::Told(Event::Operator(Operator::Resume)) => self.resume(context.now.mono),
             Signal::Told(Event::Refused { generation, .. }) if *generation < self.generation => {

@@ -423,6 +423,18 @@ fn an_operators_reduce_only_survives_death_fallback_and_a_new_token_and_ends_wit
 }
 
 #[test]
+fn exits_go_again_after_a_halt_only_once_the_books_have_been_compared() {
+    let mut story = Story::lives(|_| {}, candidate(OLD, Source::Stored));
+    story.told(Event::Operator(Operator::Halt));
+    story.told(Event::Operator(Operator::ReduceOnly));
+    assert_eq!(story.venue(), Venue::Blocked(Block::Reconciling));
+    story.reconciled();
+    assert_eq!(story.machine.route(story.now), (Venue::Live, true));
+    story.told(Event::Operator(Operator::Resume));
+    assert_eq!(story.machine.route(story.now), (Venue::Live, false), "nothing was halted since");
+}
+
+#[test]
 fn an_outage_on_the_way_back_ends_reduce_only_at_once_and_the_books_are_compared_again() {
     let mut story = Story::lives(|_| {}, candidate(OLD, Source::Stored));
     story.told(DEAD);

@@ -19,7 +19,8 @@ pub enum JournalError {
     /// What is there is no journal, or not a whole one. It was not changed.
     #[error(
         "the journal {} is damaged or is none: {found}. It was not changed: move it away together with the files beside \
-         it that begin with its name, or restore a backup",
+         it that begin with its name, or restore a backup. Without it today's open orders come back as placed elsewhere, and \
+         the day's orders are counted from zero: the broker's own count goes on",
         file.display()
     )]
     Corrupt {

@@ -156,8 +156,8 @@ fn nothing_leaves_during_a_pause_and_a_shorter_one_does_not_end_it() {
     let mut limiter = Limiter::new(&[]);
     let now = Monotonic::default();
     let (long, short) = (now + Duration::from_secs(9), now + Duration::from_secs(2));
-    limiter.pause(long);
-    limiter.pause(short);
+    limiter.pause(long, now);
+    limiter.pause(short, now);
     assert_eq!(limiter.next_free(short, Class::Urgent), Room::At(long));
     assert_eq!(limiter.next_free(long, Class::Urgent), Room::Now);
 }

@@ -249,8 +249,8 @@ fn outcome_19_a_throttled_cancel_is_asked_again_after_the_wait_however_long() {
     let mut scene = Scene::new();
     let id = scene.working();
     let send = scene.cancel(&id);
-    scene.reply(send, failed(Cause::Throttled { retry_after: Some(WAIT * 30) }));
-    scene.pass(59);
+    scene.reply(send, failed(Cause::Throttled { retry_after: Some(WAIT * 15) }));
+    scene.pass(29);
     scene.wake();
     assert_eq!(scene.sent(), None);
     scene.pass(1);
@@ -316,4 +316,20 @@ fn an_answer_is_judged_by_a_rule_of_its_own_command_whatever_the_circumstances()
             assert!(!leaves_again || answer.is_err_and(Cause::surely_not_acted), "{answer:?} may have been acted on");
         }
     }
+}
+
+#[test]
+fn whoever_asked_for_a_change_or_a_cancel_is_told_every_answer() {
+    let mut scene = Scene::new();
+    let id = scene.working();
+    let told = |scene: &mut Scene| -> Vec<String> {
+        let words = |one| if let Action::Answered { id: of, words } = one { (of == id).then_some(words) } else { None };
+        std::mem::take(&mut scene.out).into_iter().filter_map(words).collect()
+    };
+    let send = change(&mut scene, &id);
+    scene.reply(send, failed(Cause::NotSent));
+    assert_eq!(told(&mut scene), ["place order: the broker's words"]);
+    let send = scene.cancel(&id);
+    scene.reply(send, Ok(number("7")));
+    assert_eq!(told(&mut scene), ["request received"]);
 }

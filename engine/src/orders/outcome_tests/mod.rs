@@ -1,6 +1,7 @@
 //! The outcome policy, rule by rule: each test's name begins with the number of the rule it shows.
 
 mod answers;
+mod insisting;
 mod interleaved;
 mod page;
 mod shown;

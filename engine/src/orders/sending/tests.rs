@@ -167,7 +167,7 @@ fn cancels_leave_first_then_exits_then_changes_then_entries_and_of_each_the_olde
     let mut rig = Rig::new(100);
     let (one, two, held) = (rig.resting(), rig.resting(), rig.resting());
     rig.update(&held, OrderStatus::Filled, 10);
-    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND));
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND, now.mono));
     let entries = [rig.submit(entry()), rig.submit(entry())];
     rig.modify(&one).unwrap();
     let exits = [rig.submit(exit()), rig.submit(exit())];
@@ -211,7 +211,7 @@ fn orders_changes_and_cancels_share_one_window_and_wait_for_it() {
 fn a_cancel_asked_for_again_while_it_waits_or_is_under_way_is_still_one() {
     let mut rig = Rig::new(10);
     let id = rig.resting();
-    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND));
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND, now.mono));
     rig.cancel(&id);
     rig.cancel(&id);
     rig.pass(SECOND);
@@ -226,7 +226,7 @@ fn a_cancel_asked_for_again_while_it_waits_or_is_under_way_is_still_one() {
 fn a_waiting_cancel_of_an_order_that_has_ended_is_dropped_with_words() {
     let mut rig = Rig::new(10);
     let id = rig.resting();
-    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND));
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND, now.mono));
     rig.cancel(&id);
     rig.update(&id, OrderStatus::Filled, 10);
     rig.pass(SECOND);
@@ -241,7 +241,7 @@ fn a_change_waits_as_long_as_its_order_would_have_and_a_cancel_for_ever() {
     let id = rig.submit(patient);
     rig.answer(Ok);
     let other = rig.resting();
-    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND * 60));
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND * 60, now.mono));
     rig.modify(&id).unwrap();
     rig.cancel(&other);
     rig.pass(SECOND * 3);
@@ -258,7 +258,7 @@ fn a_change_waits_as_long_as_its_order_would_have_and_a_cancel_for_ever() {
 fn a_cancel_takes_the_place_of_changes_that_still_wait() {
     let mut rig = Rig::new(10);
     let id = rig.resting();
-    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND));
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND, now.mono));
     rig.modify(&id).unwrap();
     rig.cancel(&id);
     rig.pass(SECOND);
@@ -330,7 +330,7 @@ fn an_order_may_be_changed_as_often_as_the_broker_says_and_not_once_more() {
     rig.answer(Ok);
     assert_eq!(rig.desk.order(&id).unwrap().modifications, 1);
     rig.modify(&id).unwrap();
-    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND));
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND, now.mono));
     rig.modify(&id).unwrap();
     assert_eq!(rig.modify(&id), Err(Refused::TooManyChanges(3)), "one that waits counts");
     rig.pass(SECOND);
@@ -356,7 +356,7 @@ fn a_cancel_that_the_gate_turned_back_leaves_once_live_trading_is_there_again() 
 fn when_live_trading_ends_waiting_orders_are_refused_changes_answered_and_cancels_remembered() {
     let mut rig = Rig::new(10);
     let (changed, cancelled) = (rig.resting(), rig.resting());
-    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND));
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND, now.mono));
     rig.modify(&changed).unwrap();
     rig.cancel(&cancelled);
     let placed = rig.submit(entry());
@@ -505,4 +505,52 @@ proptest! {
             prop_assert_eq!(rig.status(id), OrderStatus::Accepted);
         }
     }
+}
+
+#[test]
+fn however_long_the_broker_says_to_wait_one_cancel_leaves_after_half_a_minute_and_if_it_passes_all_do() {
+    let mut rig = Rig::new(100);
+    let (one, two, three) = (rig.resting(), rig.resting(), rig.resting());
+    rig.submit(entry());
+    rig.answer(|_| throttled(Some(SECOND * 36_000)));
+    for id in [&one, &two, &three] {
+        rig.cancel(id);
+    }
+    let tries = |rig: &Rig| rig.sent.iter().map(|(_, id, _)| id.clone()).collect::<Vec<_>>();
+    rig.pass(SECOND * 29);
+    assert_eq!(tries(&rig), []);
+    assert!(rig.desk.next_wake().is_some_and(|at| at <= rig.now.mono + SECOND), "it is tried");
+    rig.pass(SECOND);
+    assert_eq!(tries(&rig), std::slice::from_ref(&one), "one, and no entry");
+    rig.answer(|_| throttled(Some(SECOND * 36_000)));
+    rig.pass(SECOND * 29);
+    assert_eq!(tries(&rig), []);
+    rig.pass(SECOND);
+    assert_eq!(tries(&rig), [two]);
+    rig.answer(Ok);
+    rig.pass(SECOND);
+    let all = tries(&rig);
+    assert_eq!(all.get(..2), Some(&[three, one][..]));
+    assert_eq!(all.len(), 3, "the entry too");
+}
+
+#[test]
+fn an_answer_to_what_left_before_the_pause_does_not_end_it() {
+    let mut rig = Rig::new(100);
+    rig.submit(entry());
+    rig.submit(entry());
+    rig.answer(|_| throttled(Some(SECOND * 60)));
+    rig.answer(Ok);
+    rig.pass(SECOND * 59);
+    assert!(rig.sent.is_empty());
+}
+
+#[test]
+fn a_cancel_that_waits_for_room_is_written_down() {
+    let mut rig = Rig::new(10);
+    let id = rig.resting();
+    rig.act(|desk, now, _| desk.limiter.pause(now.mono + SECOND, now.mono));
+    rig.cancel(&id);
+    let last = rig.records.last().map(|(_, what)| what.clone());
+    assert_eq!(last, Some(What::CancelWanted));
 }
