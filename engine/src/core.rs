@@ -12,6 +12,7 @@
 //!   let the session take up live trading again;
 //! * when live trading is taken up again, paper is settled: its open orders cancelled, its positions closed.
 
+mod commands;
 mod market;
 #[cfg(test)]
 mod tests;
@@ -23,13 +24,12 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
-    Book, BrokerToken, Cause, ClientOrderId, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, OrderChange,
-    OrderRequest, Price, Refusal, Venue,
+    Book, BrokerToken, Cause, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, Refusal, Venue,
 };
 use nirantar_exchange_mock::Calendar;
 
 use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
-use crate::orders::{Action, Desk, Facts, Key, Record, Refused, Restored, Route};
+use crate::orders::{Action, Desk, Facts, Key, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, Operator, State, Verdict};
 
 pub use words::{Event, Input, Output, Standing};
@@ -141,86 +141,6 @@ impl Core {
     #[must_use]
     pub fn number(&self, instrument: &InstrumentKey) -> Option<BrokerToken> {
         self.catalog.get(instrument).copied()
-    }
-
-    /// Rebuilds the desk from what the journal kept, before [`Input::Started`] and anything else. `out` has what is to be
-    /// recorded and told of it; nothing is sent.
-    pub fn restore(&mut self, records: &[Record], now: Now, out: &mut Vec<Output>) -> Restored {
-        let mut actions = Vec::new();
-        let restored = self.desk.restore(records, now, &mut actions);
-        self.desk.recount(now);
-        self.perform(actions, now, out);
-        restored
-    }
-
-    /// Takes an order.
-    ///
-    /// # Errors
-    /// [`Refused`]: nothing was written or sent.
-    pub fn submit(&mut self, request: OrderRequest, now: Now, out: &mut Vec<Output>) -> Result<ClientOrderId, Refused> {
-        self.on(Input::Wake, now, out);
-        let mut actions = Vec::new();
-        let taken = self.desk.submit(request, now, &mut actions);
-        self.perform(actions, now, out);
-        if let Err(Refused::ListNotHere(exchange)) = taken {
-            self.lists_missed.insert(exchange);
-            self.fetch_instruments(now, out);
-        }
-        taken
-    }
-
-    /// A tick of an instrument: orders of these books are valued and judged by the last one. Returns whether
-    /// [`Input::Wake`] is due, since a bound of loss may be passed by it.
-    pub fn mark(&mut self, books: &[Book], instrument: &InstrumentKey, price: Price, at: Timestamp) -> bool {
-        self.desk.mark(books, instrument, price, at)
-    }
-
-    /// Asks to cancel an order.
-    ///
-    /// # Errors
-    /// [`Refused`]: nothing was sent.
-    pub fn cancel(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
-        self.on(Input::Wake, now, out);
-        let mut actions = Vec::new();
-        let taken = self.desk.cancel(id, now, &mut actions);
-        self.perform(actions, now, out);
-        taken
-    }
-
-    /// Asks to change an order.
-    ///
-    /// # Errors
-    /// [`Refused`]: nothing was sent.
-    pub fn modify(
-        &mut self,
-        id: &ClientOrderId,
-        change: OrderChange,
-        now: Now,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Refused> {
-        self.on(Input::Wake, now, out);
-        let mut actions = Vec::new();
-        let taken = self.desk.modify(id, change, now, &mut actions);
-        self.perform(actions, now, out);
-        taken
-    }
-
-    /// Whether a tick of that instrument may pass a bound of loss of one of these books: the driver marks those at once.
-    #[must_use]
-    pub fn watches(&self, books: &[Book], instrument: &InstrumentKey) -> bool {
-        self.desk.watches(books, instrument)
-    }
-
-    /// An operator has looked at an unresolved order: see [`Desk::acknowledge`].
-    ///
-    /// # Errors
-    /// [`Refused`]: it is not one that can be acknowledged.
-    pub fn acknowledge(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
-        self.on(Input::Wake, now, out);
-        let mut actions = Vec::new();
-        let taken = self.desk.acknowledge(id, now, &mut actions);
-        self.perform(actions, now, out);
-        taken
     }
 
     /// Takes what happened.
