@@ -83,6 +83,7 @@ fn sent() -> What {
 fn state(status: OrderStatus, filled: u64, message: Option<&str>) -> What {
     What::State {
         status,
+        quantity: None,
         broker_id: (status == OrderStatus::Filled).then(|| BrokerOrderId("25112000001".to_owned())),
         filled: Quantity::new(filled),
         average_price: if filled == 0 { Price::ZERO } else { Price::from_paise(195_000) },

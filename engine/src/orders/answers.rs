@@ -181,6 +181,7 @@ impl Desk {
         let Some(order) = self.orders.get(id) else { return };
         let what = What::State {
             status: order.status,
+            quantity: order.resized.then_some(order.request.quantity),
             broker_id: order.broker_id.clone(),
             filled: order.filled,
             average_price: order.average_price,

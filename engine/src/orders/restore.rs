@@ -206,7 +206,10 @@ impl Desk {
                     turned_back(order, placing);
                 }
             },
-            What::State { status, broker_id, filled, average_price, message } => {
+            What::State { status, quantity, broker_id, filled, average_price, message } => {
+                if let Some(quantity) = quantity {
+                    (order.request.quantity, order.resized) = (*quantity, true);
+                }
                 sent.retain(|command| *command != CommandKind::Place);
                 let new = filled.less(order.filled);
                 if *status != order.status {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
-    Book, BrokerOrderId, ClientOrderId, Exchange, InstrumentKey, OrderChange, OrderRequest, OrderStatus, OrderType,
-    Price, Product, Quantity, Side,
+    Book, BrokerOrderId, ClientOrderId, Exchange, InstrumentKey, OrderChange, OrderRequest, OrderRow, OrderStatus,
+    OrderType, Price, Product, Quantity, Side,
 };
 
+use super::outcome_tests::row;
 use super::{Action, CommandKind, Desk, DeskPolicy, Record, Restored, What};
 use crate::session::Generation;
 
@@ -35,7 +36,7 @@ fn sending(command: CommandKind) -> What {
 fn state(status: OrderStatus, number: Option<&str>, filled: u64) -> What {
     let average_price = if filled == 0 { Price::ZERO } else { Price::from_paise(100_000) };
     let broker_id = number.map(|number| BrokerOrderId(number.to_owned()));
-    What::State { status, broker_id, filled: Quantity::new(filled), average_price, message: None }
+    What::State { status, quantity: None, broker_id, filled: Quantity::new(filled), average_price, message: None }
 }
 
 /// A journal of the 20th that tells of one order.
@@ -82,6 +83,24 @@ fn each_story_ends_as_the_table_says_on_its_day_and_on_the_next() {
         assert_eq!(status(&records, at("20")), Some(same_day), "{records:?}");
         assert_eq!(status(&records, at("23")), next_day, "{records:?}");
     }
+}
+
+#[test]
+fn an_order_that_was_changed_is_restored_as_it_was_changed_and_says_nothing_new_of_it() {
+    let first = [sending(CommandKind::Place), state(OrderStatus::Open, Some("7"), 0)];
+    let (mut desk, _, _) = restore(&story(Book::Live, first.clone()), at("20"));
+    let row = OrderRow { quantity: Quantity::new(25), ..row("7", OrderStatus::Open, 0) };
+    let mut out = Vec::new();
+    desk.update(Book::Live, &row, at("20"), &mut out);
+    let told =
+        out.into_iter().find_map(|action| if let Action::Journal(record) = action { Some(record) } else { None });
+    let told = told.expect("the change is written down");
+    let records: Vec<Record> = story(Book::Live, first).into_iter().chain([told]).collect();
+    let (mut desk, _, _) = restore(&records, at("20"));
+    assert_eq!(desk.order(&id(1)).unwrap().request.quantity, Quantity::new(25));
+    let mut out = Vec::new();
+    desk.update(Book::Live, &row, at("20"), &mut out);
+    assert_eq!(out, [], "it is known");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub struct Tracked {
     pub generation: Generation,
     /// The last words about it.
     pub message: Option<String>,
+    /// It is for another quantity than was first written down.
+    pub(super) resized: bool,
     /// How often it was changed at the broker; brokers cap this.
     pub modifications: u32,
     /// It is to be cancelled and could not be reached: there was no session or no number of it when that was asked for,
@@ -103,6 +105,7 @@ impl Tracked {
             generation: Generation::default(),
             message: None,
             modifications: 0,
+            resized: false,
             cancel_wanted: false,
             acknowledged: false,
             in_flight: None,
@@ -180,8 +183,8 @@ impl Tracked {
         let shown = Fills { status: row.status, filled: row.filled, average_price: row.average_price };
         let taken = self.take(shown, row);
         // It was changed, by us or in the broker's app: so much is working now. A row that was passed over is older.
-        if self.filled == row.filled && !row.quantity.is_zero() {
-            self.request.quantity = row.quantity;
+        if self.filled == row.filled && !row.quantity.is_zero() && self.request.quantity != row.quantity {
+            (self.request.quantity, self.resized) = (row.quantity, true);
         }
         taken
     }

@@ -60,7 +60,10 @@ impl Story {
             What::NotSent | What::RefusedForToken { .. } if self.status == OrderStatus::Sent => {
                 self.status = OrderStatus::Journalled;
             }
-            What::State { status, broker_id, filled, average_price, message } => {
+            What::State { status, quantity, broker_id, filled, average_price, message } => {
+                if let (Some(request), Some(quantity)) = (&mut self.request, quantity) {
+                    request.quantity = *quantity;
+                }
                 // One that was acknowledged and is found after all is a new story.
                 self.acknowledged &= *status == OrderStatus::Unresolved;
                 (self.status, self.filled, self.average_price) = (*status, *filled, *average_price);

@@ -50,6 +50,7 @@ pub(super) fn refused_for_token() -> What {
 pub(super) fn state(status: OrderStatus, filled: u64) -> What {
     What::State {
         status,
+        quantity: None,
         broker_id: (status != OrderStatus::Unknown && status != OrderStatus::Unresolved)
             .then(|| BrokerOrderId("25112000001".to_owned())),
         filled: Quantity::new(filled),

@@ -42,8 +42,11 @@ pub(super) fn happened(what: &What, book: Book) -> String {
         What::RefusedForToken { generation } => {
             format!("refused because of token {}, and surely not acted on", generation.0)
         }
-        What::State { status, broker_id, filled, average_price, message } => {
+        What::State { status, quantity, broker_id, filled, average_price, message } => {
             let mut words = status.to_string();
+            if let Some(quantity) = quantity {
+                words.push_str(&format!(", for {quantity}"));
+            }
             if *status == OrderStatus::Unknown {
                 words
                     .push_str(": the broker may or may not have it; it is looked for, and never sent again on a guess");

@@ -55,8 +55,9 @@ impl What {
                 json(&SendingLine { generation: generation.0, command: command.into() })
             }
             Self::RefusedForToken { generation } => json(&RefusedLine { generation: generation.0 }),
-            Self::State { status, broker_id, filled, average_price, message } => json(&StateLine {
+            Self::State { status, quantity, broker_id, filled, average_price, message } => json(&StateLine {
                 status: (*status).into(),
+                quantity: quantity.map(Quantity::get),
                 broker_id: broker_id.as_ref().map(|id| id.0.clone()),
                 filled: filled.get(),
                 average_price: Decimal(*average_price),
@@ -92,9 +93,10 @@ impl What {
                 Self::RefusedForToken { generation: Generation(read::<RefusedLine>(word, json)?.generation) }
             }
             "state" => {
-                let StateLine { status, broker_id, filled, average_price, message } = read(word, json)?;
+                let StateLine { status, quantity, broker_id, filled, average_price, message } = read(word, json)?;
                 Self::State {
                     status: status.into(),
+                    quantity: quantity.map(Quantity::new),
                     broker_id: broker_id.map(BrokerOrderId),
                     filled: Quantity::new(filled),
                     average_price: average_price.0,

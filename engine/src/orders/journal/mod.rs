@@ -70,6 +70,8 @@ pub enum What {
     State {
         /// Its status.
         status: OrderStatus,
+        /// Units asked for, if they were changed since it was written down first.
+        quantity: Option<Quantity>,
         /// The broker's number, if known.
         broker_id: Option<BrokerOrderId>,
         /// Units filled so far.

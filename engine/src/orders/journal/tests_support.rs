@@ -49,6 +49,7 @@ pub(super) fn every_kind() -> Vec<What> {
         What::RefusedForToken { generation },
         What::State {
             status: OrderStatus::Open,
+            quantity: Some(Quantity::new(7)),
             broker_id: Some(BrokerOrderId("261120000000001".to_owned())),
             filled: Quantity::new(2),
             average_price: Price::from_paise(195_000),
@@ -122,9 +123,11 @@ fn any_command() -> impl Strategy<Value = CommandKind> {
 
 fn any_state() -> impl Strategy<Value = What> {
     let status = prop::sample::select(&OrderStatus::ALL[..]);
-    (status, option::of(any::<String>()), any::<u64>(), any_price(), option::of(any::<String>())).prop_map(
-        |(status, broker_id, filled, average_price, message)| What::State {
+    let texts = (option::of(any::<String>()), option::of(any::<String>()));
+    (status, option::of(any::<u64>()), any::<u64>(), any_price(), texts).prop_map(
+        |(status, quantity, filled, average_price, (broker_id, message))| What::State {
             status,
+            quantity: quantity.map(Quantity::new),
             broker_id: broker_id.map(BrokerOrderId),
             filled: Quantity::new(filled),
             average_price,

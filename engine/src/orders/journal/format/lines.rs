@@ -41,6 +41,8 @@ pub(super) struct RefusedLine {
 #[serde(deny_unknown_fields)]
 pub(super) struct StateLine {
     pub(super) status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) quantity: Option<u64>,
     pub(super) broker_id: Option<String>,
     pub(super) filled: u64,
     pub(super) average_price: Decimal,

@@ -30,7 +30,7 @@ SELECT
     first.book                                                  AS book,
     json_extract(first.detail, '$.request.instrument')          AS instrument,
     json_extract(first.detail, '$.request.side')                AS side,
-    json_extract(first.detail, '$.request.quantity')            AS quantity,
+    coalesce(json_extract(state.detail, '$.quantity'), json_extract(first.detail, '$.request.quantity')) AS quantity,
     coalesce(
         json_extract(state.detail, '$.status'),
         CASE

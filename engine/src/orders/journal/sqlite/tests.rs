@@ -255,6 +255,7 @@ fn a_trader_reads_the_latest_state_of_each_order_with_plain_sql() {
     let cancelling = || What::Sending { generation: Generation(1), command: CommandKind::Cancel };
     let state = |status, filled, price| What::State {
         status,
+        quantity: None,
         broker_id: Some(BrokerOrderId("2611".to_owned())),
         filled: Quantity::new(filled),
         average_price: Price::from_paise(price),
