@@ -418,7 +418,7 @@ impl Task {
             self.ask_on_the_phone();
         }
         match &event {
-            Event::Order { .. } => tracing::debug!("{event}"),
+            Event::Order { .. } | Event::Answered { .. } => tracing::debug!("{event}"),
             Event::LoginNeeded { .. }
             | Event::ApprovalAsked { .. }
             | Event::RefreshTokenDies { .. }
@@ -432,7 +432,6 @@ impl Task {
             | Event::Token { .. }
             | Event::Feed { .. }
             | Event::Instruments { .. }
-            | Event::Answered { .. }
             | Event::Compared { .. } => tracing::info!("{event}"),
         }
         self.last_error.note(&event);

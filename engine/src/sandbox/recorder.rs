@@ -88,7 +88,7 @@ pub(super) async fn record_events(mut events: Events, tell: Teller) -> EventReco
 fn in_words(event: &Event) -> Option<Line> {
     let who = match event {
         Event::Transition(_) => Who::State,
-        Event::Feed { .. } | Event::Order { .. } => return None,
+        Event::Feed { .. } | Event::Order { .. } | Event::Answered { .. } => return None,
         Event::Compared { comparison, .. } if !comparison.complete => return None,
         _ => Who::Engine,
     };
