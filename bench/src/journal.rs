@@ -9,6 +9,8 @@
 //! order, and a bare file with one `fdatasync` for each order (no engine: the limit of one sync per order). The disk's own
 //! `fdatasync` is measured before them: where it takes less than 30 µs, the ratios mean little.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures the machine's own time")]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
