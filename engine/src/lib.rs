@@ -4,7 +4,7 @@
 //! clock: the [`session`] machine, the [`orders`] desk and the [`feed`] supervisor, put together in [`core`]. The token
 //! in use is read from [`token::TokenCell`] with one atomic load.
 //!
-//! Features: `cli` (default) is the `nirantar` command; `server` brings the [`server`] where humans log in, and the
+//! Features: `journal-sqlite` (default) is the durable journal; `cli` (default) is the `nirantar` command; `server` brings the [`server`] where humans log in, and the
 //! [`sandbox`] with the simulator it runs on. Without either the library is what an embedder needs.
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ pub mod sandbox;
 pub mod server;
 pub mod session;
 pub mod token;
+mod waiting;
 
 /// The example in the README compiles.
 #[cfg(doctest)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nirantar_brokers::time::{Monotonic, Now};
 
 use super::{Alert, Kind, Severity};
+use crate::waiting::doubled;
 
 /// Alerts that a sink gets within any hour, at most. The least severe may use 12 of them and warnings 16, so that noise
 /// never keeps the urgent ones from a human.
@@ -143,8 +144,8 @@ impl Outbox {
                 }
             }
             Delivery::Failed { after, .. } => {
-                let doubled = FIRST_RETRY.saturating_mul(1_u32.checked_shl(current.failures).unwrap_or(u32::MAX));
-                let wait = after.map_or(doubled.min(LONGEST_RETRY), |asked| asked.clamp(FIRST_RETRY, HOUR));
+                let ours = doubled(FIRST_RETRY, current.failures, LONGEST_RETRY);
+                let wait = after.map_or(ours, |asked| asked.clamp(FIRST_RETRY, HOUR));
                 current.failures = current.failures.saturating_add(1).min(30);
                 current.not_before = now + wait;
                 if self.closing || current.not_before.since(current.first_tried) > GIVE_UP {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::waiting::doubled;
+
 /// The feed's times and limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedPolicy {
@@ -46,13 +48,13 @@ impl FeedPolicy {
     /// The wait after the `failures`th network failure in a row (from 1), before jitter.
     #[must_use]
     pub fn backoff(&self, failures: u32) -> Duration {
-        doubled(self.backoff_first, failures, self.backoff_max)
+        doubled(self.backoff_first, failures.saturating_sub(1), self.backoff_max)
     }
 
     /// The wait after the `refusals`th refused handshake in a row (from 1).
     #[must_use]
     pub fn refused(&self, refusals: u32) -> Duration {
-        doubled(self.refused_first, refusals, self.refused_max)
+        doubled(self.refused_first, refusals.saturating_sub(1), self.refused_max)
     }
 
     /// The least time between two connection attempts under one token: the shortest wait jitter can give.
@@ -66,11 +68,6 @@ impl FeedPolicy {
     pub fn mute_after(&self, heartbeat: Duration) -> Duration {
         heartbeat.saturating_mul(self.heartbeat_margin_percent) / 100
     }
-}
-
-/// `first` doubled `count - 1` times, at most `max`.
-fn doubled(first: Duration, count: u32, max: Duration) -> Duration {
-    first.saturating_mul(1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX)).min(max)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use nirantar_brokers::time::{Monotonic, Now};
 use super::stopping::is_entry;
 use super::{Action, Desk, Tracked};
 use crate::session::TradingMode;
+use crate::waiting::doubled;
 
 /// After so many failures the operator is told.
 const ALARMING: u32 = 3;
@@ -53,8 +54,8 @@ impl Desk {
         let what = format!("{} {} {}", order.request.side, order.left(), order.request.instrument);
         let insisted = self.insisted.entry(id.clone()).or_default();
         insisted.failures = insisted.failures.saturating_add(1);
-        let doubled = 1_u32.checked_shl((insisted.failures - 1).min(16)).unwrap_or(1);
-        let wait = self.policy.look_again.saturating_mul(doubled).min(LONGEST_WAIT.max(self.policy.look_again));
+        let first = self.policy.look_again;
+        let wait = doubled(first, (insisted.failures - 1).min(16), LONGEST_WAIT.max(first));
         insisted.again_at = Some(now.mono + wait);
         if insisted.failures == ALARMING {
             out.push(Action::Alarm(format!(

@@ -14,6 +14,7 @@ use nirantar_brokers::{Book, OrderRow, Position, Trade};
 
 use super::absence::is_sought;
 use super::{Action, Desk, Difference, Record, Tracked, What};
+use crate::waiting::doubled;
 
 /// Looks after which a question that stays open is asked less and less often.
 const EAGER_LOOKS: u32 = 16;
@@ -178,8 +179,8 @@ impl Desk {
         if self.orders.values().any(is_sought) || self.must_look_to_cancel() {
             // A broker that does not answer, or has nothing new to say, is asked less and less often.
             let steps = self.reconciliation.failures.max(self.reconciliation.looks.saturating_sub(EAGER_LOOKS));
-            let patience = 1_u32.checked_shl(steps.min(10)).unwrap_or(1);
-            let wait = self.policy.look_again.saturating_mul(patience).min(LOOK_CAP.max(self.policy.look_again));
+            let first = self.policy.look_again;
+            let wait = doubled(first, steps.min(10), LOOK_CAP.max(first));
             self.reconciliation.look_soon(now.mono + wait);
         } else if self.orders.values().any(is_working) {
             self.reconciliation.watch(now.mono);

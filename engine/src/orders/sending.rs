@@ -14,6 +14,7 @@ use super::limiter::{Key, Room};
 use super::queue::{Rank, Waiting};
 use super::{Action, Command, CommandKind, Desk, Record, Refused, SendId, Tracked, What};
 use crate::session::{Generation, TradingMode};
+use crate::waiting::doubled;
 
 /// Longest pause after a message that was one too many, where the broker names none.
 const PAUSE_CAP: Duration = Duration::from_secs(30);
@@ -50,8 +51,7 @@ impl Throttling {
             self.in_a_row = self.in_a_row.saturating_add(1);
             self.last = Some(now);
         }
-        let doubled = 1_u32.checked_shl(self.in_a_row.saturating_sub(1).min(16)).unwrap_or(1);
-        first.saturating_mul(doubled).min(PAUSE_CAP.max(first))
+        doubled(first, self.in_a_row.saturating_sub(1).min(16), PAUSE_CAP.max(first))
     }
 }
 

@@ -9,6 +9,7 @@ use super::adopting::next_recheck;
 use super::memory::{Ctx, Misconfiguration, Session};
 use super::proving::IncumbentWish;
 use super::{Generation, Notice, Policy};
+use crate::waiting::doubled;
 
 /// Longest wait between two probes of a broker that is out.
 const OUTAGE_PROBE_CAP: Duration = Duration::from_secs(30);
@@ -96,8 +97,7 @@ impl Session {
         }
         if let Some(outage) = &mut self.outage {
             outage.probes = outage.probes.saturating_add(1);
-            let doubled = self.policy.probe_retry.saturating_mul(1_u32.checked_shl(outage.probes.min(10)).unwrap_or(1));
-            outage.probe_at = now + doubled.min(OUTAGE_PROBE_CAP);
+            outage.probe_at = now + doubled(self.policy.probe_retry, outage.probes.min(10), OUTAGE_PROBE_CAP);
         }
         if let Some(held) = self.token.as_mut().filter(|held| held.recheck_at.is_some_and(|at| ctx.now.wall >= at)) {
             held.recheck_at = Some(ctx.now.wall + self.policy.probe_retry);

@@ -8,6 +8,7 @@ use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{BrokerFacts, Expiry, Renewal, Sessions, Venue};
 
 use super::TradingDays;
+use crate::waiting::doubled;
 
 /// The longest time without a trading day, with room.
 const LONGEST_BREAK: usize = 15;
@@ -165,9 +166,8 @@ impl Policy {
 
     /// Wait before attempt number `failures + 1`.
     pub(super) fn retry_after(&self, failures: u32) -> Duration {
-        let doubled = self.retry_first.saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
         let mut rng = Rng::from_seed(self.seed ^ u64::from(failures));
-        rng.jitter(doubled.min(self.retry_cap), self.jitter_percent)
+        rng.jitter(doubled(self.retry_first, failures.min(20), self.retry_cap), self.jitter_percent)
     }
 
     /// When a token issued (or first seen) at `since` dies by the broker's rule.
