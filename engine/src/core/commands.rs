@@ -75,7 +75,7 @@ impl Core {
         self.desk.watches(books, instrument)
     }
 
-    /// An operator has looked at an unresolved order: see [`Desk::acknowledge`].
+    /// An operator has looked at an unresolved order: see [`Desk::acknowledge`](crate::orders::Desk::acknowledge).
     ///
     /// # Errors
     /// [`Refused`]: it is not one that can be acknowledged.

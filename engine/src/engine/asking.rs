@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 use super::journalling::Ticket;
 use super::task::{Message, Task};
 use crate::core::Input;
-use crate::orders::{Command, JournalError, LiveState, Route, SendId};
+use crate::orders::{Command, JournalError, LiveState, Route, SendId, Tracked};
 use crate::session::{Generation, Verdict};
 
 /// Wait before a failed fetch of the instruments is repeated.
@@ -45,8 +45,7 @@ impl Task {
         let Some(broker) = self.trading.clone() else { return };
         let (transport, gate) = (self.transport.clone(), self.gate.clone());
         let clock = Arc::clone(&self.clock);
-        let order = self.core.desk().order(&id);
-        let deadline = order.map(|order| order.submitted.mono + order.request.valid_for);
+        let deadline = self.core.desk().order(&id).map(Tracked::deadline);
         let span = tracing::info_span!("order", %id);
         let work = async move {
             if let Err(error) = ticket.written().await {

@@ -6,7 +6,7 @@ use nirantar_brokers::time::Now;
 use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderStatus, Outcome};
 
 use super::outcome::{Circumstances, Then, on_answer};
-use super::sending::{OnItsWay, deadline};
+use super::sending::OnItsWay;
 use super::{Action, CommandKind, Desk, Facts, Record, Refused, SendId, What};
 use crate::session::Generation;
 
@@ -26,7 +26,7 @@ impl Desk {
             overtaken: places && order.broker_id.is_some(),
             token_in_use: generation == self.route.generation,
             refused_before: if places { order.refused_once } else { order.cancel_refused_once },
-            in_time: now.mono <= deadline(order),
+            in_time: now.mono <= order.deadline(),
         };
         let answer = outcome.as_ref().map(|_| ()).map_err(|failure| failure.cause);
         let then = on_answer(&kind, answer, seen).then;

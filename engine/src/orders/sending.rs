@@ -160,7 +160,7 @@ impl Desk {
     pub(super) fn hold(&mut self, id: &ClientOrderId, kind: CommandKind, asked: Monotonic, not_before: Monotonic) {
         let Some(order) = self.orders.get(id) else { return };
         let deadline = match kind {
-            CommandKind::Place => Some(deadline(order)),
+            CommandKind::Place => Some(order.deadline()),
             CommandKind::Modify(_) if order.external => Some(asked + FOREIGN_PATIENCE),
             CommandKind::Modify(_) => Some(asked + order.request.valid_for),
             CommandKind::Cancel => None,
@@ -457,11 +457,6 @@ impl Desk {
             self.limiter.count(calls, now.mono);
         }
     }
-}
-
-/// The last moment an order may be sent.
-pub(super) fn deadline(order: &Tracked) -> Monotonic {
-    order.submitted.mono + order.request.valid_for
 }
 
 #[cfg(test)]

@@ -47,10 +47,11 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use nirantar_brokers::time::{Now, Timestamp};
-    use nirantar_brokers::{BrokerOrderId, Exchange, OrderRow, OrderStatus, Price, Validity, Venue};
+    use nirantar_brokers::time::Now;
+    use nirantar_brokers::{BrokerOrderId, Exchange, OrderStatus, Price, Venue};
 
     use super::*;
+    use crate::orders::outcome_tests::row_of;
     use crate::orders::{Command, DeskPolicy, Refused, Route, SendId};
     use crate::session::Generation;
 
@@ -80,25 +81,8 @@ mod tests {
         let [(send, Command::Place(_))] = &sends(&out)[..] else { panic!("it goes to paper: {out:?}") };
         let order_id = BrokerOrderId(number.to_owned());
         desk.reply(*send, Ok(order_id.clone()), now, &mut out);
-        let row = OrderRow {
-            order_id,
-            parent_id: None,
-            exchange_order_id: None,
-            client_id: Some(id.clone()),
-            status: if filled == request.quantity.get() { OrderStatus::Filled } else { OrderStatus::Open },
-            broker_status: String::new(),
-            message: None,
-            instrument: request.instrument,
-            side: request.side,
-            order_type: request.order_type,
-            product: request.product,
-            validity: Validity::Day,
-            quantity: request.quantity,
-            filled: Quantity::new(filled),
-            average_price: Price::from_paise(195_000),
-            placed_at: Timestamp::default(),
-            exchange_at: None,
-        };
+        let status = if filled == request.quantity.get() { OrderStatus::Filled } else { OrderStatus::Open };
+        let row = row_of(desk.order(&id).unwrap(), &order_id, status, filled, 195_000);
         desk.update(Book::Paper, &row, now, &mut out);
         id
     }

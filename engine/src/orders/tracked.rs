@@ -138,6 +138,12 @@ impl Tracked {
         self.slices.working().find(|number| !self.cancelled_slices.contains(*number))
     }
 
+    /// The last moment at which it may be sent.
+    #[must_use]
+    pub fn deadline(&self) -> Monotonic {
+        self.submitted.mono + self.request.valid_for
+    }
+
     /// Units that are not filled.
     #[must_use]
     pub fn left(&self) -> Quantity {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::access::Denied;
 use super::{App, health};
-use crate::engine::NotTaken;
+use crate::engine::{Engine, NotTaken};
 use crate::orders::Refused;
 use crate::session::Operator;
 
@@ -37,12 +37,9 @@ pub(super) async fn act(
     headers: HeaderMap,
 ) -> Response {
     let _busy = app.clock.busy();
-    if let Err(denied) = app.access.check(peer, &headers, true) {
-        return denied.reply();
-    }
-    let no = |status, words: &str| reply(status, &json!({ "ok": false, "error": words }));
-    let Some((_, engine)) = app.account(&account) else {
-        return no(404, "no account of that name runs here");
+    let engine = match addressed(&app, peer, &headers, &account) {
+        Ok(engine) => engine,
+        Err(denied) => return *denied,
     };
     let asked = match wish.as_str() {
         "renew" => Operator::Renew,
@@ -69,12 +66,9 @@ pub(super) async fn acknowledge(
     headers: HeaderMap,
 ) -> Response {
     let _busy = app.clock.busy();
-    if let Err(denied) = app.access.check(peer, &headers, true) {
-        return denied.reply();
-    }
-    let no = |status, words: &str| reply(status, &json!({ "ok": false, "error": words }));
-    let Some((_, engine)) = app.account(&account) else {
-        return no(404, "no account of that name runs here");
+    let engine = match addressed(&app, peer, &headers, &account) {
+        Ok(engine) => engine,
+        Err(denied) => return *denied,
     };
     let id: ClientOrderId = match order.parse() {
         Ok(id) => id,
@@ -89,13 +83,29 @@ pub(super) async fn acknowledge(
     }
 }
 
+/// The engine that an operator's word is for, if it may be given.
+fn addressed<'a>(
+    app: &'a App,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    account: &str,
+) -> Result<&'a Engine, Box<Response>> {
+    app.access.check(peer, headers, true).map_err(Denied::reply)?;
+    let (_, engine) = app.account(account).ok_or_else(|| no(404, "no account of that name runs here"))?;
+    Ok(engine)
+}
+
+fn no(status: u16, words: &str) -> Response {
+    reply(status, &json!({ "ok": false, "error": words }))
+}
+
 impl Denied {
     fn reply(self) -> Response {
         let status = match self {
             Self::Secret => 401,
             Self::WebPage => 403,
         };
-        let mut response = reply(status, &json!({ "ok": false, "error": self.words() }));
+        let mut response = no(status, self.words());
         if self == Self::Secret {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

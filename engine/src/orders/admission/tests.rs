@@ -2,10 +2,11 @@
 
 use nirantar_brokers::time::{Monotonic, Timestamp};
 use nirantar_brokers::{
-    BrokerOrderId, Exchange, InstrumentKey, MarketProtection, Money, OrderRow, OrderStatus, OrderType, Price, Validity,
+    BrokerOrderId, Exchange, InstrumentKey, MarketProtection, Money, OrderStatus, OrderType, Price,
 };
 
 use super::*;
+use crate::orders::outcome_tests::row_of;
 use crate::orders::{Action, Command, DeskPolicy, RiskLimits, Route};
 use crate::session::Generation;
 
@@ -53,25 +54,8 @@ fn at_broker(desk: &mut Desk, request: &OrderRequest, filled: u64) -> ClientOrde
     let number = BrokerOrderId(format!("B-{id}"));
     desk.reply(send.unwrap(), Ok(number.clone()), NOON, &mut out);
     let done = request.quantity.get() == filled;
-    let row = OrderRow {
-        order_id: number,
-        parent_id: None,
-        exchange_order_id: None,
-        client_id: Some(id.clone()),
-        status: if done { OrderStatus::Filled } else { OrderStatus::Open },
-        broker_status: String::new(),
-        message: None,
-        instrument: request.instrument.clone(),
-        side: request.side,
-        order_type: request.order_type,
-        product: request.product,
-        validity: Validity::Day,
-        quantity: request.quantity,
-        filled: Quantity::new(filled),
-        average_price: Price::from_paise(10_000),
-        placed_at: NOON.wall,
-        exchange_at: None,
-    };
+    let status = if done { OrderStatus::Filled } else { OrderStatus::Open };
+    let row = row_of(desk.order(&id).unwrap(), &number, status, filled, 10_000);
     desk.update(Book::Live, &row, NOON, &mut out);
     id
 }

@@ -67,6 +67,27 @@ pub(super) fn row(order_id: &str, status: OrderStatus, filled: u64) -> OrderRow 
     }
 }
 
+/// The row of an order of ours, of which so much is filled at that price.
+pub(in crate::orders) fn row_of(
+    order: &Tracked,
+    number: &BrokerOrderId,
+    status: OrderStatus,
+    filled: u64,
+    paise: i64,
+) -> OrderRow {
+    OrderRow {
+        client_id: Some(order.id.clone()),
+        instrument: order.request.instrument.clone(),
+        side: order.request.side,
+        order_type: order.request.order_type,
+        product: order.request.product,
+        quantity: order.request.quantity,
+        average_price: Price::from_paise(paise),
+        placed_at: order.submitted.wall,
+        ..row(&number.0, status, filled)
+    }
+}
+
 /// A slice of that many units, of the whole with that number.
 pub(super) fn slice(order_id: &str, whole: &str, units: u64, status: OrderStatus, filled: u64) -> OrderRow {
     OrderRow { parent_id: Some(number(whole)), quantity: Quantity::new(units), ..row(order_id, status, filled) }

@@ -1,12 +1,13 @@
 //! What waits, in which order it leaves, and what becomes of what cannot.
 
 use nirantar_brokers::{
-    Endpoint, Exchange, Failure, InstrumentKey, MarketProtection, OrderChange, OrderRequest, OrderRow, OrderStatus,
-    OrderType, Price, Quantity, RateLimit, Side, Validity,
+    Endpoint, Exchange, Failure, InstrumentKey, MarketProtection, OrderChange, OrderRequest, OrderStatus, OrderType,
+    Quantity, RateLimit, Side,
 };
 use proptest::prelude::*;
 
 use super::*;
+use crate::orders::outcome_tests::row_of;
 use crate::orders::{Class, DeskPolicy, LiveState, Route};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,25 +120,7 @@ impl Rig {
     /// The broker's word on an order.
     fn update(&mut self, id: &ClientOrderId, status: OrderStatus, filled: u64) {
         let order = self.desk.order(id).unwrap();
-        let row = OrderRow {
-            order_id: order.broker_id.clone().unwrap(),
-            parent_id: None,
-            exchange_order_id: None,
-            client_id: Some(id.clone()),
-            status,
-            broker_status: String::new(),
-            message: None,
-            instrument: order.request.instrument.clone(),
-            side: order.request.side,
-            order_type: order.request.order_type,
-            product: order.request.product,
-            validity: Validity::Day,
-            quantity: order.request.quantity,
-            filled: Quantity::new(filled),
-            average_price: Price::from_paise(100),
-            placed_at: order.submitted.wall,
-            exchange_at: None,
-        };
+        let row = row_of(order, order.broker_id.as_ref().unwrap(), status, filled, 100);
         self.act(|desk, now, out| desk.update(Book::Live, &row, now, out));
     }
 
