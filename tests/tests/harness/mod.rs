@@ -305,6 +305,8 @@ impl World {
         } {
             self.wait_for(&format!("orders to go to {wanted}"), there).await;
         }
+        // The venue is read from the cell, which is ahead of the events that led to it.
+        self.catch_up().await;
     }
 
     /// Waits until the day's list of NSE is here: before that no entry is taken.
