@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Processes at once.
 const SIDE_BY_SIDE: usize = 4;
 /// What a token's life is in these stories, and when it is renewed.
-const LIFE: &str = "token_ttl = \"2s\"\nrenew_margin = \"1s\"\n";
+const LIFE: &str = "token_ttl = \"3s\"\nrenew_margin = \"1s\"\n";
 
 /// A broker, a folder, and a `nirantar run` in it.
 struct Story {
@@ -196,8 +196,8 @@ where
 async fn a_sigterm_at_thirty_moments_of_start_probe_and_renewal_ends_in_time_with_the_last_token_stored() {
     let stories = (0..30_u32).map(|number| async move {
         let mut story = Story::start(true, Some("slow=250ms")).await;
-        // From the very start to the second renewal.
-        tokio::time::sleep(Duration::from_millis(90) * number).await;
+        // From the very start, two seconds before the first renewal, to after it.
+        tokio::time::sleep(Duration::from_millis(110) * number).await;
         let moment = format!("moment {number}");
         story.end(&moment).await;
         story.assert_last_token_stored(&moment);
