@@ -8,7 +8,7 @@
 //!   Whoever owns the sockets (the tokio driver, the simulator, a test) sends the bytes.
 //! * **one folder per broker**: [`kite`], and the sessions of [`fyers`] and [`upstox`]. All that is peculiar to a broker
 //!   stays in its folder; the rest of the engine reads the [`BrokerFacts`] it declares.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod broker;
 mod client_order_id;

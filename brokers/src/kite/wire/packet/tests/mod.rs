@@ -1,13 +1,89 @@
-//! Known answers, round trips in every segment, and arbitrary bytes.
+//! Known answers, round trips in every segment, and arbitrary bytes: the vector path, the portable one and the plain
+//! decoder say the same of all of them.
+
+mod plain;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::time::Timestamp;
+use crate::{Depth, Detail, Full, Level, Ohlc, OpenInterest, Price, Quantity, TickQuote, TradeStats};
 
 fn decoded(frame: &[u8]) -> Vec<FeedEvent> {
     let mut out = Vec::new();
     decode(frame, &mut out);
     out
+}
+
+type Visit = fn(&[u8], &mut dyn FnMut(Part<&Packet>));
+
+/// What a reader says of a frame, with every packet as the words it is made of.
+fn visited(read: Visit, frame: &[u8]) -> Vec<Part<Packet>> {
+    let mut out = Vec::new();
+    read(frame, &mut |part| {
+        out.push(match part {
+            Part::Packet(packet) => Part::Packet(*packet),
+            Part::Heartbeat => Part::Heartbeat,
+            Part::Garbage(what) => Part::Garbage(what),
+        });
+    });
+    out
+}
+
+/// Holds every way to read a frame against the plain decoder.
+fn read_every_way(frame: &[u8]) {
+    let expected = plain::frame(frame);
+    assert_eq!(decoded(frame), expected);
+    let fast = visited(|frame, each| visit(frame, each), frame);
+    assert_eq!(fast, visited(|frame, each| visit_portable(frame, each), frame));
+    let ticks: Vec<_> = expected
+        .iter()
+        .filter_map(|event| match event {
+            FeedEvent::Tick(tick) => Some(*tick),
+            _ => None,
+        })
+        .collect();
+    let packets: Vec<_> = fast
+        .iter()
+        .filter_map(|part| match part {
+            Part::Packet(packet) => Some(packet),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(packets.iter().map(|packet| packet.tick()).collect::<Vec<_>>(), ticks);
+    assert_eq!(count(frame), ticks.len());
+    for (packet, tick) in packets.into_iter().zip(ticks) {
+        let volume = match tick.detail {
+            Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
+            Detail::Ltp => None,
+        };
+        assert_eq!((packet.token(), packet.last_price(), packet.volume()), (tick.token, tick.last_price, volume));
+    }
+}
+
+/// A frame that may be: whole packets of known and unknown lengths, of any bytes, with a count that may be wrong.
+fn framed() -> impl Strategy<Value = Vec<u8>> {
+    let length = prop_oneof![4 => prop::sample::select(vec![8usize, 28, 32, 44, 184]), 1 => 0usize..200];
+    let packet = length.prop_flat_map(|length| prop::collection::vec(any::<u8>(), length));
+    let packet = (packet, prop::sample::select(vec![1u8, 3, 6, 7, 9, 12])).prop_map(|(mut packet, segment)| {
+        if let Some(last) = packet.get_mut(3) {
+            *last = segment;
+        }
+        packet
+    });
+    let packets = prop::collection::vec(packet, 0..12);
+    (packets, prop_oneof![8 => Just(0i32), 1 => -3..4], prop::collection::vec(any::<u8>(), 0..3)).prop_map(
+        |(packets, wrong, behind)| {
+            let count = (packets.len() as i32 + wrong).max(0) as u16;
+            let mut frame = count.to_be_bytes().to_vec();
+            for packet in packets {
+                frame.extend((packet.len() as u16).to_be_bytes());
+                frame.extend(packet);
+            }
+            frame.extend(behind);
+            frame
+        },
+    )
 }
 
 /// A price the wire of that segment can hold.
@@ -95,6 +171,62 @@ fn an_index_packet_has_its_own_order_of_prices() {
 }
 
 #[test]
+fn a_full_packet_has_every_field_at_its_documented_place() {
+    // Every word says its own place: 3 paise stand in word 3, and so on.
+    let mut words: Vec<u32> = (0..46).collect();
+    words[0] = 257;
+    for level in words[16..].chunks_mut(3) {
+        level[2] = level[2] << 16 | 0xffff; // orders, and padding that is nobody's
+    }
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    let (paise, quantity) = (Price::from_paise, Quantity::new);
+    let level =
+        |word: u32| Level { quantity: quantity(u64::from(word)), price: paise(i64::from(word) + 1), orders: word + 2 };
+    let quote = TickQuote {
+        ohlc: Ohlc { open: paise(7), high: paise(8), low: paise(9), close: paise(10) },
+        trades: Some(TradeStats {
+            last_quantity: quantity(2),
+            average_price: paise(3),
+            volume: quantity(4),
+            buy_quantity: quantity(5),
+            sell_quantity: quantity(6),
+        }),
+    };
+    let full = Full {
+        last_trade_time: Some(Timestamp::from_unix_seconds(11)),
+        open_interest: Some(OpenInterest { now: quantity(12), day_high: quantity(13), day_low: quantity(14) }),
+        exchange_time: Some(Timestamp::from_unix_seconds(15)),
+        depth: Some(Depth { buy: [16, 19, 22, 25, 28].map(level), sell: [31, 34, 37, 40, 43].map(level) }),
+    };
+    let tick = Tick { token: BrokerToken(257), last_price: paise(1), detail: Detail::Full(quote, full) };
+    assert_eq!(decode_packet(&bytes), Some(tick));
+    assert_eq!(decode_packet(&bytes[..44]), Some(Tick { detail: Detail::Quote(quote), ..tick }));
+    assert_eq!(decode_packet(&bytes[..8]), Some(Tick { detail: Detail::Ltp, ..tick }));
+}
+
+#[test]
+fn the_lengths_are_the_documented_ones() {
+    let lengths = Kind::ALL.map(|kind| (kind, kind.bytes()));
+    assert_eq!(
+        lengths,
+        [(Kind::Full, 184), (Kind::Quote, 44), (Kind::Ltp, 8), (Kind::IndexQuote, 28), (Kind::IndexFull, 32)]
+    );
+    for length in 0..400 {
+        let kind = lengths.iter().find(|(_, bytes)| *bytes == length).map(|(kind, _)| *kind);
+        assert_eq!(Kind::of_length(length), kind, "{length}");
+    }
+}
+
+#[test]
+fn the_longest_frame_there_can_be_is_read() {
+    let ticks = vec![Tick { token: BrokerToken(257), last_price: Price::ZERO, detail: Detail::Ltp }; 70_000];
+    let frame = encode(&ticks);
+    assert_eq!(frame.len(), 2 + 65_535 * 10, "no more than the count can say");
+    assert_eq!(count(&frame), 65_535);
+    assert_eq!(decoded(&frame).len(), 65_535);
+}
+
+#[test]
 fn each_segment_has_its_divisor() {
     for (segment, rupees) in [(1, "7275500.00"), (3, "72.7550"), (6, "72755.00"), (12, "72755.00"), (7, "7275500.00")] {
         let mut packet = (256 + segment as u32).to_be_bytes().to_vec();
@@ -161,9 +293,15 @@ proptest! {
     }
 
     #[test]
+    fn every_way_to_read_a_frame_says_the_same(frame in framed(), cut in any::<prop::sample::Index>()) {
+        read_every_way(&frame);
+        read_every_way(&frame[..cut.index(frame.len() + 1)]);
+    }
+
+    #[test]
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = decoded(&bytes);
-        let _ = decode_packet(&bytes);
+        read_every_way(&bytes);
+        prop_assert_eq!(decode_packet(&bytes), plain::packet(&bytes));
     }
 
     #[test]
