@@ -70,7 +70,7 @@ pub mod universe;
 #[cfg(feature = "server")]
 pub mod upstox;
 
-pub use calendar::{Calendar, Phase};
+pub use calendar::{Calendar, Market, Phase, Step};
 pub use exchange::{
     Config, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand, Update,
 };
