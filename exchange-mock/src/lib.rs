@@ -53,6 +53,7 @@
 
 mod account;
 pub mod calendar;
+pub mod charges;
 #[cfg(feature = "server")]
 mod choices;
 mod exchange;
