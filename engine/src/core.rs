@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
-    Book, BrokerToken, Cause, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, Refusal, Venue,
+    Book, BrokerToken, Cause, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, Refusal, Tick, Venue,
 };
 use nirantar_exchange_mock::Calendar;
 
-use crate::feed::{self, CloseReason, FeedStatus, SocketId, Supervisor};
+use crate::feed::{self, Admission, CloseReason, FeedStatus, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Key, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, Operator, State, Verdict};
 
@@ -419,10 +419,15 @@ impl Core {
 
     // --- feed --------------------------------------------------------------------------------------------------
 
-    /// Whether ticks of that socket are to be handed on.
+    /// Whether what comes on that socket, apart from ticks, is to be handed on.
     #[must_use]
     pub fn accepts(&self, socket: SocketId) -> bool {
         self.feed.accepts(socket)
+    }
+
+    /// What a tick on that socket is: see [`Supervisor::admit`].
+    pub fn admit(&mut self, socket: SocketId, tick: &Tick) -> Admission {
+        self.feed.admit(socket, tick)
     }
 
     fn tell_feed(&mut self, input: feed::Input, now: Now, out: &mut Vec<Output>) {
@@ -446,6 +451,7 @@ impl Core {
                     out.push(Output::Feed(output));
                     self.tell_session(&Told::FeedFailed { generation }, now, out);
                 }
+                feed::Output::LeftOut { instruments } => self.warn_of_left_out(&instruments, now, out),
                 feed::Output::Gap(gap) => out.push(Output::Tell(Event::Gap { at: now.wall, gap })),
                 other => out.push(Output::Feed(other)),
             }

@@ -99,6 +99,23 @@ impl Core {
         }
     }
 
+    /// Not every instrument fits on the broker's connections: said by name, as far as an alarm can be read.
+    pub(super) fn warn_of_left_out(&self, instruments: &[BrokerToken], now: Now, out: &mut Vec<Output>) {
+        const NAMED: usize = 5;
+        let names: Vec<String> = instruments
+            .iter()
+            .take(NAMED)
+            .map(|token| self.names.get(token).map_or_else(|| token.to_string(), ToString::to_string))
+            .collect();
+        let more = instruments.len().saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let words = format!(
+            "the broker's connections take no more instruments: no ticks will come for {}{more}; unsubscribe from others",
+            names.join(", ")
+        );
+        out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
+    }
+
     pub(super) fn unsubscribe(&mut self, instruments: &BTreeSet<InstrumentKey>, now: Now, out: &mut Vec<Output>) {
         self.wanted.retain(|instrument, _| !instruments.contains(instrument));
         self.exchanges = self.wanted.keys().map(|instrument| instrument.exchange).chain([Exchange::Nse]).collect();

@@ -7,7 +7,7 @@ use nirantar_brokers::{Book, Detail, FeedEvent, Quantity, Trading, WireMessage};
 
 use super::task::Task;
 use crate::core::{Event, Input};
-use crate::feed::{self, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, count_ticks, open_socket};
+use crate::feed::{self, Admission, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, open_socket};
 use crate::session::Generation;
 
 impl Task {
@@ -37,7 +37,10 @@ impl Task {
                 self.announce(Event::Alarm { at: self.clock.now().wall, words });
             }
             // The core keeps these for itself.
-            feed::Output::Probe { .. } | feed::Output::Gap(_) | feed::Output::Status(_) => {}
+            feed::Output::Probe { .. }
+            | feed::Output::Gap(_)
+            | feed::Output::Status(_)
+            | feed::Output::LeftOut { .. } => {}
         }
     }
 
@@ -47,13 +50,24 @@ impl Task {
             SocketNews::Connected => self.tell(Input::Feed(feed::Input::Connected { socket })),
             SocketNews::Refused(failure) => self.tell(Input::Feed(feed::Input::Refused { socket, failure })),
             SocketNews::Lost(why) => self.tell(Input::Feed(feed::Input::Lost { socket, why })),
-            SocketNews::Events { first_packet, events, .. } => {
-                let accepted = self.core.accepts(socket);
-                self.tell(Input::Feed(feed::Input::Frame { socket, ticks: count_ticks(&events) }));
-                if accepted {
-                    self.hand_on(port, received, first_packet, events);
-                }
+            SocketNews::Closed => self.tell(Input::Feed(feed::Input::Closed { socket })),
+            SocketNews::Events { first_packet, events, .. } if self.core.accepts(socket) => {
+                // The supervisor judges every tick before it hears of the frame, which may close a socket.
+                let events: Vec<(FeedEvent, Admission)> = events
+                    .into_iter()
+                    .map(|event| {
+                        let judged = match &event {
+                            FeedEvent::Tick(tick) => self.core.admit(socket, tick),
+                            _ => Admission::Tick,
+                        };
+                        (event, judged)
+                    })
+                    .collect();
+                let ticks = events.iter().filter(|(event, _)| matches!(event, FeedEvent::Tick(_))).count();
+                self.tell(Input::Feed(feed::Input::Frame { socket, ticks }));
+                self.hand_on(port, received, first_packet, events);
             }
+            SocketNews::Events { .. } => {}
         }
         busy
     }
@@ -86,12 +100,17 @@ impl Task {
         }
     }
 
-    fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Vec<FeedEvent>) {
-        let source = feed::Source::Live { generation: self.core.standing().route.generation };
+    fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Vec<(FeedEvent, Admission)>) {
+        let generation = self.core.standing().route.generation;
         let mut packet = first_packet;
-        for event in events {
+        for (event, judged) in events {
             match event {
+                FeedEvent::Tick(_) if judged == Admission::Drop => packet += 1,
                 FeedEvent::Tick(tick) => {
+                    let source = match judged {
+                        Admission::Snapshot => feed::Source::Snapshot { generation },
+                        Admission::Tick | Admission::Drop => feed::Source::Live { generation },
+                    };
                     if let Some(instrument) = self.core.name(tick.token).map(Arc::clone) {
                         let volume = match tick.detail {
                             Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),

@@ -299,7 +299,7 @@ impl Builder {
         });
         let seed = setup.policy.seed;
         let policy = setup.policy.clone();
-        let supervisor = Supervisor::new(feed_policy, facts.limits.feed.heartbeat, seed);
+        let supervisor = Supervisor::within(feed_policy, facts.limits.feed, seed);
         let mut core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone(), trading.is_some());
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());

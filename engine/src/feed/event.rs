@@ -75,6 +75,11 @@ pub enum Input {
         /// In words, without secrets.
         why: String,
     },
+    /// A socket that was to be disconnected is closed: its slot at the broker is free again.
+    Closed {
+        /// Which.
+        socket: SocketId,
+    },
     /// Something arrived: ticks, words, or a mere sign of life.
     Frame {
         /// On which socket.
@@ -108,7 +113,7 @@ pub enum Output {
         /// With which token.
         generation: Generation,
     },
-    /// Close that socket. No answer is expected and none is listened to.
+    /// Close that socket, and answer `Closed`. Nothing else of it is listened to any more.
     Disconnect {
         /// Which.
         socket: SocketId,
@@ -126,6 +131,11 @@ pub enum Output {
     Unsubscribe {
         /// On which socket.
         socket: SocketId,
+        /// Which, in order.
+        instruments: Vec<BrokerToken>,
+    },
+    /// These instruments fit on no connection, and no tick will come for them. Said when it changes.
+    LeftOut {
         /// Which, in order.
         instruments: Vec<BrokerToken>,
     },
@@ -158,6 +168,17 @@ pub struct HandshakeRefusal {
     pub generation: Generation,
     /// What the server said.
     pub failure: Failure,
+}
+
+/// What a tick is that arrived on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Admission {
+    /// News: to be handed on.
+    Tick,
+    /// A state that was known already, said again by a new socket: to be handed on as a snapshot, if at all.
+    Snapshot,
+    /// The instrument takes another socket, or this is older than what was handed on.
+    Drop,
 }
 
 /// Why ticks may have been missed.

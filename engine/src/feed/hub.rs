@@ -22,6 +22,13 @@ pub enum Source {
         /// Under which token.
         generation: Generation,
     },
+    /// The broker's state of the moment and no tick: asked for after a gap, or said again by a new socket.
+    Snapshot {
+        /// Under which token.
+        generation: Generation,
+    },
+    /// The live feed of another account: the market, but not under this account's token.
+    OtherAccount,
     /// Not the market: nothing may be traded live on it.
     Paper(PaperSource),
 }
@@ -36,10 +43,10 @@ pub enum PaperSource {
 }
 
 impl Source {
-    /// Whether it is the broker's live feed.
+    /// Whether it is the account's own live feed, or the broker's own state.
     #[must_use]
     pub const fn is_live(self) -> bool {
-        matches!(self, Self::Live { .. })
+        matches!(self, Self::Live { .. } | Self::Snapshot { .. })
     }
 }
 

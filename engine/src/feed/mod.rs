@@ -15,7 +15,7 @@ mod socket;
 mod supervisor;
 
 pub use event::{
-    CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict, count_ticks,
+    Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict, count_ticks,
 };
 pub use hub::{Hub, PaperSource, Source, TickEvent, TickMessage, Ticks};
 pub use policy::FeedPolicy;

@@ -26,6 +26,13 @@ pub struct FeedPolicy {
     /// A connection attempt that has had no answer for so long has failed. Longer than the socket's own timeouts, so
     /// that it acts only if the driver has lost the attempt.
     pub connect_timeout: Duration,
+    /// How long an old socket is kept for instruments that have not shown up on the new one, once that delivers.
+    pub handover: Duration,
+    /// A socket that was closed takes up its slot at the broker for so long, unless the driver hears of its end before.
+    /// Longer than the driver waits for the broker's own answer.
+    pub closing: Duration,
+    /// Most instruments in one request of a subscription.
+    pub subscribe_batch: usize,
 }
 
 impl Default for FeedPolicy {
@@ -40,6 +47,9 @@ impl Default for FeedPolicy {
             heartbeat_margin_percent: 150,
             silence: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(30),
+            handover: Duration::from_secs(1),
+            closing: Duration::from_millis(1_500),
+            subscribe_batch: 500,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One socket: a task that dials, reads, decodes and hands on, and nothing else.
 //!
 //! It decides nothing: it never reconnects, and what it meets it says as [`SocketEvent`]s, the last of which is
-//! [`SocketNews::Refused`] or [`SocketNews::Lost`] unless the handle was dropped, after which it says nothing more.
+//! [`SocketNews::Refused`], [`SocketNews::Lost`] or, after the handle was dropped, [`SocketNews::Closed`].
 //!
 //! A full event channel stops the reading, and TCP hands the pressure on to the server. Timeouts are wall time. The token
 //! is in the URL, so no URL is ever printed, and whatever a server or a library says passes the [`Redactor`].
@@ -101,6 +101,8 @@ pub enum SocketNews {
     Refused(Failure),
     /// No connection, or no more. The end. Free of secrets.
     Lost(String),
+    /// The handle was dropped and the socket is closed: the server has said goodbye, or had its time for it. The end.
+    Closed,
 }
 
 /// Why frames were not taken for sending.
@@ -304,13 +306,7 @@ impl<F: Feed + Send + Sync + ?Sized> Task<F> {
 
     /// Puts an event into the channel, unless the handle is dropped first.
     async fn say(&self, what: SocketNews, closing: &mut oneshot::Receiver<Busy>) -> Result<(), End> {
-        let event = SocketEvent {
-            socket: self.plan.socket,
-            port: self.port.as_ref().map_or(0, |port| port.number),
-            received: self.plan.clock.now(),
-            what,
-            busy: self.plan.clock.busy(),
-        };
+        let event = self.event(what);
         tokio::select! {
             biased;
             closed = closing => Err(End::Closed { _held: closed.unwrap_or_default() }),
@@ -318,10 +314,25 @@ impl<F: Feed + Send + Sync + ?Sized> Task<F> {
         }
     }
 
+    fn event(&self, what: SocketNews) -> SocketEvent {
+        SocketEvent {
+            socket: self.plan.socket,
+            port: self.port.as_ref().map_or(0, |port| port.number),
+            received: self.plan.clock.now(),
+            what,
+            busy: self.plan.clock.busy(),
+        }
+    }
+
     async fn finish(mut self, end: End, closing: &mut oneshot::Receiver<Busy>) {
         let held = match end {
             End::News(news, _busy) => self.say(news, closing).await.err(),
-            other => Some(other),
+            End::Closed { _held } => {
+                // An engine that has ended waits for nothing.
+                let _ = self.events.send(self.event(SocketNews::Closed)).await;
+                Some(End::Closed { _held })
+            }
+            other @ End::Unheard => Some(other),
         };
         self.count_received();
         // The port is given back before the clock may move on.

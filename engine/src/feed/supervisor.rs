@@ -1,30 +1,43 @@
-//! The core that keeps one live feed, and alone decides when to connect.
+//! The core that keeps one live feed over as many connections as it takes, and alone decides when to connect.
 //!
 //! Sans-IO: [`Supervisor::on`] takes an input and a time and appends outputs; nothing else happens. It is a value, to be
 //! cloned and compared. What it promises, and `properties` checks over arbitrary inputs:
 //!
-//! * there is never more than one socket: a token swap breaks before it makes;
-//! * after a refused handshake whose probe found the token dead, nothing connects until a newer token;
+//! * there are never more sockets than the broker takes; while one may still be counted there, its slot is not used;
+//! * where a slot is free, a token swap makes before it breaks, one connection after the other: an old socket is closed
+//!   only after the new one has delivered. Where none is, it breaks before it makes, inside one declared gap;
+//! * one handshake at a time; after a refused one whose probe found the token dead, nothing connects until a newer token;
 //! * one refused handshake asks for one probe, and is not repeated before [`FeedPolicy::refused`] has passed;
 //! * network failures and refusals have counters of their own; neither backoff ever shortens the other;
 //! * once live, it is either live or inside exactly one declared gap;
-//! * only the current socket's frames are accepted.
+//! * every instrument takes one socket's ticks ([`Supervisor::admit`]); what fits on no connection is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now, Rng, Timestamp};
-use nirantar_brokers::{BrokerToken, Cause, Failure, Mode};
+use nirantar_brokers::{BrokerToken, Cause, Failure, FeedLimits, Mode, Tick};
 
-use super::event::{CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict};
+use super::event::{
+    Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict,
+};
 use super::policy::FeedPolicy;
 use crate::session::Generation;
+use gaps::Gaps;
+use handover::Takers;
+use link::{Link, LinkState, Open, Retiring};
+use planning::{Lane, plan};
 
+mod gaps;
+mod handover;
+mod link;
+mod planning;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenarios;
+mod sockets;
 
 /// The feed's core. See the module's own words for its promises.
 ///
@@ -45,7 +58,7 @@ mod scenarios;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Supervisor {
     policy: FeedPolicy,
-    heartbeat: Duration,
+    limits: FeedLimits,
     seed: u64,
     /// The token the feed is wanted under; `None` while it is not wanted.
     desired: Option<Generation>,
@@ -54,48 +67,28 @@ pub struct Supervisor {
     /// This generation and all before it are known to be dead to the feed.
     dead: Option<Generation>,
     wanted: BTreeMap<BrokerToken, Mode>,
+    left_out: BTreeSet<BrokerToken>,
     ticks_expected: bool,
-    link: Link,
+    /// Which connection is to carry what.
+    lanes: Vec<Lane>,
+    /// Everything that may take up a slot at the broker.
+    links: BTreeMap<SocketId, Link>,
+    /// Which socket each instrument takes.
+    takers: Takers,
     sockets: u64,
+    /// As many sockets as the broker takes beside us: fewer than it declares, if it has said so under this token.
+    slots: usize,
     /// No connection is attempted before this under the newest generation, whoever asks.
     earliest: Monotonic,
+    /// The last attempts under the newest generation, at most as many as there are connections.
+    attempts: VecDeque<Monotonic>,
     /// Network failures in a row.
     failures: u32,
     refusals: Refusals,
-    gap: Option<Gap>,
-    /// When the last gap ended: the next one cannot begin before, whatever the wall clock does.
-    last_gap_end: Option<Timestamp>,
+    gaps: Gaps,
     /// Whether anything was ever delivered: before that there is nothing a gap could interrupt.
     ever_live: bool,
     announced: FeedStatus,
-}
-
-/// The one connection.
-#[derive(Clone, Debug, PartialEq)]
-enum Link {
-    /// None, and none to come.
-    Idle,
-    /// None until then.
-    Waiting { until: Monotonic },
-    /// An attempt is under way.
-    Connecting { socket: SocketId, since: Monotonic },
-    /// Open.
-    Open(Open),
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Open {
-    socket: SocketId,
-    since: Monotonic,
-    /// The last sign of life.
-    last_frame: Now,
-    /// Since when there has been no tick, though there should have been.
-    quiet_since: Now,
-    /// Whether the feed has delivered on this socket.
-    delivering: bool,
-    silent: bool,
-    /// What the server was asked for on this socket.
-    actual: BTreeMap<BrokerToken, Mode>,
 }
 
 /// Refused handshakes in a row.
@@ -111,29 +104,41 @@ struct Refusals {
 }
 
 impl Supervisor {
-    /// A closed feed. `heartbeat` is the broker's own ([`FeedLimits::heartbeat`](nirantar_brokers::FeedLimits)); the
-    /// same `seed` gives the same jitter.
+    /// A closed feed over a single connection that takes any number of instruments. `heartbeat` is the broker's own
+    /// ([`FeedLimits::heartbeat`]); the same `seed` gives the same jitter.
     #[must_use]
     pub fn new(policy: FeedPolicy, heartbeat: Duration, seed: u64) -> Self {
-        Self {
+        Self::within(policy, FeedLimits { connections: 1, instruments: u32::MAX, heartbeat }, seed)
+    }
+
+    /// A closed feed within the broker's limits.
+    #[must_use]
+    pub fn within(policy: FeedPolicy, limits: FeedLimits, seed: u64) -> Self {
+        let mut this = Self {
             policy,
-            heartbeat,
+            limits,
             seed,
             desired: None,
             newest: Generation(0),
             dead: None,
             wanted: BTreeMap::new(),
+            left_out: BTreeSet::new(),
             ticks_expected: false,
-            link: Link::Idle,
+            lanes: vec![Lane::default()],
+            links: BTreeMap::new(),
+            takers: Takers::default(),
             sockets: 0,
+            slots: 0,
             earliest: Monotonic::default(),
+            attempts: VecDeque::new(),
             failures: 0,
             refusals: Refusals::default(),
-            gap: None,
-            last_gap_end: None,
+            gaps: Gaps::default(),
             ever_live: false,
             announced: FeedStatus::Closed,
-        }
+        };
+        this.slots = this.connections();
+        this
     }
 
     /// Takes in what happened and appends what is to be done. What arrived is looked at before any deadline is, so that
@@ -144,15 +149,20 @@ impl Supervisor {
             Input::Close { why } => self.close(why, now, out),
             Input::Subscribe(instruments) => {
                 self.refresh_quiet(now, |feed| feed.wanted.extend(instruments));
-                self.sync_subscriptions(out);
+                self.plan(now, out);
             }
             Input::Unsubscribe(instruments) => {
                 self.wanted.retain(|token, _| !instruments.contains(token));
-                self.sync_subscriptions(out);
+                self.plan(now, out);
             }
             Input::Connected { socket } => self.connected(socket, now, out),
             Input::Refused { socket, failure } => self.refused(socket, failure, now, out),
             Input::Lost { socket, why } => self.lost(socket, &why, now, out),
+            Input::Closed { socket } => {
+                if self.links.get(&socket).is_some_and(Link::is_closing) {
+                    self.links.remove(&socket);
+                }
+            }
             Input::Frame { socket, ticks } => self.frame(socket, ticks, now, out),
             Input::Probed { generation, verdict } => self.probed(generation, verdict, now, out),
             Input::Market { expected } => self.refresh_quiet(now, |feed| feed.ticks_expected = expected),
@@ -169,31 +179,48 @@ impl Supervisor {
     /// When to say [`Input::Wake`] at the latest; `None` when only an input can change anything.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        match &self.link {
-            Link::Idle => None,
-            Link::Waiting { until } => Some(*until),
-            Link::Connecting { since, .. } => Some(*since + self.policy.connect_timeout),
-            Link::Open(open) => {
-                let mute = self.mute_at(open);
-                Some(self.silent_at(open).map_or(mute, |silent| silent.min(mute)))
-            }
-        }
+        self.desired?;
+        let attempt = self.next_step().map(|_| self.next_attempt());
+        self.links.values().filter_map(|link| self.deadline(link)).chain(attempt).min()
     }
 
-    /// Whether what arrives on that socket may be handed on. Ask before every frame.
+    /// Whether what arrives on that socket may be handed on, apart from ticks.
     #[must_use]
     pub fn accepts(&self, socket: SocketId) -> bool {
-        matches!(&self.link, Link::Open(open) if open.socket == socket)
+        self.links.get(&socket).is_some_and(|link| link.open().is_some())
+    }
+
+    /// What a tick that arrived on that socket is. Ask for every tick, in order, and before the frame it came in is told
+    /// with [`Input::Frame`].
+    pub fn admit(&mut self, socket: SocketId, tick: &Tick) -> Admission {
+        let Some(open) = self.links.get(&socket).and_then(Link::open) else {
+            return Admission::Drop;
+        };
+        let links = &self.links;
+        let is_open = |other| links.get(&other).is_some_and(|link| link.open().is_some());
+        let admitted = self.takers.admit(socket, tick, open.retiring.is_some(), is_open);
+        if let Some(other) = admitted.left
+            && let Some(open) = self.links.get_mut(&other).and_then(Link::open_mut)
+            && let Some(retiring) = &mut open.retiring
+        {
+            retiring.left = retiring.left.saturating_sub(1);
+            if admitted.torn {
+                retiring.torn = Some(open.last_frame.wall);
+            }
+        }
+        admitted.admission
     }
 
     /// What the feed claims to be.
     #[must_use]
     pub fn status(&self) -> FeedStatus {
         let on_its_way = if self.refusals.confirmed { FeedStatus::Refused } else { FeedStatus::Connecting };
-        match (&self.link, self.desired) {
-            (Link::Idle, _) | (_, None) => FeedStatus::Closed,
-            (Link::Open(open), _) if open.silent => FeedStatus::Silent,
-            (Link::Open(open), Some(generation)) if open.delivering => FeedStatus::Live { generation },
+        if self.desired.is_none() {
+            return FeedStatus::Closed;
+        }
+        match self.whole() {
+            Some(generation) if self.gaps.open().is_none() => FeedStatus::Live { generation },
+            _ if self.links.values().any(|link| link.open().is_some_and(|open| open.silent)) => FeedStatus::Silent,
             _ => on_its_way,
         }
     }
@@ -201,7 +228,13 @@ impl Supervisor {
     /// The gap that is open now, if any.
     #[must_use]
     pub fn gap(&self) -> Option<Gap> {
-        self.gap
+        self.gaps.open()
+    }
+
+    /// Instruments that are wanted and fit on no connection.
+    #[must_use]
+    pub fn left_out(&self) -> &BTreeSet<BrokerToken> {
+        &self.left_out
     }
 
     fn open(&mut self, generation: Generation, now: Now, out: &mut Vec<Output>) {
@@ -213,15 +246,16 @@ impl Supervisor {
             return; // nothing new
         }
         if newer {
-            self.break_link(GapReason::TokenSwap, now, out);
+            self.give_up_attempts(now, out);
             // Neither a refusal of the old token nor the wait after it says anything of this one. The count of network
             // failures stays: no token mends a network.
             self.refusals = Refusals::default();
             self.earliest = now.mono;
+            self.attempts.clear();
+            self.slots = self.connections();
         }
         self.newest = generation;
         self.desired = Some(generation);
-        self.link = Link::Waiting { until: self.earliest };
     }
 
     fn close(&mut self, why: CloseReason, now: Now, out: &mut Vec<Output>) {
@@ -229,30 +263,25 @@ impl Supervisor {
             CloseReason::TokenDead => GapReason::TokenDead,
             CloseReason::Shutdown => GapReason::Shutdown,
         };
-        self.break_link(why, now, out);
-        self.desired = None;
-    }
-
-    fn connected(&mut self, socket: SocketId, now: Now, out: &mut Vec<Output>) {
-        if !matches!(self.link, Link::Connecting { socket: current, .. } if current == socket) {
-            return;
+        let from = self.last_word().unwrap_or(now.wall);
+        let open: Vec<SocketId> = self.links.keys().copied().collect();
+        for socket in open {
+            self.forgive_if_stable(socket, now);
+            self.hang_up(socket, now, out);
         }
-        self.link = Link::Open(Open {
-            socket,
-            since: now.mono,
-            last_frame: now,
-            quiet_since: now,
-            delivering: false,
-            silent: false,
-            actual: BTreeMap::new(),
-        });
-        self.sync_subscriptions(out);
+        for lane in &mut self.lanes {
+            (lane.current, lane.next) = (None, None);
+        }
+        self.desired = None;
+        self.begin_gap(why, from, now, out);
     }
 
     fn refused(&mut self, socket: SocketId, failure: Failure, now: Now, out: &mut Vec<Output>) {
         let Some(generation) = self.desired.filter(|_| self.is_connecting(socket)) else {
             return;
         };
+        self.links.remove(&socket);
+        self.vacate(socket);
         match failure.cause {
             Cause::Refused(_) | Cause::Misconfigured | Cause::Rejected => {
                 self.refusals.count = self.refusals.count.saturating_add(1);
@@ -263,41 +292,17 @@ impl Supervisor {
             }
             // An overloaded or broken server says nothing about the token.
             Cause::Throttled { retry_after } => {
+                // Or it counts fewer slots than it declares, somebody else's perhaps: the next swap breaks first.
+                if !self.links.is_empty() {
+                    self.slots = self.slots.min(self.links.len()).max(1);
+                }
                 // Bounded, so that no server can send the feed to sleep for good.
                 let asked = retry_after.unwrap_or_default().min(self.policy.refused_max);
                 self.failed(&failure.message, asked, now, out);
             }
             Cause::NotSent | Cause::Unknown => self.failed(&failure.message, Duration::ZERO, now, out),
         }
-    }
-
-    fn lost(&mut self, socket: SocketId, why: &str, now: Now, out: &mut Vec<Output>) {
-        if !self.accepts(socket) && !self.is_connecting(socket) {
-            return;
-        }
-        self.begin_gap(GapReason::Network, now, out);
-        self.failed(why, Duration::ZERO, now, out);
-    }
-
-    fn frame(&mut self, socket: SocketId, ticks: usize, now: Now, out: &mut Vec<Output>) {
-        let expecting = self.expecting();
-        let Link::Open(open) = &mut self.link else {
-            return;
-        };
-        if open.socket != socket {
-            return;
-        }
-        open.last_frame = now;
-        if ticks > 0 {
-            open.quiet_since = now;
-        }
-        if ticks > 0 || !expecting {
-            open.silent = false;
-            open.delivering = true;
-            self.ever_live = true;
-            self.refusals = Refusals::default();
-            self.end_gap(now, out);
-        }
+        self.begin_gap(GapReason::Network, now.wall, now, out);
     }
 
     fn probed(&mut self, generation: Generation, verdict: Verdict, now: Now, out: &mut Vec<Output>) {
@@ -318,50 +323,11 @@ impl Supervisor {
         }
     }
 
-    fn look_at_deadlines(&mut self, now: Now, out: &mut Vec<Output>) {
-        match &self.link {
-            Link::Idle => {}
-            Link::Waiting { until } if now.mono >= *until => self.connect(now, out),
-            Link::Waiting { .. } => {}
-            Link::Connecting { socket, since } if now.mono >= *since + self.policy.connect_timeout => {
-                out.push(Output::Disconnect { socket: *socket });
-                self.failed("no answer to the connection attempt", Duration::ZERO, now, out);
-            }
-            Link::Connecting { .. } => {}
-            Link::Open(open) if now.mono >= self.mute_at(open) => {
-                self.break_link(GapReason::Mute, now, out);
-                self.failed("the socket is open and nothing comes, not even heartbeats", Duration::ZERO, now, out);
-            }
-            Link::Open(open) if self.silent_at(open).is_some_and(|at| now.mono >= at) => self.fall_silent(now, out),
-            Link::Open(_) => {}
-        }
-    }
-
-    fn connect(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Some(generation) = self.desired else {
-            self.link = Link::Idle;
-            return;
-        };
-        self.sockets += 1;
-        let socket = SocketId(self.sockets);
-        self.link = Link::Connecting { socket, since: now.mono };
-        self.earliest = now.mono + self.policy.spacing();
-        out.push(Output::Connect { socket, generation });
-    }
-
-    /// Ends the connection, whatever it is, and declares the gap.
-    fn break_link(&mut self, why: GapReason, now: Now, out: &mut Vec<Output>) {
-        if let Link::Connecting { socket, .. } | Link::Open(Open { socket, .. }) = &self.link {
-            out.push(Output::Disconnect { socket: *socket });
-        }
-        self.begin_gap(why, now, out);
-        self.forgive_if_stable(now);
-        self.link = Link::Idle;
-    }
-
-    /// Counts a network failure and waits, at least `at_least`.
+    /// Counts a network failure and waits, at least `at_least`. What fails while a failure is waited out is the same one.
     fn failed(&mut self, why: &str, at_least: Duration, now: Now, out: &mut Vec<Output>) {
-        self.forgive_if_stable(now);
+        if self.failures > 0 && now.mono < self.earliest && at_least.is_zero() {
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         // By the number of the failure, not by how many there ever were: a day is the same on every run.
         let mut rng = Rng::from_seed(self.seed ^ u64::from(self.failures));
@@ -373,83 +339,71 @@ impl Supervisor {
     /// Waits for `span`, or longer if an earlier wait has not passed. Returns how long.
     fn wait(&mut self, span: Duration, now: Now) -> Duration {
         self.earliest = self.earliest.max(now.mono + span);
-        self.link = Link::Waiting { until: self.earliest };
-        self.earliest.since(now.mono)
+        self.next_attempt().since(now.mono)
     }
 
-    fn forgive_if_stable(&mut self, now: Now) {
-        if matches!(&self.link, Link::Open(open) if now.mono.since(open.since) >= self.policy.stable_after) {
+    /// No attempt before this: every wait is over, and there were not more of late than there are connections.
+    fn next_attempt(&self) -> Monotonic {
+        let full = self.attempts.len() >= self.connections();
+        let spaced = self.attempts.front().filter(|_| full).map(|first| *first + self.policy.spacing());
+        spaced.map_or(self.earliest, |at| at.max(self.earliest))
+    }
+
+    fn forgive_if_stable(&mut self, socket: SocketId, now: Now) {
+        let open = self.links.get(&socket).and_then(Link::open);
+        if open.is_some_and(|open| now.mono.since(open.since) >= self.policy.stable_after) {
             self.failures = 0;
         }
     }
 
-    fn fall_silent(&mut self, now: Now, out: &mut Vec<Output>) {
-        if let Link::Open(open) = &mut self.link {
-            open.silent = true;
-            let from = open.quiet_since.wall;
-            self.push_gap(GapReason::Silent, from, now, out);
+    // --- gaps --------------------------------------------------------------------------------------------------
+
+    /// Opens a gap if the feed had delivered, does not any more, and none is open. Everything up to the last frame has
+    /// arrived, since a socket keeps its order; nothing is known of what was sent after it.
+    fn begin_gap(&mut self, why: GapReason, from: Timestamp, now: Now, out: &mut Vec<Output>) {
+        let live = self.desired.is_some() && self.whole().is_some();
+        if self.ever_live && !live {
+            // Another socket may be mute already and nobody has noticed: nothing is known of it after its last word.
+            let from = self.last_word().map_or(from, |word| word.min(from));
+            self.gaps.begin(why, from, now, out);
         }
     }
 
-    /// Opens a gap if the feed had delivered and none is open. Everything up to the last frame has arrived, since a
-    /// socket keeps its order; nothing is known of what was sent after it.
-    fn begin_gap(&mut self, why: GapReason, now: Now, out: &mut Vec<Output>) {
-        if !self.ever_live {
-            return;
-        }
-        let from = match &self.link {
-            Link::Open(open) => open.last_frame.wall,
-            _ => now.wall,
-        };
-        self.push_gap(why, from, now, out);
+    /// The earliest of the last signs of life of the sockets that deliver.
+    fn last_word(&self) -> Option<Timestamp> {
+        let delivering = self.links.values().filter(|link| link.delivers());
+        delivering.filter_map(Link::open).map(|open| open.last_frame.wall).min()
     }
 
-    fn push_gap(&mut self, why: GapReason, from: Timestamp, now: Now, out: &mut Vec<Output>) {
-        if self.gap.is_some() {
-            return;
-        }
-        let from = self.last_gap_end.map_or(from.min(now.wall), |end| from.min(now.wall).max(end));
-        let gap = Gap { from, to: None, why };
-        self.gap = Some(gap);
-        out.push(Output::Gap(gap));
-    }
-
-    fn end_gap(&mut self, now: Now, out: &mut Vec<Output>) {
-        if let Some(gap) = self.gap.take() {
-            let to = now.wall.max(gap.from);
-            self.last_gap_end = Some(to);
-            out.push(Output::Gap(Gap { to: Some(to), ..gap }));
+    fn end_gap_if_whole(&mut self, now: Now, out: &mut Vec<Output>) {
+        let torn = || self.links.values().filter_map(Link::retiring).any(|retiring| retiring.torn.is_some());
+        if self.gaps.open().is_some() && self.whole().is_some() && !torn() {
+            self.gaps.end(now, out);
         }
     }
 
-    /// Makes what the server was asked for equal to what is wanted.
-    fn sync_subscriptions(&mut self, out: &mut Vec<Output>) {
-        let Link::Open(open) = &mut self.link else {
-            return;
-        };
-        let socket = open.socket;
-        let dropped: Vec<_> = open.actual.keys().filter(|token| !self.wanted.contains_key(token)).copied().collect();
-        if !dropped.is_empty() {
-            out.push(Output::Unsubscribe { socket, instruments: dropped });
+    /// The oldest token under which a lane delivers, if all do that have begun to.
+    fn whole(&self) -> Option<Generation> {
+        let begun = (0..).zip(&self.lanes).filter(|(_, lane)| !lane.fresh);
+        let mut oldest: Option<Generation> = None;
+        for (index, _) in begun {
+            let delivers = |link: &&Link| link.lane == Some(index) && link.delivers();
+            let generation = self.links.values().filter(delivers).map(|link| link.generation).max()?;
+            oldest = Some(oldest.map_or(generation, |oldest| oldest.min(generation)));
         }
-        for mode in [Mode::Ltp, Mode::Quote, Mode::Full] {
-            let asked = |(token, wanted): &(&BrokerToken, &Mode)| {
-                **wanted == mode && open.actual.get(token).is_none_or(|actual| *actual != mode)
-            };
-            let instruments: Vec<_> = self.wanted.iter().filter(asked).map(|(token, _)| *token).collect();
-            if !instruments.is_empty() {
-                out.push(Output::Subscribe { socket, instruments, mode });
-            }
-        }
-        open.actual.clone_from(&self.wanted);
+        oldest
     }
+
+    // --- silence -----------------------------------------------------------------------------------------------
 
     /// Applies a change; if ticks are expected from now on and were not before, silence counts from now.
     fn refresh_quiet(&mut self, now: Now, change: impl FnOnce(&mut Self)) {
         let before = self.expecting();
         change(self);
-        if let (false, true, Link::Open(open)) = (before, self.expecting(), &mut self.link) {
-            open.quiet_since = now;
+        if !before && self.expecting() {
+            for open in self.links.values_mut().filter_map(Link::open_mut) {
+                open.quiet_since = now;
+            }
         }
     }
 
@@ -458,14 +412,18 @@ impl Supervisor {
     }
 
     fn is_connecting(&self, socket: SocketId) -> bool {
-        matches!(self.link, Link::Connecting { socket: current, .. } if current == socket)
+        self.links.get(&socket).is_some_and(Link::is_connecting)
     }
 
     fn mute_at(&self, open: &Open) -> Monotonic {
-        open.last_frame.mono + self.policy.mute_after(self.heartbeat)
+        open.last_frame.mono + self.policy.mute_after(self.limits.heartbeat)
     }
 
     fn silent_at(&self, open: &Open) -> Option<Monotonic> {
         (self.expecting() && !open.silent).then(|| open.quiet_since.mono + self.policy.silence)
+    }
+
+    fn connections(&self) -> usize {
+        usize::try_from(self.limits.connections).unwrap_or(usize::MAX).max(1)
     }
 }

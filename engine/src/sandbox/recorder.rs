@@ -35,8 +35,12 @@ pub(super) async fn record_ticks(
         }
         match message {
             TickMessage::Tick(event) => match event.source {
-                Source::Live { .. } => record.live.push((event.socket_port, event.packet, event.received.wall)),
-                Source::Paper(_) => record.fallback += 1,
+                // A quote comes on no socket, and is no tick.
+                Source::Snapshot { .. } if event.socket_port == 0 => {}
+                Source::Live { .. } | Source::Snapshot { .. } => {
+                    record.live.push((event.socket_port, event.packet, event.received.wall))
+                }
+                Source::Paper(_) | Source::OtherAccount => record.fallback += 1,
             },
             TickMessage::Lagged(count) => record.lagged += count,
         }

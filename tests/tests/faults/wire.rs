@@ -38,6 +38,7 @@ pub(super) enum Heard {
     Connected,
     Refused(u16),
     Lost,
+    Closed,
     Frame(WireMessage),
 }
 
@@ -150,6 +151,7 @@ impl World {
                 if let Some((there, _)) = self.day.sockets.remove(&socket) {
                     self.day.exchange.closed(there, self.now.wall);
                 }
+                self.later(travel, Happening::Heard { socket, what: Heard::Closed });
             }
             feed::Output::Subscribe { socket, instruments, mode } => {
                 self.say(socket, self.broker.subscribe(&instruments, mode));
@@ -212,6 +214,7 @@ impl World {
                 self.day.sockets.remove(&socket);
                 self.tell(Input::Feed(feed::Input::Lost { socket, why: "closed".to_owned() }));
             }
+            Heard::Closed => self.tell(Input::Feed(feed::Input::Closed { socket })),
             Heard::Frame(message) => {
                 let mut events = Vec::new();
                 self.broker.decode(&message, &mut events);

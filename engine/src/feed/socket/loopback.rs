@@ -164,7 +164,7 @@ async fn no_server_a_mute_server_and_a_cut_are_losses() {
 }
 
 #[tokio::test]
-async fn dropping_the_handle_closes_the_socket_and_says_no_more() {
+async fn dropping_the_handle_closes_the_socket_and_says_when_its_slot_is_free() {
     let (listener, address) = listen().await;
     let (events, mut met) = mpsc::channel(16);
     let handle = open_socket(plan(address, system()), events);
@@ -173,6 +173,7 @@ async fn dropping_the_handle_closes_the_socket_and_says_no_more() {
     drop(handle);
     assert!(matches!(server.next().await, Some(Ok(Message::Close(_)))));
     assert!(server.next().await.is_none());
+    assert_eq!(met.recv().await.unwrap().what, SocketNews::Closed);
     assert!(met.recv().await.is_none());
 }
 
@@ -235,5 +236,6 @@ async fn market_time_stands_still_while_a_frame_is_on_its_way_or_being_handled()
     drop(handle);
     assert!(matches!(server.next().await, Some(Ok(Message::Close(_)))));
     drop(server);
+    assert_eq!(met.recv().await.unwrap().what, SocketNews::Closed);
     assert!(clock.step(Monotonic::from_nanos(u64::MAX)).await);
 }

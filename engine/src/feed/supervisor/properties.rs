@@ -7,10 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Which socket a word is about: the current one mostly, or one of the past or future.
+/// Which socket a word is about: one that is there mostly, or one of the past or future.
 #[derive(Clone, Copy, Debug)]
 enum Whose {
-    Current,
+    /// The one of that place among those that are there.
+    Known(usize),
     Other(u64),
 }
 
@@ -26,6 +27,7 @@ enum Step {
     Connected(Whose),
     Refused(Whose, Cause),
     Lost(Whose),
+    Closed(Whose),
     Frame(Whose, usize),
     Probed {
         behind: u64,
@@ -38,7 +40,7 @@ enum Step {
 }
 
 fn whose() -> impl Strategy<Value = Whose> {
-    prop_oneof![5 => Just(Whose::Current), 1 => (0_u64..20).prop_map(Whose::Other)]
+    prop_oneof![9 => (0_usize..4).prop_map(Whose::Known), 1 => (0_u64..40).prop_map(Whose::Other)]
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
@@ -55,13 +57,14 @@ fn step() -> impl Strategy<Value = Step> {
     let verdict = prop_oneof![Just(Verdict::Alive), Just(Verdict::Dead), Just(Verdict::Inconclusive)];
     let mode = prop_oneof![Just(Mode::Ltp), Just(Mode::Quote), Just(Mode::Full)];
     prop_oneof![
-        2 => (-1_i64..=1).prop_map(|ahead| Step::Open { ahead }),
+        3 => (-1_i64..=1).prop_map(|ahead| Step::Open { ahead }),
         1 => Just(Step::Close),
-        1 => (0_u32..4, mode).prop_map(|(token, mode)| Step::Subscribe(token, mode)),
-        1 => (0_u32..4).prop_map(Step::Unsubscribe),
+        3 => (0_u32..9, mode).prop_map(|(token, mode)| Step::Subscribe(token, mode)),
+        1 => (0_u32..9).prop_map(Step::Unsubscribe),
         5 => whose().prop_map(Step::Connected),
         2 => (whose(), cause()).prop_map(|(whose, cause)| Step::Refused(whose, cause)),
         1 => whose().prop_map(Step::Lost),
+        3 => whose().prop_map(Step::Closed),
         6 => (whose(), 0_usize..3).prop_map(|(whose, ticks)| Step::Frame(whose, ticks)),
         2 => (0_u64..2, verdict).prop_map(|(behind, verdict)| Step::Probed { behind, verdict }),
         1 => any::<bool>().prop_map(Step::Market),
@@ -73,55 +76,82 @@ fn step() -> impl Strategy<Value = Step> {
 /// What the world has seen, kept apart from the core and compared with it.
 #[derive(Default)]
 struct Witness {
-    /// Open or being opened.
-    sockets: BTreeSet<SocketId>,
+    sockets: BTreeMap<SocketId, There>,
     /// Every socket there ever was.
     used: BTreeSet<SocketId>,
-    connected: Option<SocketId>,
     dead: Option<Generation>,
     gap: Option<Gap>,
     last_gap_end: Option<Timestamp>,
-    last_connect: Option<(Generation, Monotonic)>,
+    attempts: Vec<(Generation, Monotonic)>,
     /// No attempt under that token before then.
     refused_until: Option<(Generation, Monotonic)>,
     refusals_in_a_row: u32,
     ever_live: bool,
-    actual: BTreeMap<BrokerToken, Mode>,
+}
+
+/// A socket as the broker counts it.
+#[derive(Debug)]
+enum There {
+    Connecting(Generation),
+    Open {
+        generation: Generation,
+        delivered: bool,
+        actual: BTreeMap<BrokerToken, Mode>,
+    },
+    /// Until then, or until its end is told.
+    Closing {
+        until: Monotonic,
+    },
 }
 
 impl Witness {
     /// Checks what was said against what may be said.
-    fn hear(&mut self, said: &[Output], now: Now, policy: &FeedPolicy) {
+    fn hear(&mut self, said: &[Output], now: Now, policy: &FeedPolicy, limits: FeedLimits) {
+        self.sockets.retain(|_, there| !matches!(there, There::Closing { until } if *until <= now.mono));
         for output in said {
             match output {
                 Output::Connect { socket, generation } => {
-                    assert!(self.sockets.is_empty(), "two sockets at once");
+                    let connecting = self.sockets.values().any(|there| matches!(there, There::Connecting(_)));
+                    assert!(!connecting, "two handshakes at once");
                     assert!(self.used.insert(*socket), "a socket's number is used again");
                     assert!(self.dead.is_none_or(|dead| *generation > dead), "connects under a dead token");
-                    if let Some((_, last)) = self.last_connect.filter(|(before, _)| before == generation) {
-                        assert!(now.mono.since(last) >= policy.spacing(), "reconnects too fast");
+                    self.sockets.insert(*socket, There::Connecting(*generation));
+                    assert!(self.sockets.len() <= limits.connections as usize, "more sockets than the broker takes");
+                    let same = |(before, _): &&(Generation, Monotonic)| before == generation;
+                    let before = self.attempts.iter().rev().filter(same).nth(limits.connections as usize - 1);
+                    if let Some((_, at)) = before {
+                        assert!(now.mono.since(*at) >= policy.spacing(), "reconnects too fast");
                     }
                     if let Some((_, until)) = self.refused_until.filter(|(refused, _)| refused == generation) {
                         assert!(now.mono >= until, "a refusal is retried too soon");
                     }
-                    self.sockets.insert(*socket);
-                    self.last_connect = Some((*generation, now.mono));
+                    self.attempts.push((*generation, now.mono));
                 }
                 Output::Disconnect { socket } => {
-                    assert!(self.sockets.remove(socket), "closes what is not open");
-                    self.connected = None;
+                    let there = self.sockets.insert(*socket, There::Closing { until: now.mono + policy.closing });
+                    assert!(matches!(there, Some(There::Connecting(_) | There::Open { .. })), "closes {there:?}");
                 }
                 Output::Subscribe { socket, instruments, mode } => {
-                    assert_eq!(Some(*socket), self.connected);
-                    self.actual.extend(instruments.iter().map(|token| (*token, *mode)));
+                    assert!(instruments.len() <= policy.subscribe_batch);
+                    self.asked(*socket).extend(instruments.iter().map(|token| (*token, *mode)));
                 }
                 Output::Unsubscribe { socket, instruments } => {
-                    assert_eq!(Some(*socket), self.connected);
-                    self.actual.retain(|token, _| !instruments.contains(token));
+                    self.asked(*socket).retain(|token, _| !instruments.contains(token));
                 }
                 Output::Gap(gap) => self.hear_gap(*gap),
-                Output::Probe { .. } | Output::Status(_) | Output::Failed { .. } | Output::FeedRefused(_) => {}
+                Output::Probe { .. }
+                | Output::Status(_)
+                | Output::Failed { .. }
+                | Output::FeedRefused(_)
+                | Output::LeftOut { .. } => {}
             }
+        }
+    }
+
+    fn asked(&mut self, socket: SocketId) -> &mut BTreeMap<BrokerToken, Mode> {
+        match self.sockets.get_mut(&socket) {
+            Some(There::Open { actual, .. }) => actual,
+            other => panic!("asks on {socket}, which is {other:?}"),
         }
     }
 
@@ -142,21 +172,23 @@ impl Witness {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_feed_keeps_its_promises_whatever_it_is_told(
         seed in any::<u64>(),
+        connections in 1_u32..4,
         steps in prop::collection::vec((step(), 0_u64..3_000_000_000, -5_i64..5), 100),
     ) {
-        run(seed, &steps);
+        run(seed, connections, &steps);
     }
 }
 
-fn run(seed: u64, steps: &[(Step, u64, i64)]) {
+fn run(seed: u64, connections: u32, steps: &[(Step, u64, i64)]) {
     // Shorter than the heartbeat, so that silence is met as often as muteness.
-    let policy = FeedPolicy { silence: Duration::from_secs(3), ..FeedPolicy::default() };
-    let mut feed = Supervisor::new(policy.clone(), Duration::from_secs(5), seed);
+    let policy = FeedPolicy { silence: Duration::from_secs(3), subscribe_batch: 2, ..FeedPolicy::default() };
+    let limits = FeedLimits { connections, instruments: 3, heartbeat: Duration::from_secs(5) };
+    let mut feed = Supervisor::within(policy.clone(), limits, seed);
     let mut witness = Witness::default();
     let mut now = Now { mono: Monotonic::default(), wall: Timestamp::from_unix_seconds(1_618_199_109) };
     let (mut newest, mut wanted, mut expected) = (1_u64, BTreeMap::new(), false);
@@ -166,9 +198,9 @@ fn run(seed: u64, steps: &[(Step, u64, i64)]) {
             // Somebody sets the wall clock.
             now.wall = Timestamp::from_unix_seconds(now.wall.as_unix_seconds() + wall_step);
         }
-        let current = witness.sockets.first().copied();
+        let known: Vec<SocketId> = witness.sockets.keys().copied().collect();
         let pick = |whose: Whose| match whose {
-            Whose::Current => current.unwrap_or(SocketId(0)),
+            Whose::Known(place) => known.get(place % known.len().max(1)).copied().unwrap_or(SocketId(0)),
             Whose::Other(number) => SocketId(number),
         };
         let input = match step.clone() {
@@ -190,6 +222,7 @@ fn run(seed: u64, steps: &[(Step, u64, i64)]) {
                 Input::Refused { socket: pick(whose), failure: Failure::new(cause, Endpoint::Feed, "no") }
             }
             Step::Lost(whose) => Input::Lost { socket: pick(whose), why: "cut".into() },
+            Step::Closed(whose) => Input::Closed { socket: pick(whose) },
             Step::Frame(whose, ticks) => Input::Frame { socket: pick(whose), ticks },
             Step::Probed { behind, verdict } => {
                 Input::Probed { generation: Generation(newest.saturating_sub(behind)), verdict }
@@ -207,35 +240,53 @@ fn run(seed: u64, steps: &[(Step, u64, i64)]) {
             }
         };
         let desired = feed.desired;
-        let connecting = current.filter(|_| witness.connected.is_none());
         let mut probes_due = 0;
-        let mut delivered = false;
         match &input {
-            Input::Connected { socket } if Some(*socket) == connecting => {
-                witness.connected = Some(*socket);
-                witness.actual.clear();
-            }
-            Input::Refused { socket, failure } if Some(*socket) == connecting => {
-                witness.sockets.clear();
-                if matches!(failure.cause, Cause::Refused(_) | Cause::Misconfigured) {
-                    probes_due = 1;
-                    let generation = desired.expect("an attempt has a token");
-                    if witness.refused_until.is_none_or(|(before, _)| before != generation) {
-                        witness.refusals_in_a_row = 0;
-                    }
-                    witness.refusals_in_a_row += 1;
-                    let until = now.mono + policy.refused(witness.refusals_in_a_row);
-                    witness.refused_until = Some((generation, until));
+            Input::Connected { socket } => {
+                if let Some(there) = witness.sockets.get_mut(socket)
+                    && let There::Connecting(generation) = *there
+                {
+                    *there = There::Open { generation, delivered: false, actual: BTreeMap::new() };
                 }
             }
-            Input::Lost { socket, .. } if Some(*socket) == current => {
-                witness.sockets.clear();
-                witness.connected = None;
+            Input::Refused { socket, failure } => {
+                if let Some(There::Connecting(generation)) = witness.sockets.get(socket) {
+                    let generation = *generation;
+                    witness.sockets.remove(socket);
+                    if matches!(failure.cause, Cause::Refused(_) | Cause::Misconfigured) {
+                        probes_due = 1;
+                        if witness.refused_until.is_none_or(|(before, _)| before != generation) {
+                            witness.refusals_in_a_row = 0;
+                        }
+                        witness.refusals_in_a_row += 1;
+                        let until = now.mono + policy.refused(witness.refusals_in_a_row);
+                        witness.refused_until = Some((generation, until));
+                    }
+                }
+            }
+            Input::Lost { socket, .. } => _ = witness.sockets.remove(socket),
+            Input::Closed { socket } => {
+                if matches!(witness.sockets.get(socket), Some(There::Closing { .. })) {
+                    witness.sockets.remove(socket);
+                }
             }
             Input::Frame { socket, ticks } => {
-                let accepted = witness.connected == Some(*socket);
-                assert_eq!(feed.accepts(*socket), accepted, "only the current socket's frames are accepted");
-                delivered = accepted && (*ticks > 0 || !expected || wanted.is_empty());
+                let there = witness.sockets.get_mut(socket);
+                let open = matches!(there, Some(There::Open { .. }));
+                assert_eq!(feed.accepts(*socket), open, "only open sockets are listened to");
+                if let Some(There::Open { generation, delivered, actual }) = there {
+                    for token in actual.keys().take(*ticks) {
+                        let detail = nirantar_brokers::Detail::Ltp;
+                        feed.admit(*socket, &Tick { token: *token, last_price: Default::default(), detail });
+                    }
+                    if *ticks > 0 || !expected || wanted.is_empty() {
+                        *delivered = true;
+                        witness.ever_live = true;
+                        if desired == Some(*generation) {
+                            witness.refusals_in_a_row = 0;
+                        }
+                    }
+                }
             }
             Input::Probed { generation, verdict: Verdict::Dead } if desired == Some(*generation) => {
                 witness.dead = Some(*generation);
@@ -244,27 +295,44 @@ fn run(seed: u64, steps: &[(Step, u64, i64)]) {
         }
         let mut said = Vec::new();
         feed.on(input.clone(), now, &mut said);
-        witness.hear(&said, now, &policy);
+        witness.hear(&said, now, &policy, limits);
 
         let probes = said.iter().filter(|output| matches!(output, Output::Probe { .. })).count();
         assert_eq!(probes, probes_due, "one probe for a refused handshake, and for nothing else");
-        if delivered {
-            witness.refusals_in_a_row = 0;
-            witness.ever_live = true;
-            assert!(matches!(feed.status(), FeedStatus::Live { .. }), "delivers and says {}", feed.status());
-        }
         assert_eq!(feed.gap(), witness.gap);
+        let delivering = witness.sockets.values().any(|there| matches!(there, There::Open { delivered: true, .. }));
         if matches!(feed.status(), FeedStatus::Live { .. }) {
-            assert!(witness.gap.is_none() && witness.connected.is_some(), "live inside a gap");
+            assert!(witness.gap.is_none() && delivering, "live inside a gap, or without a socket");
         } else if witness.ever_live {
             assert!(witness.gap.is_some(), "neither live nor inside a gap, after {input:?}");
         }
-        if witness.connected.is_some() {
-            assert_eq!(witness.actual, wanted, "the server was asked for what is wanted");
-        }
+        planned(&feed, &witness, &wanted, limits);
         assert!(feed.next_wake().is_none_or(|at| at > now.mono), "would be woken for ever");
         if feed.desired.is_some() {
             assert!(feed.next_wake().is_some(), "wanted, and waiting for nothing: a dead end");
         }
+    }
+}
+
+/// What is wanted is on one connection each, or left out for want of room; the servers were asked for just that.
+fn planned(feed: &Supervisor, witness: &Witness, wanted: &BTreeMap<BrokerToken, Mode>, limits: FeedLimits) {
+    let mut held: BTreeMap<BrokerToken, Mode> = BTreeMap::new();
+    for lane in &feed.lanes {
+        assert!(lane.holds.len() <= limits.instruments as usize);
+        for (token, mode) in &lane.holds {
+            assert!(held.insert(*token, *mode).is_none(), "{token:?} is on two connections");
+        }
+        let current = lane.current.and_then(|socket| witness.sockets.get(&socket));
+        if let Some(There::Open { actual, .. }) = current {
+            assert_eq!(actual, &lane.holds, "the server was asked for what is planned");
+        }
+    }
+    let room = (limits.connections * limits.instruments) as usize;
+    assert_eq!(held.len(), wanted.len().min(room), "room is left and an instrument is left out");
+    assert!(held.iter().all(|(token, mode)| wanted.get(token) == Some(mode)));
+    assert!(feed.left_out().iter().all(|token| wanted.contains_key(token) && !held.contains_key(token)));
+    let spare = ((limits.connections - 1).max(1) * limits.instruments) as usize;
+    if wanted.len() <= spare {
+        assert!(feed.lanes.len() <= (limits.connections as usize - 1).max(1), "no slot is kept free");
     }
 }

@@ -49,6 +49,10 @@ impl Scene {
         self.say(Input::Frame { socket: SocketId(socket), ticks: 0 })
     }
 
+    fn closed(&mut self, socket: u64) -> &[Output] {
+        self.say(Input::Closed { socket: SocketId(socket) })
+    }
+
     fn refuse(&mut self, socket: u64) -> &[Output] {
         let failure = Failure::new(Cause::Refused(Refusal::Suspect), Endpoint::Feed, "Authentication failed.");
         self.say(Input::Refused { socket: SocketId(socket), failure })
@@ -99,13 +103,9 @@ fn a_token_swap_breaks_before_it_makes_and_declares_one_gap() {
     let gap = Gap { from: last_tick, to: None, why: GapReason::TokenSwap };
     assert_eq!(
         scene.say(Input::Open { generation: SECOND }),
-        [
-            Output::Disconnect { socket: SocketId(1) },
-            Output::Gap(gap),
-            Output::Connect { socket: SocketId(2), generation: SECOND },
-            Output::Status(FeedStatus::Connecting),
-        ]
+        [Output::Disconnect { socket: SocketId(1) }, Output::Gap(gap), Output::Status(FeedStatus::Connecting),]
     );
+    assert_eq!(scene.closed(1), [Output::Connect { socket: SocketId(2), generation: SECOND }]);
     assert!(!scene.feed.accepts(SocketId(1)), "a late frame of the old socket");
     assert!(scene.tick(1).is_empty());
 
@@ -126,6 +126,7 @@ fn outside_market_hours_a_heartbeat_ends_the_gap() {
     let mut scene = Scene::live();
     scene.say(Input::Market { expected: false });
     scene.say(Input::Open { generation: SECOND });
+    scene.closed(1);
     scene.say(Input::Connected { socket: SocketId(2) });
     scene.heartbeat(2);
     assert_eq!(scene.feed.status(), FeedStatus::Live { generation: SECOND });
@@ -214,6 +215,7 @@ fn a_mute_socket_is_cut_whatever_the_phase_and_the_gap_began_with_its_last_word(
         let said = scene.idle(Duration::from_nanos(1));
         assert_eq!(said[0], Output::Disconnect { socket: SocketId(1) });
         assert_eq!(said[1], Output::Gap(Gap { from, to: None, why: GapReason::Mute }));
+        scene.closed(1);
         assert_eq!(sockets(&scene.idle(seconds(1))), [2]);
     }
 }
@@ -259,6 +261,7 @@ fn a_dead_token_closes_the_feed_and_the_gap_lasts_until_the_next_one_delivers() 
         scene.say(Input::Close { why: CloseReason::TokenDead }),
         [Output::Disconnect { socket: SocketId(1) }, Output::Gap(gap), Output::Status(FeedStatus::Closed)]
     );
+    scene.closed(1);
     assert!(scene.idle(seconds(900)).is_empty());
     assert_eq!(sockets(scene.say(Input::Open { generation: SECOND })), [2]);
     scene.say(Input::Connected { socket: SocketId(2) });
@@ -293,7 +296,123 @@ fn a_living_socket_is_asked_only_for_what_changed() {
 fn an_attempt_nobody_answers_does_not_stop_the_feed_for_ever() {
     let mut scene = Scene::new();
     scene.say(Input::Open { generation: FIRST });
-    let said = scene.idle(seconds(31));
+    let said = scene.idle(seconds(32));
     assert_eq!(said[0], Output::Disconnect { socket: SocketId(1) });
     assert_eq!(sockets(&said), [2]);
+}
+
+// --- several connections -------------------------------------------------------------------------------------------
+
+impl Scene {
+    /// Live under the first token with so many connections of two instruments each.
+    fn over(connections: u32, instruments: u32) -> Self {
+        let limits = FeedLimits { connections, instruments: 2, heartbeat: seconds(4) };
+        let mut scene = Self::new();
+        scene.feed = Supervisor::within(FeedPolicy::default(), limits, 1);
+        scene.say(Input::Market { expected: true });
+        let wanted = (1..=instruments).map(|token| (BrokerToken(token), Mode::Full)).collect();
+        scene.say(Input::Subscribe(wanted));
+        let mut said = scene.say(Input::Open { generation: FIRST }).to_vec();
+        while let [socket] = sockets(&said)[..] {
+            said = scene.say(Input::Connected { socket: SocketId(socket) }).to_vec();
+            let more = scene.deliver(socket);
+            said.extend(more);
+        }
+        assert_eq!(scene.feed.status(), FeedStatus::Live { generation: FIRST });
+        scene
+    }
+
+    /// One tick of each instrument of that socket.
+    fn deliver(&mut self, socket: u64) -> Vec<Output> {
+        let id = SocketId(socket);
+        let tokens: Vec<BrokerToken> = self.feed.links[&id].open().unwrap().actual.keys().copied().collect();
+        for token in &tokens {
+            let tick = Tick { token: *token, last_price: Default::default(), detail: nirantar_brokers::Detail::Ltp };
+            self.feed.admit(id, &tick);
+        }
+        self.say(Input::Frame { socket: id, ticks: tokens.len() }).to_vec()
+    }
+}
+
+#[test]
+fn where_a_slot_is_free_each_socket_is_replaced_by_one_that_delivers_and_nothing_is_missed() {
+    let mut scene = Scene::over(3, 4);
+    let made = scene.say(Input::Open { generation: SECOND }).to_vec();
+    assert_eq!(made, [Output::Connect { socket: SocketId(3), generation: SECOND }], "the old ones live on");
+    for (old, new) in [(1, 3), (2, 4)] {
+        let said = scene.say(Input::Connected { socket: SocketId(new) }).to_vec();
+        assert!(matches!(&said[..], [Output::Subscribe { .. }]), "{said:?}");
+        assert!(scene.heartbeat(new).is_empty(), "a heartbeat is no delivery");
+        assert!(scene.feed.accepts(SocketId(old)));
+        let said = scene.deliver(new);
+        assert_eq!(said[0], Output::Disconnect { socket: SocketId(old) });
+        assert!(!said.iter().any(|said| matches!(said, Output::Gap(_))), "{said:?}");
+        let next = scene.closed(old).to_vec();
+        let expected: &[u64] = if old == 1 { &[] } else { &[] };
+        let all: Vec<u64> = sockets(&said).into_iter().chain(sockets(&next)).collect();
+        assert!(all == expected || all == [4], "{all:?}");
+    }
+    assert_eq!(scene.feed.status(), FeedStatus::Live { generation: SECOND });
+    assert_eq!(scene.feed.gap(), None);
+}
+
+#[test]
+fn where_every_slot_is_taken_sockets_break_one_after_the_other_inside_one_gap() {
+    let mut scene = Scene::over(2, 4);
+    let said = scene.say(Input::Open { generation: SECOND }).to_vec();
+    assert_eq!(said[0], Output::Disconnect { socket: SocketId(1) });
+    let mut gaps = said.iter().filter(|said| matches!(said, Output::Gap(_))).count();
+    assert!(scene.feed.accepts(SocketId(2)), "the other goes on");
+    let mut said = scene.closed(1).to_vec();
+    for _ in 0..2 {
+        let [socket] = sockets(&said)[..] else { panic!("{said:?}") };
+        said = scene.say(Input::Connected { socket: SocketId(socket) }).to_vec();
+        said.extend(scene.deliver(socket));
+        gaps += said.iter().filter(|said| matches!(said, Output::Gap(_))).count();
+        said.extend(scene.closed(2).to_vec());
+    }
+    assert_eq!(gaps, 2, "one begins and ends");
+    assert_eq!(scene.feed.status(), FeedStatus::Live { generation: SECOND });
+}
+
+#[test]
+fn a_new_socket_that_brings_nothing_gives_way_to_the_old_one() {
+    let mut scene = Scene::over(2, 2);
+    scene.say(Input::Open { generation: SECOND });
+    scene.say(Input::Connected { socket: SocketId(2) });
+    for _ in 0..8 {
+        scene.pass(seconds(1));
+        let said = scene.deliver(1);
+        assert!(!said.iter().any(|said| matches!(said, Output::Gap(_))), "{said:?}");
+    }
+    assert!(!scene.feed.accepts(SocketId(2)) && scene.feed.accepts(SocketId(1)));
+    assert_eq!(scene.feed.status(), FeedStatus::Live { generation: FIRST });
+    assert!(scene.feed.next_wake().is_some(), "and it is tried again");
+}
+
+#[test]
+fn a_broker_that_counts_fewer_slots_than_it_declares_is_believed_at_the_second_attempt() {
+    let mut scene = Scene::over(3, 2);
+    scene.say(Input::Open { generation: SECOND });
+    let throttled = Failure::new(Cause::Throttled { retry_after: None }, Endpoint::Feed, "Too many connections.");
+    let said = scene.say(Input::Refused { socket: SocketId(2), failure: throttled }).to_vec();
+    assert!(matches!(&said[..], [Output::Failed { .. }]), "{said:?}");
+    let said = scene.idle(seconds(1));
+    assert_eq!(said[0], Output::Disconnect { socket: SocketId(1) });
+    assert!(matches!(said[1], Output::Gap(Gap { why: GapReason::TokenSwap, .. })), "{said:?}");
+    assert_eq!(sockets(scene.closed(1)), [3]);
+}
+
+#[test]
+fn what_fits_on_no_connection_is_said_once() {
+    let mut scene = Scene::over(2, 4);
+    let more = |token| Input::Subscribe(BTreeMap::from([(BrokerToken(token), Mode::Full)]));
+    assert_eq!(scene.say(more(9)), [Output::LeftOut { instruments: vec![BrokerToken(9)] }]);
+    assert!(scene.say(more(9)).is_empty());
+    let said = scene.say(Input::Unsubscribe(BTreeSet::from([BrokerToken(1)]))).to_vec();
+    assert!(
+        said.contains(&Output::Subscribe { socket: SocketId(1), instruments: vec![BrokerToken(9)], mode: Mode::Full }),
+        "{said:?}"
+    );
+    assert!(scene.feed.left_out().is_empty());
 }
