@@ -1,14 +1,29 @@
-//! Kite's feed: any bytes are ticks, heartbeats or garbage; what was read as ticks is written and read as the same.
+//! Kite's feed: any bytes are ticks, heartbeats or garbage, and every way to read them says what the plain decoder of the
+//! tests says; what was read as ticks is written and read as the same.
 #![no_main]
 
+// What the plain decoder needs, which is a file of the tests.
 use libfuzzer_sys::fuzz_target;
-use nirantar_brokers::FeedEvent;
-use nirantar_brokers::kite::wire::packet;
+use nirantar_brokers::kite::wire::packet::{self, Packet, Part};
 use nirantar_brokers::kite::wire::text::{ClientText, ServerText};
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{
+    BrokerToken, Depth, Detail, FeedEvent, Full, Level, Ohlc, OpenInterest, Price, Quantity, Tick, TickQuote,
+    TradeStats,
+};
+
+#[path = "../../brokers/src/kite/wire/packet/tests/plain.rs"]
+mod plain;
 
 fuzz_target!(|bytes: &[u8]| {
+    let expected = plain::frame(bytes);
     let mut events = Vec::new();
     packet::decode(bytes, &mut events);
+    assert_eq!(events, expected);
+    assert_eq!(read(|each| packet::visit(bytes, each)), expected);
+    assert_eq!(read(|each| packet::visit_portable(bytes, each)), expected);
+    assert_eq!(packet::decode_packet(bytes), plain::packet(bytes));
+
     let ticks: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
@@ -16,11 +31,11 @@ fuzz_target!(|bytes: &[u8]| {
             _ => None,
         })
         .collect();
+    assert_eq!(packet::count(bytes), ticks.len());
     if !ticks.is_empty() {
-        let mut again = Vec::new();
-        packet::decode(&packet::encode(&ticks), &mut again);
+        let written = packet::encode(&ticks);
         let expected: Vec<_> = ticks.into_iter().map(FeedEvent::Tick).collect();
-        assert_eq!(again, expected);
+        assert_eq!(plain::frame(&written), expected);
     }
 
     // The same socket carries text both ways.
@@ -33,3 +48,16 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
 });
+
+/// What a visitor is told.
+fn read(visit: impl FnOnce(&mut dyn FnMut(Part<&Packet>))) -> Vec<FeedEvent> {
+    let mut events = Vec::new();
+    visit(&mut |part| {
+        events.push(match part {
+            Part::Packet(packet) => FeedEvent::Tick(packet.tick()),
+            Part::Heartbeat => FeedEvent::Heartbeat,
+            Part::Garbage(what) => FeedEvent::Garbage(what),
+        });
+    });
+    events
+}
