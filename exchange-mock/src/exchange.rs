@@ -41,7 +41,7 @@ use nirantar_brokers::{
 };
 
 use crate::account::{Account, InstrumentNo, Shortage};
-use crate::matching::{Book, OrderNo};
+use crate::matching::{Book, LastPrice, Matcher, OrderNo};
 use crate::{Calendar, Phase};
 use checks::{MAX_PRICE, Plan};
 use order::{Order, words};
@@ -65,7 +65,8 @@ pub struct MockExchange {
     clock: Timestamp,
     rng: Rng,
     last_id: u64,
-    last_priority: u64,
+    /// What a matcher is telling, until the rows are written. Empty between calls.
+    told: Vec<flow::Told>,
 }
 
 /// One instrument's market.
@@ -74,7 +75,7 @@ struct Listing {
     instrument: Instrument,
     market: Option<MarketState>,
     previous_close: Option<Price>,
-    book: Book,
+    matcher: Matcher<LastPrice>,
 }
 
 impl MockExchange {
@@ -87,7 +88,8 @@ impl MockExchange {
             if !by_key.contains_key(&instrument.key) {
                 by_key.insert(instrument.key.clone(), listings.len());
                 by_token.entry(instrument.token).or_insert(listings.len());
-                listings.push(Listing { instrument, market: None, previous_close: None, book: Book::default() });
+                let matcher = Matcher::new(Book::new(instrument.tick), LastPrice::default());
+                listings.push(Listing { instrument, market: None, previous_close: None, matcher });
             }
         }
         let holdings = config
@@ -110,7 +112,7 @@ impl MockExchange {
             updates: Vec::new(),
             clock: Timestamp::from_nanos(i64::MIN),
             last_id: 0,
-            last_priority: 0,
+            told: Vec::new(),
         }
     }
 
@@ -159,7 +161,7 @@ impl MockExchange {
             row,
             rows: Vec::new(),
             plan,
-            priority: 0,
+            key: None,
             entered: self.clock,
             value: Money::ZERO,
             deadline: None,
@@ -269,7 +271,7 @@ impl MockExchange {
                 *market = Some(MarketState::first(ltp, close, day_volume, default_liquidity, at));
             }
         }
-        if listing.instrument.kind != InstrumentKind::Index && self.is_fresh(instrument_no) {
+        if listing.instrument.kind != InstrumentKind::Index {
             self.match_tick(instrument_no, ltp, at);
         }
     }

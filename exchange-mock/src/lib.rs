@@ -62,7 +62,7 @@ mod freeze;
 pub mod fyers;
 #[cfg(feature = "server")]
 pub mod kite;
-mod matching;
+pub mod matching;
 mod paper;
 pub mod prices;
 #[cfg(feature = "server")]

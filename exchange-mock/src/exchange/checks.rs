@@ -179,11 +179,7 @@ fn protected(instrument: &Instrument, side: Side, last: Price, protection: Marke
         MarketProtection::Automatic => automatic(instrument.kind, last),
         MarketProtection::BasisPoints(basis_points) => basis_points,
     };
-    let (reach, tick) = (last.basis_points(i64::from(basis_points)), instrument.tick);
-    let limit = match side {
-        Side::Buy => (last + reach).floor_to(tick).max(last.floor_to(tick) + tick),
-        Side::Sell => (last - reach).ceil_to(tick).min(last.ceil_to(tick) - tick).max(tick),
-    };
+    let limit = crate::matching::protected(instrument.tick, side, last, basis_points);
     (limit, basis_points)
 }
 

@@ -1,12 +1,15 @@
 //! The life of an order: from the broker's desk to the book, against ticks and our own orders, to its end.
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Money, OrderStatus, Price, Quantity, Trade, Validity};
+use nirantar_brokers::{Instrument, Money, OrderStatus, Price, Quantity, Trade, Validity};
 
+use super::checks::Stop;
 use super::order::{Order, words};
-use super::{MockExchange, Update, words_of};
+use super::{Listing, MockExchange, Update, words_of};
 use crate::account::InstrumentNo;
-use crate::matching::{Fill, OrderNo, Working};
+use crate::matching::{
+    Cause, Fill, LastPrice, Manner, MarketTick, Matcher, OrderNo, Record, Sink, State, Waiting, Working,
+};
 
 impl MockExchange {
     /// Risk management, then the exchange.
@@ -29,125 +32,133 @@ impl MockExchange {
 
     /// Into the book, behind all orders at its price, and against what is there.
     pub(super) fn enter(&mut self, no: OrderNo) {
-        self.last_priority += 1;
         let Some(order) = self.orders.get_mut(no) else { return };
-        order.priority = self.last_priority;
         order.entered = self.clock;
-        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
-        match order.plan.stop.filter(|stop| !stop.fired) {
-            Some(stop) => {
-                listing.book.insert_stop(no, order.row.side, stop.trigger, order.priority, order.entered);
-                self.step(no, OrderStatus::TriggerPending, words::TRIGGER, None);
-            }
-            None => {
-                listing.book.insert(working_of(no, order));
-                self.step(no, OrderStatus::Open, words::OPEN, None);
-                self.meet(no);
-            }
+        let instrument_no = order.instrument;
+        if order.plan.waits() {
+            self.step(no, OrderStatus::TriggerPending, words::TRIGGER, None);
+        } else {
+            self.step(no, OrderStatus::Open, words::OPEN, None);
         }
+        let (manner, key) =
+            (self.manner(no), self.orders.get(no).map(|order| (working_of(no, order), order.plan.stop)));
+        let Some((working, stop)) = key else { return };
+        let entered = self.ask(instrument_no, |matcher, sink| match stop.filter(|stop| !stop.fired) {
+            Some(stop) => matcher.wait(&waiting_of(working, stop), manner.ioc, sink),
+            None => matcher.enter(&working, manner, sink),
+        });
+        if let Some(order) = self.orders.get_mut(no) {
+            order.key = entered.flatten();
+        }
+        self.hear();
     }
 
     /// Where it was, with another size or validity.
     pub(super) fn stay(&mut self, no: OrderNo, open: Quantity) {
+        let manner = self.manner(no);
         let Some(order) = self.orders.get(no) else { return };
-        if order.plan.waits() {
+        let (instrument_no, waits, key) = (order.instrument, order.plan.waits(), order.key);
+        if let (Some(listing), Some(key)) = (self.listings.get_mut(instrument_no), key) {
+            listing.matcher.book.resize(key, open);
+            listing.matcher.book.set_ioc(key, manner.ioc);
+        }
+        if waits {
             self.step(no, OrderStatus::TriggerPending, words::TRIGGER, None);
             return;
         }
-        if let Some(listing) = self.listings.get_mut(order.instrument) {
-            listing.book.resize(order.row.side, order.plan.limit, order.priority, open);
-        }
         self.step(no, OrderStatus::Open, words::OPEN, None);
-        self.meet(no);
-    }
-
-    /// What an order meets when it comes: crossing orders of ours, and the tick that is there.
-    fn meet(&mut self, no: OrderNo) {
-        let Some(order) = self.orders.get(no) else { return };
-        let (instrument_no, side, limit, priority) =
-            (order.instrument, order.row.side, order.plan.limit, order.priority);
-        let is_ioc = order.row.validity == Validity::Ioc;
-        let takes = is_ioc || order.plan.is_market();
-        if self.is_fresh(instrument_no) {
-            let Some(listing) = self.listings.get_mut(instrument_no) else { return };
-            let mut fills = listing.book.uncross();
-            if let Some(market) = listing.market.as_mut().filter(|_| takes) {
-                fills.extend(listing.book.take_for(side, limit, priority, market.last_price, &mut market.left));
-            }
-            self.apply(fills);
-        }
-        if is_ioc {
-            self.cancel_ioc(no);
+        if let Some(key) = key {
+            self.ask(instrument_no, |matcher, sink| matcher.meet(key, manner, sink));
+            self.hear();
         }
     }
 
-    /// A fresh tick: stops fire, our own orders cross, the rest is matched with the tick's volume.
+    /// A tick: if it is fresh, stops fire, our own orders cross, the rest is matched with the tick's volume.
     pub(super) fn match_tick(&mut self, instrument_no: InstrumentNo, ltp: Price, at: Timestamp) {
-        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
-        let fired = listing.book.triggered(ltp, at);
-        for no in &fired {
-            self.fire(*no, ltp);
-        }
-        let Some(listing) = self.listings.get_mut(instrument_no) else { return };
-        let mut fills = listing.book.uncross();
-        if let Some(market) = &mut listing.market {
-            fills.extend(listing.book.take(ltp, at, &mut market.left));
-        }
-        self.apply(fills);
-        for no in fired {
-            if self.orders.get(no).is_some_and(|order| order.row.validity == Validity::Ioc) {
-                self.cancel_ioc(no);
-            }
+        let open = self.is_fresh(instrument_no);
+        let market = self.listings.get(instrument_no).and_then(|listing| listing.market);
+        let volume = market.map_or(Quantity::ZERO, |market| market.offered);
+        self.ask(instrument_no, |matcher, sink| matcher.tick(MarketTick { ltp, volume, at, open }, sink));
+        self.hear();
+    }
+
+    fn manner(&self, no: OrderNo) -> Manner {
+        let order = self.orders.get(no);
+        Manner {
+            takes: order.is_some_and(|order| order.plan.is_market()),
+            ioc: order.is_some_and(|order| order.row.validity == Validity::Ioc),
+            open: order.is_some_and(|order| self.is_fresh(order.instrument)),
         }
     }
 
-    /// A stop reached its trigger: it becomes a limit order, behind those at its price.
-    fn fire(&mut self, no: OrderNo, ltp: Price) {
-        self.last_priority += 1;
+    /// Has an instrument's matcher do something; what it tells is kept for [`hear`](Self::hear).
+    fn ask<R>(
+        &mut self,
+        instrument_no: InstrumentNo,
+        work: impl FnOnce(&mut Matcher<LastPrice>, &mut Listener<'_>) -> R,
+    ) -> Option<R> {
+        let Listing { instrument, matcher, .. } = self.listings.get_mut(instrument_no)?;
+        Some(work(matcher, &mut Listener { told: &mut self.told, orders: &self.orders, instrument }))
+    }
+
+    /// Writes down what a matcher told, in its order.
+    fn hear(&mut self) {
+        let mut told = std::mem::take(&mut self.told);
+        for told in told.drain(..) {
+            match told {
+                Told::Fired(no, last) => self.fired(no, last),
+                Told::Fill(fill) => self.apply(fill),
+                Told::Cancelled(no, cause) => {
+                    let message = match cause {
+                        Cause::Asked => None,
+                        Cause::Ioc => Some("Order cancelled: the unfilled part of an IOC order."),
+                        Cause::SelfTrade => Some("Order cancelled: it would trade with an order of the same account."),
+                        Cause::DayEnd => Some("Order cancelled at day end."),
+                    };
+                    self.cancel_rest(no, message.map(str::to_owned));
+                }
+            }
+        }
+        self.told = told;
+    }
+
+    /// A stop reached its trigger: it is a limit order now, behind those at its price.
+    fn fired(&mut self, no: OrderNo, last: Price) {
         let Some(order) = self.orders.get_mut(no) else { return };
-        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
+        let Some(listing) = self.listings.get(order.instrument) else { return };
         self.account.release(order.resting_claim());
-        order.plan.fire(&listing.instrument, order.row.side, ltp);
+        order.plan.fire(&listing.instrument, order.row.side, last);
         order.row.order_type = order.plan.shown();
         self.account.block(order.resting_claim());
-        // It has been here since before this tick, so this tick may fill it.
-        order.priority = self.last_priority;
-        listing.book.insert(working_of(no, order));
         self.step(no, OrderStatus::Open, words::OPEN, None);
     }
 
-    fn apply(&mut self, fills: Vec<Fill>) {
-        for fill in fills {
-            let Some(order) = self.orders.get_mut(fill.order) else { continue };
-            self.account.release(order.claim(fill.quantity, order.plan.limit));
-            self.account.fill(order.claim(fill.quantity, fill.price));
-            order.row.filled = order.row.filled + fill.quantity;
-            order.value = order.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
-            order.row.average_price = order.value.per_unit(order.row.filled);
-            order.trades.push(self.trades.len());
-            let trade = Trade {
-                trade_id: (10_000_001 + self.trades.len() as u64).to_string(),
-                order_id: order.row.order_id.clone(),
-                instrument: order.row.instrument.clone(),
-                side: order.row.side,
-                product: order.row.product,
-                quantity: fill.quantity,
-                price: fill.price,
-                at: self.clock,
-            };
-            if order.open().is_zero() {
-                self.set_deadline(fill.order, None);
-                self.step(fill.order, OrderStatus::Filled, words::COMPLETE, None);
-            } else {
-                self.step(fill.order, OrderStatus::Open, words::OPEN, None);
-            }
-            self.trades.push(trade.clone());
-            self.updates.push(Update::Trade(trade));
+    fn apply(&mut self, fill: Fill) {
+        let Some(order) = self.orders.get_mut(fill.order) else { return };
+        self.account.release(order.claim(fill.quantity, order.plan.limit));
+        self.account.fill(order.claim(fill.quantity, fill.price));
+        order.row.filled = order.row.filled + fill.quantity;
+        order.value = order.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
+        order.row.average_price = order.value.per_unit(order.row.filled);
+        order.trades.push(self.trades.len());
+        let trade = Trade {
+            trade_id: (10_000_001 + self.trades.len() as u64).to_string(),
+            order_id: order.row.order_id.clone(),
+            instrument: order.row.instrument.clone(),
+            side: order.row.side,
+            product: order.row.product,
+            quantity: fill.quantity,
+            price: fill.price,
+            at: self.clock,
+        };
+        if order.open().is_zero() {
+            self.set_deadline(fill.order, None);
+            self.step(fill.order, OrderStatus::Filled, words::COMPLETE, None);
+        } else {
+            self.step(fill.order, OrderStatus::Open, words::OPEN, None);
         }
-    }
-
-    fn cancel_ioc(&mut self, no: OrderNo) {
-        self.cancel_rest(no, Some("Order cancelled: the unfilled part of an IOC order.".to_owned()));
+        self.trades.push(trade.clone());
+        self.updates.push(Update::Trade(trade));
     }
 
     /// Takes what is left of an order out of the market; nothing if it is final already.
@@ -164,11 +175,10 @@ impl MockExchange {
     }
 
     pub(super) fn leave_book(&mut self, no: OrderNo) {
-        let Some(order) = self.orders.get(no) else { return };
+        let Some(order) = self.orders.get_mut(no) else { return };
         let Some(listing) = self.listings.get_mut(order.instrument) else { return };
-        match order.plan.stop.filter(|stop| !stop.fired) {
-            Some(stop) => listing.book.remove_stop(order.row.side, stop.trigger, order.priority),
-            None => listing.book.remove(order.row.side, order.plan.limit, order.priority),
+        if let Some(key) = order.key.take() {
+            listing.matcher.book.remove(key);
         }
     }
 
@@ -190,10 +200,54 @@ impl MockExchange {
 pub(super) fn working_of(no: OrderNo, order: &Order) -> Working {
     Working {
         order: no,
+        account: 0,
         side: order.row.side,
         limit: order.plan.limit,
         open: order.open(),
-        priority: order.priority,
+        disclosed: Quantity::ZERO,
+        priority: 0,
         entered: order.entered,
+        rested: false,
+    }
+}
+
+pub(super) fn waiting_of(working: Working, stop: Stop) -> Waiting {
+    // Any protection will do: what the limit becomes is asked of the listener.
+    Waiting { trigger: stop.trigger, working, protection: u16::from(stop.protection.is_some()) }
+}
+
+/// What a matcher told. The rows of an order tell how it stands; only what they do not know is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Told {
+    Fired(OrderNo, Price),
+    Fill(Fill),
+    Cancelled(OrderNo, Cause),
+}
+
+/// Listens to a matcher while it works.
+struct Listener<'a> {
+    told: &'a mut Vec<Told>,
+    orders: &'a [Order],
+    instrument: &'a Instrument,
+}
+
+impl Sink for Listener<'_> {
+    fn record(&mut self, record: Record) {
+        match record.state {
+            State::Triggered { last } => self.told.push(Told::Fired(record.order, last)),
+            State::Cancelled(cause) => self.told.push(Told::Cancelled(record.order, cause)),
+            State::Waiting | State::Open | State::Filled => {}
+        }
+    }
+
+    fn fill(&mut self, fill: Fill) {
+        self.told.push(Told::Fill(fill));
+    }
+
+    fn protected_limit(&mut self, order: OrderNo, last: Price) -> Option<Price> {
+        let order = self.orders.get(order)?;
+        let mut plan = order.plan;
+        plan.fire(self.instrument, order.row.side, last);
+        Some(plan.limit)
     }
 }

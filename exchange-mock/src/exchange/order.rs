@@ -5,6 +5,7 @@ use nirantar_brokers::{Money, OrderRow, OrderStatus, Price, Quantity};
 
 use super::checks::Plan;
 use crate::account::{Claim, InstrumentNo};
+use crate::matching::Key;
 
 /// Kite's words for the steps of an order (kite.md 2.6).
 pub(super) mod words {
@@ -31,8 +32,8 @@ pub(super) struct Order {
     /// Every row, oldest first.
     pub(super) rows: Vec<OrderRow>,
     pub(super) plan: Plan,
-    /// Rank in time; lower came first.
-    pub(super) priority: u64,
+    /// What the book knows it by, while it is there.
+    pub(super) key: Option<Key>,
     /// Only ticks stamped then or later may fill it.
     pub(super) entered: Timestamp,
     /// Worth of what is filled.

@@ -6,12 +6,12 @@
 //! come to: it fills at its limit, never better.
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Money, OrderRow, OrderStatus, OrderType, Price, Quantity, Trade};
+use nirantar_brokers::{Money, OrderRow, OrderStatus, OrderType, Price, Quantity, Trade, Validity};
 
 use super::checks::{self, Plan};
 use super::order::{Order, words};
 use super::{MockExchange, PastOrder, Update};
-use crate::matching::OrderNo;
+use crate::matching::{OrderNo, Working};
 
 /// What is left of an order whose terms can not be restored.
 const NOT_KEPT: &str = "Order cancelled: the exchange restarted, and the price it was protected at was not kept.";
@@ -83,7 +83,7 @@ impl MockExchange {
             row,
             // Of an order without terms only what is final, or is cancelled at once, is left: its limit is never used.
             plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0) }),
-            priority: 0,
+            key: None,
             entered: past.entered,
             value: Money::ZERO,
             deadline: super::end_of(past.request.validity, past.valid_from, day_end),
@@ -138,18 +138,14 @@ impl MockExchange {
             self.admit(no, deadline);
             return;
         }
-        self.last_priority += 1;
-        order.priority = self.last_priority;
-        let order = &*order;
         let Some(listing) = self.listings.get_mut(order.instrument) else { return };
-        match order.plan.stop.filter(|stop| !stop.fired) {
-            Some(stop) => {
-                listing.book.insert_stop(no, order.row.side, stop.trigger, order.priority, order.entered);
-            }
-            None => {
-                listing.book.insert(super::flow::working_of(no, order));
-                listing.book.all_rested();
-            }
+        let (book, working) = (&mut listing.matcher.book, super::flow::working_of(no, order));
+        order.key = match order.plan.stop.filter(|stop| !stop.fired) {
+            Some(stop) => book.insert_stop(&super::flow::waiting_of(working, stop)),
+            None => book.insert(&Working { rested: true, ..working }),
+        };
+        if let Some(key) = order.key {
+            book.set_ioc(key, order.row.validity == Validity::Ioc);
         }
         self.account.block(order.resting_claim());
         self.set_deadline(no, deadline);

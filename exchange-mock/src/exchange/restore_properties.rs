@@ -1,6 +1,6 @@
 //! A restarted exchange goes on as if it had not stopped, as far as a journal knows it.
 
-use nirantar_brokers::{ClientOrderId, OrderRow, OrderStatus, OrderType};
+use nirantar_brokers::{ClientOrderId, OrderChange, OrderRow, OrderStatus, OrderType};
 use proptest::prelude::*;
 
 use super::properties::{Input, Run, inputs};
@@ -30,7 +30,14 @@ impl Journalled {
             }
             _ => {}
         }
-        for update in self.run.feed(input) {
+        let updates = self.run.feed(input);
+        if let (Input::Modify { order, .. }, true) = (input, updates.is_empty())
+            && let Some(id) = self.run.ids.get(*order).and_then(|id| self.run.exchange.order(id)?.client_id.clone())
+        {
+            // Refused: nothing of it is on its way any more.
+            self.story.changing(&id, &OrderChange::default());
+        }
+        for update in updates {
             let Update::Order(row) = update else { continue };
             self.hear(&row);
         }
@@ -59,8 +66,8 @@ impl Journalled {
         let (orders, trades) = self.story.clone().into_past();
         new.exchange.restore(&orders, &trades, new.now);
         for (before, after) in old.exchange.listings.iter_mut().zip(&mut new.exchange.listings) {
-            after.market = before.market;
-            before.book.all_rested();
+            (after.market, after.matcher.liquidity) = (before.market, before.matcher.liquidity);
+            before.matcher.book.all_rested();
         }
         for past in &orders {
             let protected = match past.request.order_type {

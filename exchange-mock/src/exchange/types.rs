@@ -149,8 +149,8 @@ pub struct MarketState {
     pub at: Timestamp,
     /// When the volume last rose.
     pub traded_at: Option<Timestamp>,
-    /// Units the last tick offered that no order has taken.
-    pub(crate) left: Quantity,
+    /// Units the last tick offered.
+    pub(crate) offered: Quantity,
     /// Volume seen by ticks after the first.
     pub(crate) seen: Quantity,
 }
@@ -163,7 +163,7 @@ impl MarketState {
     }
 
     /// The market after the first tick of a day.
-    pub(crate) fn first(price: Price, close: Price, volume: Quantity, left: Quantity, at: Timestamp) -> Self {
+    pub(crate) fn first(price: Price, close: Price, volume: Quantity, offered: Quantity, at: Timestamp) -> Self {
         Self {
             last_price: price,
             ohlc: Ohlc { open: price, high: price, low: price, close },
@@ -172,7 +172,7 @@ impl MarketState {
             turnover: Money::ZERO,
             at,
             traded_at: None,
-            left,
+            offered,
             seen: Quantity::ZERO,
         }
     }
@@ -185,7 +185,7 @@ impl MarketState {
         self.ohlc.high = self.ohlc.high.max(price);
         self.ohlc.low = self.ohlc.low.min(price);
         self.at = at;
-        self.left = if known { traded } else { default_liquidity };
+        self.offered = if known { traded } else { default_liquidity };
         if !traded.is_zero() {
             self.volume = volume;
             self.last_quantity = traded;
