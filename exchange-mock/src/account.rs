@@ -1,14 +1,36 @@
-//! Positions and money: what was bought and sold, what resting orders block, and what is left to trade with.
+//! Positions, shares and money: what was bought and sold, what it cost, what resting orders block, and what is left to
+//! trade with.
 //!
 //! Quantity and money are conserved: the settled cash plus what open positions cost is the opening cash plus all that
-//! was received less all that was spent, to the unit. Margins are approximate ([`MarginRates`]): a percentage of value,
-//! never SPAN. Charges are not taken.
+//! was received less all that was spent and charged, to the unit. A trading day is closed when the next one is opened:
+//!
+//! * what was earned is cash, and the day's charges are booked under their trade date;
+//! * shares bought under CNC are paid and come into the demat account: on the next trading day they stand there as bought
+//!   yesterday (T1), may be sold, and are settled at its end (T+1); those sold leave it, and what they brought is cash.
+//!   On the day itself new orders may use only a part of that ([`MarginRates::cnc_sale_percent`]);
+//! * every other open position goes on at what it cost; it is not marked to the market.
+//!
+//! Margins are approximate ([`MarginRates`]): a percentage of value, never SPAN. Charges ([`crate::charges`]) count from
+//! the fill on, though brokers debit them at the day's end: paper should not have more to spend than is left.
+
+mod demat;
+mod line;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
-use nirantar_brokers::{InstrumentKey, Margins, Money, Position, Price, Product, Quantity, Side};
+use chrono::NaiveDate;
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{
+    Exchange, InstrumentKey, InstrumentKind, Margins, Money, Position, Price, Product, Quantity, Side,
+};
 
+use crate::charges::{DayCharges, Fill, Note, Segment, Tariff, Uncovered};
 use crate::exchange::MarginRates;
+use demat::Demat;
+pub(crate) use demat::Lot;
+use line::{Line, percent, share};
 
 /// An instrument's place in the exchange's list.
 pub(crate) type InstrumentNo = usize;
@@ -30,39 +52,47 @@ pub(crate) enum Shortage {
     Funds { required: Money, available: Money },
     /// Shares to deliver.
     Shares { required: Quantity, available: Quantity },
+    /// Nobody knows what it would cost.
+    Rates(Uncovered),
 }
 
 /// One account.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
+    /// Cash when the day began.
     opening: Money,
     rates: MarginRates,
-    holdings: BTreeMap<InstrumentNo, Quantity>,
+    demat: Demat,
     lines: BTreeMap<(InstrumentNo, Product), Line>,
+    /// Where each instrument trades, and what it is.
+    kinds: Vec<(Exchange, InstrumentKind)>,
+    tariff: Option<Tariff>,
+    today: Option<Today>,
+    /// Contract notes of earlier days.
+    notes: BTreeMap<NaiveDate, Note>,
 }
 
-/// One position with the orders that rest on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Line {
-    bought: Quantity,
-    buy_value: Money,
-    sold: Quantity,
-    sell_value: Money,
-    /// What the open quantity cost, or brought when short. Never negative.
-    open_cost: Money,
-    resting_buys: Resting,
-    resting_sells: Resting,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Resting {
-    quantity: Quantity,
-    value: Money,
+/// The trading day that is open.
+#[derive(Clone, Debug)]
+struct Today {
+    date: NaiveDate,
+    /// Its last instant.
+    last: Timestamp,
+    charges: Option<DayCharges>,
+    /// Why some fill of today is not charged.
+    uncharged: Option<Uncovered>,
 }
 
 impl Account {
-    pub(crate) fn new(opening: Money, rates: MarginRates, holdings: BTreeMap<InstrumentNo, Quantity>) -> Self {
-        Self { opening, rates, holdings, lines: BTreeMap::new() }
+    pub(crate) fn new(
+        opening: Money,
+        rates: MarginRates,
+        holdings: BTreeMap<InstrumentNo, Lot>,
+        kinds: Vec<(Exchange, InstrumentKind)>,
+        tariff: Option<Tariff>,
+    ) -> Self {
+        let (demat, lines, notes) = (Demat::new(holdings), BTreeMap::new(), BTreeMap::new());
+        Self { opening, rates, demat, lines, kinds, tariff, today: None, notes }
     }
 
     /// Whether the account can carry that order besides all that it carries.
@@ -76,10 +106,13 @@ impl Account {
         let before = line.margin(claim.product, self.rates);
         line.block(claim);
         let required = line.margin(claim.product, self.rates) - before;
-        let available = self.margins().available;
         // An order that ties up nothing more is an exit: always allowed.
-        if required > Money::ZERO && required > available {
-            return Err(Shortage::Funds { required, available });
+        if required > Money::ZERO {
+            self.covered(claim).map_err(Shortage::Rates)?;
+            let available = self.margins().available;
+            if required > available {
+                return Err(Shortage::Funds { required, available });
+            }
         }
         Ok(())
     }
@@ -97,39 +130,178 @@ impl Account {
         resting.value = resting.value - claim.value();
     }
 
-    /// Counts a fill at `claim.price`.
-    pub(crate) fn fill(&mut self, claim: Claim) {
-        self.line(claim).fill(claim);
+    /// Counts a fill at `claim.price`, and what it costs. `before` is what the order had been filled for until then.
+    pub(crate) fn fill(&mut self, claim: Claim, before: Money) {
+        let line = self.line(claim);
+        let left = line.net() < 0;
+        line.fill(claim);
+        let leaves = line.net() < 0;
+        let Some((exchange, kind)) = self.kinds.get(claim.instrument).copied() else { return };
+        let segment = Segment::of(kind, claim.product);
+        let Some(Today { charges: Some(charges), uncharged, .. }) = &mut self.today else { return };
+        let fill = Fill { exchange, segment, side: claim.side, worth: claim.value(), before };
+        let mut counted = charges.fill(fill);
+        if claim.product == Product::Cnc && left != leaves {
+            counted = counted.and(charges.deliver(exchange, leaves));
+        }
+        *uncharged = uncharged.or(counted.err());
     }
 
-    /// A day has ended: positions that are flat are gone, what they earned is cash.
-    pub(crate) fn close_the_day(&mut self) {
-        let flat = |line: &Line| line.net() == 0;
-        let earned = self.lines.values().filter(|line| flat(line)).fold(Money::ZERO, |sum, line| sum + line.realised());
-        self.opening = self.opening + earned;
-        self.lines.retain(|_, line| !flat(line));
+    /// An option has ended: every position in it is closed at what it is worth, and that is charged as an exercise. An
+    /// option that ends worthless costs nothing.
+    pub(crate) fn exercise(&mut self, instrument: InstrumentNo, worth: Price) {
+        let exchange = self.kinds.get(instrument).map(|(exchange, _)| *exchange);
+        for product in [Product::Mis, Product::Nrml] {
+            let Some(line) = self.lines.get_mut(&(instrument, product)).filter(|line| line.net() != 0) else {
+                continue;
+            };
+            let (quantity, long) = (line.open(), line.net() > 0);
+            let (side, held_by) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
+            let claim = Claim { instrument, product, side, quantity, price: worth };
+            line.fill(claim);
+            let (Some(exchange), Some(today)) = (exchange, &mut self.today) else { continue };
+            if let Some(charges) = today.charges.as_mut().filter(|_| worth > Price::ZERO) {
+                let (segment, worth) = (Segment::Exercise, claim.value());
+                let counted = charges.fill(Fill { exchange, segment, side: held_by, worth, before: Money::ZERO });
+                today.uncharged = today.uncharged.or(counted.err());
+            }
+        }
+    }
+
+    /// Whether `now` is after the trading day that is open.
+    pub(crate) fn day_is_over(&self, now: Timestamp) -> bool {
+        self.today.as_ref().is_none_or(|today| now > today.last)
+    }
+
+    /// Opens the trading day of `now`, and closes the one before. `settles` says on which day what is bought on a day is
+    /// delivered. Days do not go back.
+    pub(crate) fn open_day(&mut self, now: Timestamp, settles: impl Fn(NaiveDate) -> NaiveDate) {
+        if !self.day_is_over(now) {
+            return;
+        }
+        if let Some(today) = self.today.take() {
+            let settles = settles(today.date);
+            self.close(today, settles);
+        }
+        let date = now.ist_date();
+        self.demat.settle(date);
+        let last = date.succ_opt().map_or(Timestamp::from_nanos(i64::MAX), |next| {
+            let midnight = Timestamp::from_ist_parts(next, chrono::NaiveTime::MIN);
+            Timestamp::from_nanos(midnight.as_nanos().saturating_sub(1))
+        });
+        let charges = self.tariff.as_ref().map(|tariff| tariff.day(date));
+        self.today = Some(Today { date, last: last.max(now), charges, uncharged: None });
+    }
+
+    fn close(&mut self, today: Today, settles: NaiveDate) {
+        if let Some(charges) = today.charges {
+            self.opening = self.opening - charges.total();
+            self.notes.insert(today.date, charges.note());
+        }
+        for ((instrument, product), line) in &mut self.lines {
+            self.opening = self.opening + line.realised();
+            if *product == Product::Cnc {
+                self.opening = self.opening - line.signed_cost();
+                match line.net() {
+                    0 => {}
+                    1.. => self.demat.receive(*instrument, line.open(), line.open_cost, settles),
+                    _ => self.demat.deliver(*instrument, line.open()),
+                }
+                let (resting_buys, resting_sells) = (line.resting_buys, line.resting_sells);
+                *line = Line { resting_buys, resting_sells, ..Line::default() };
+            } else {
+                *line = line.carried();
+            }
+        }
+        self.lines.retain(|_, line| !line.is_empty());
     }
 
     pub(crate) fn margins(&self) -> Margins {
-        let mut cash = self.opening;
-        let mut used = Money::ZERO;
+        let (mut cash, mut used, mut lent) = (self.opening - self.charged(), Money::ZERO, Money::ZERO);
         for ((_, product), line) in &self.lines {
             cash = cash + line.realised();
             used = used + line.margin(*product, self.rates);
+            if *product == Product::Cnc && line.net() < 0 {
+                lent = lent + percent(line.open_cost, self.rates.cnc_sale_percent);
+            }
         }
-        Margins { cash, available: cash - used, used }
+        Margins { cash, available: cash - used + lent, used }
     }
 
-    /// Realised profit of one position; zero if there is none.
+    /// Cash when the day began.
+    pub(crate) fn opening(&self) -> Money {
+        self.opening
+    }
+
+    /// What the open day's trades cost so far.
+    pub(crate) fn charged(&self) -> Money {
+        self.today.as_ref().and_then(|today| today.charges.as_ref()).map_or(Money::ZERO, DayCharges::total)
+    }
+
+    /// Why some fill of the open day is not charged.
+    pub(crate) fn uncharged(&self) -> Option<Uncovered> {
+        self.today.as_ref().and_then(|today| today.uncharged)
+    }
+
+    /// The contract note of a day; of the open one so far.
+    pub(crate) fn note(&self, date: NaiveDate) -> Option<Note> {
+        let today = self.today.as_ref().filter(|today| today.date == date);
+        let open = today.and_then(|today| Some(today.charges.as_ref()?.note()));
+        open.or_else(|| self.notes.get(&date).cloned())
+    }
+
+    /// Worth of what is delivered out of the demat account today.
+    pub(crate) fn delivered(&self) -> Money {
+        let sold = self.lines.iter().filter(|((_, product), line)| *product == Product::Cnc && line.net() < 0);
+        sold.fold(Money::ZERO, |sum, (_, line)| sum + line.open_cost)
+    }
+
+    /// Whether some margin in use is only a percentage of value.
+    pub(crate) fn is_approximate(&self) -> bool {
+        self.lines.iter().any(|((_, product), line)| *product != Product::Cnc && !line.is_empty())
+    }
+
+    /// Realised profit of one position since the day began; zero if there is none. Shares that are delivered out of the
+    /// demat account gain on what they had cost on average.
     pub(crate) fn realised(&self, instrument: InstrumentNo, product: Product) -> Money {
-        self.lines.get(&(instrument, product)).map_or(Money::ZERO, |line| line.realised())
+        let Some(line) = self.lines.get(&(instrument, product)) else { return Money::ZERO };
+        let delivered = if product == Product::Cnc && line.net() < 0 {
+            let lot = self.demat.lot(instrument);
+            line.open_cost - share(lot.cost, line.open(), lot.all())
+        } else {
+            Money::ZERO
+        };
+        line.realised() + delivered
+    }
+
+    /// What closing has brought today, all told.
+    pub(crate) fn realised_today(&self) -> Money {
+        self.lines.keys().fold(Money::ZERO, |sum, (instrument, product)| sum + self.realised(*instrument, *product))
+    }
+
+    /// What the open positions would bring at these prices; shares in the demat account are no position.
+    pub(crate) fn unrealised(&self, last: impl Fn(InstrumentNo) -> Option<Price>) -> Money {
+        let open = self.lines.iter().filter(|((_, product), line)| line.net() > 0 || *product != Product::Cnc);
+        open.fold(Money::ZERO, |sum, ((instrument, _), line)| {
+            let Some(worth) = last(*instrument).and_then(|last| last.times(line.open())) else { return sum };
+            sum + if line.net() >= 0 { worth - line.open_cost } else { line.open_cost - worth }
+        })
     }
 
     /// What is left of a holding after today's deliveries.
-    pub(crate) fn held(&self, instrument: InstrumentNo) -> Quantity {
-        let held = self.holdings.get(&instrument).copied().unwrap_or_default();
+    pub(crate) fn held(&self, instrument: InstrumentNo) -> Lot {
         let line = self.lines.get(&(instrument, Product::Cnc)).copied().unwrap_or_default();
-        held.less(line.sold.less(line.bought))
+        self.demat.lot(instrument).less(line.sold.less(line.bought))
+    }
+
+    /// Every share that is held, or was: with what the day began, before today's deliveries.
+    pub(crate) fn holdings(&self) -> impl Iterator<Item = (InstrumentNo, Lot)> {
+        self.demat.lots()
+    }
+
+    /// What the day began with in a position: units, signed, and what they cost, or brought.
+    pub(crate) fn overnight(&self, instrument: InstrumentNo, product: Product) -> (i64, Money) {
+        self.lines.get(&(instrument, product)).map_or((0, Money::ZERO), |line| (line.overnight, line.overnight_cost))
     }
 
     /// Every position there was today, flat ones too.
@@ -144,7 +316,7 @@ impl Account {
                     instrument: key,
                     product: *product,
                     quantity: line.net(),
-                    average_price: line.open_cost.per_unit(Quantity::new(line.net().unsigned_abs())),
+                    average_price: line.open_cost.per_unit(line.open()),
                     last_price,
                     bought: line.bought,
                     buy_value: line.buy_value,
@@ -157,8 +329,16 @@ impl Account {
 
     /// Shares free to deliver: held and bought today, less sold and offered already.
     fn sellable(&self, instrument: InstrumentNo, line: Line) -> Quantity {
-        let held = self.holdings.get(&instrument).copied().unwrap_or_default();
-        (held + line.bought).less(line.sold + line.resting_sells.quantity)
+        (self.demat.lot(instrument).all() + line.bought).less(line.sold + line.resting_sells.quantity)
+    }
+
+    /// Whether what the order would cost is known. Where nothing is charged, it is.
+    fn covered(&self, claim: Claim) -> Result<(), Uncovered> {
+        let (Some((exchange, kind)), Some(today)) = (self.kinds.get(claim.instrument).copied(), &self.today) else {
+            return Ok(());
+        };
+        let segment = Segment::of(kind, claim.product);
+        today.charges.as_ref().map_or(Ok(()), |charges| charges.covers(exchange, segment))
     }
 
     fn line(&mut self, claim: Claim) -> &mut Line {
@@ -170,165 +350,5 @@ impl Claim {
     fn value(self) -> Money {
         // Bounded when the order is checked; a saturated value would only tie up more.
         self.price.times(self.quantity).unwrap_or(Money::from_units(i64::MAX))
-    }
-}
-
-impl Line {
-    fn net(&self) -> i64 {
-        self.bought.signed().saturating_sub(self.sold.signed())
-    }
-
-    fn resting(&mut self, side: Side) -> &mut Resting {
-        match side {
-            Side::Buy => &mut self.resting_buys,
-            Side::Sell => &mut self.resting_sells,
-        }
-    }
-
-    fn block(&mut self, claim: Claim) {
-        let resting = self.resting(claim.side);
-        resting.quantity = resting.quantity + claim.quantity;
-        resting.value = resting.value + claim.value();
-    }
-
-    fn fill(&mut self, claim: Claim) {
-        let before = self.net();
-        let adds = before == 0 || (before > 0) == (claim.side == Side::Buy);
-        if adds {
-            self.open_cost = self.open_cost + claim.value();
-        } else {
-            let open = Quantity::new(before.unsigned_abs());
-            let closing = claim.quantity.min(open);
-            self.open_cost = self.open_cost - share(self.open_cost, closing, open);
-            let opening = Claim { quantity: claim.quantity.less(closing), ..claim };
-            self.open_cost = self.open_cost + opening.value();
-        }
-        match claim.side {
-            Side::Buy => {
-                self.bought = self.bought + claim.quantity;
-                self.buy_value = self.buy_value + claim.value();
-            }
-            Side::Sell => {
-                self.sold = self.sold + claim.quantity;
-                self.sell_value = self.sell_value + claim.value();
-            }
-        }
-    }
-
-    fn realised(&self) -> Money {
-        let open = if self.net() >= 0 { self.open_cost } else { -self.open_cost };
-        self.sell_value - self.buy_value + open
-    }
-
-    /// The worse of the two ways it may go: all buys filled, or all sells.
-    fn margin(&self, product: Product, rates: MarginRates) -> Money {
-        let net = self.net();
-        let open = Quantity::new(net.unsigned_abs());
-        let worst = if product == Product::Cnc {
-            // Delivered shares are no exposure, whichever order sells them.
-            let long = if net > 0 { self.open_cost } else { Money::ZERO };
-            long + self.resting_buys.value
-        } else {
-            let (with, against) = if net >= 0 {
-                (self.resting_buys, self.resting_sells)
-            } else {
-                (self.resting_sells, self.resting_buys)
-            };
-            let turned = share(against.value, against.quantity.less(open), against.quantity);
-            (self.open_cost + with.value).max(turned)
-        };
-        percent(worst, rates.percent(product))
-    }
-}
-
-/// `part` in `whole` of a sum, rounded down; all of it when they are equal, nothing of nothing.
-fn share(sum: Money, part: Quantity, whole: Quantity) -> Money {
-    if whole.is_zero() {
-        return Money::ZERO;
-    }
-    let share = i128::from(sum.units()) * i128::from(part.get()) / i128::from(whole.get());
-    Money::from_units(i64::try_from(share).unwrap_or(i64::MAX))
-}
-
-fn percent(sum: Money, percent: u8) -> Money {
-    share(sum, Quantity::new(u64::from(percent)), Quantity::new(100))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn claim(product: Product, side: Side, quantity: u64, rupees: i64) -> Claim {
-        let price = Price::from_paise(rupees * 100);
-        Claim { instrument: 0, product, side, quantity: Quantity::new(quantity), price }
-    }
-
-    fn account(rupees: i64) -> Account {
-        Account::new(Money::from_rupees(rupees), MarginRates::default(), BTreeMap::new())
-    }
-
-    fn position(account: &Account) -> Position {
-        account
-            .positions(|_| Some((InstrumentKey::new(nirantar_brokers::Exchange::Nse, "X"), Price::ZERO)))
-            .next()
-            .unwrap()
-    }
-
-    #[test]
-    fn average_price_and_profit_follow_the_fills_through_flat_and_short() {
-        let mut account = account(100_000);
-        account.fill(claim(Product::Mis, Side::Buy, 10, 100));
-        account.fill(claim(Product::Mis, Side::Buy, 10, 110));
-        assert_eq!(position(&account).average_price, Price::from_paise(10_500));
-        account.fill(claim(Product::Mis, Side::Sell, 5, 120));
-        assert_eq!(account.realised(0, Product::Mis), Money::from_rupees(75));
-        assert_eq!(position(&account).average_price, Price::from_paise(10_500));
-        account.fill(claim(Product::Mis, Side::Sell, 25, 100));
-        assert_eq!((position(&account).quantity, position(&account).average_price), (-10, Price::from_paise(10_000)));
-        assert_eq!(account.realised(0, Product::Mis), Money::ZERO);
-        account.fill(claim(Product::Mis, Side::Buy, 10, 90));
-        assert_eq!((position(&account).quantity, position(&account).average_price), (0, Price::ZERO));
-        assert_eq!(
-            account.margins(),
-            Margins { cash: Money::from_rupees(100_100), available: Money::from_rupees(100_100), used: Money::ZERO }
-        );
-    }
-
-    #[test]
-    fn intraday_needs_a_fifth_and_delivery_all() {
-        let account = account(10_000);
-        assert_eq!(account.check(claim(Product::Cnc, Side::Buy, 100, 100)), Ok(()));
-        let short = account.check(claim(Product::Cnc, Side::Buy, 101, 100));
-        let expected = Shortage::Funds { required: Money::from_rupees(10_100), available: Money::from_rupees(10_000) };
-        assert_eq!(short, Err(expected));
-        assert_eq!(account.check(claim(Product::Mis, Side::Buy, 500, 100)), Ok(()));
-        assert!(account.check(claim(Product::Mis, Side::Sell, 501, 100)).is_err());
-    }
-
-    #[test]
-    fn resting_orders_tie_up_money_and_an_exit_needs_none() {
-        let mut account = account(10_000);
-        account.block(claim(Product::Mis, Side::Buy, 500, 100));
-        assert_eq!(account.margins().available, Money::ZERO);
-        assert!(account.check(claim(Product::Mis, Side::Buy, 1, 100)).is_err());
-        account.release(claim(Product::Mis, Side::Buy, 500, 100));
-        account.fill(claim(Product::Mis, Side::Buy, 500, 100));
-        assert_eq!(account.margins().available, Money::ZERO);
-        assert_eq!(account.check(claim(Product::Mis, Side::Sell, 500, 90)), Ok(()));
-        assert!(account.check(claim(Product::Mis, Side::Sell, 1_500, 90)).is_err());
-    }
-
-    #[test]
-    fn delivery_sells_only_what_is_held_or_was_bought_today() {
-        let mut account = account(10_000);
-        account.holdings.insert(0, Quantity::new(5));
-        assert!(account.check(claim(Product::Cnc, Side::Sell, 6, 100)).is_err());
-        account.fill(claim(Product::Cnc, Side::Buy, 1, 100));
-        assert_eq!(account.check(claim(Product::Cnc, Side::Sell, 6, 100)), Ok(()));
-        account.block(claim(Product::Cnc, Side::Sell, 6, 100));
-        assert!(account.check(claim(Product::Cnc, Side::Sell, 1, 100)).is_err());
-        account.release(claim(Product::Cnc, Side::Sell, 6, 100));
-        account.fill(claim(Product::Cnc, Side::Sell, 6, 100));
-        assert_eq!(account.held(0), Quantity::ZERO);
     }
 }

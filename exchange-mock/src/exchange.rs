@@ -13,9 +13,12 @@
 //! * an order has one final state, and its rows move only as [`OrderStatus::can_become`] allows;
 //! * the work of a tick does not grow with resting orders of other instruments.
 //!
-//! Known simplifications: orders are taken in continuous trading only; the day's book and account are not rolled over
-//! to the next day; MODIFIED and the pending states read as accepted.
+//! Known simplifications: orders are taken in continuous trading only; the day's book is not rolled over to the next day
+//! (the account is); MODIFIED and the pending states read as accepted.
 
+mod books;
+#[cfg(test)]
+mod books_tests;
 mod checks;
 mod flow;
 mod order;
@@ -36,17 +39,17 @@ use std::time::Duration;
 use chrono::{Datelike, NaiveDate};
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{
-    BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Instrument, InstrumentKey, InstrumentKind, Money, OrderChange,
-    OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
+    BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind, Money,
+    OrderChange, OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
 };
 
-use crate::account::{Account, InstrumentNo, Shortage};
+use crate::account::{Account, InstrumentNo, Lot, Shortage};
 use crate::matching::{Book, LastPrice, Matcher, OrderNo};
 use crate::{Calendar, Phase};
 use checks::{MAX_PRICE, Plan};
 use order::{Order, words};
 pub use recollection::{PastOrder, Recollection, Stand};
-pub use types::{Config, MarginRates, MarketState, Rejection, RejectionKind, Update};
+pub use types::{Config, Funds, MarginRates, MarketState, Rejection, RejectionKind, Update};
 
 /// A paper exchange with one account.
 #[derive(Clone, Debug)]
@@ -92,13 +95,15 @@ impl MockExchange {
                 listings.push(Listing { instrument, market: None, previous_close: None, matcher });
             }
         }
-        let holdings = config
-            .holdings
-            .iter()
-            .filter_map(|holding| Some((*by_key.get(&holding.instrument)?, holding.quantity)))
-            .collect();
+        let held = |holding: &Holding| {
+            let all = holding.quantity + holding.t1_quantity;
+            let cost = holding.average_price.times(all).unwrap_or(Money::ZERO);
+            Some((*by_key.get(&holding.instrument)?, Lot::new(holding.quantity, holding.t1_quantity, cost)))
+        };
+        let holdings = config.holdings.iter().filter_map(held).collect();
+        let kinds = listings.iter().map(|listing| (listing.instrument.key.exchange, listing.instrument.kind)).collect();
         Self {
-            account: Account::new(config.cash, config.margin, holdings),
+            account: Account::new(config.cash, config.margin, holdings, kinds, config.charges.clone()),
             rng: Rng::from_seed(config.seed),
             config,
             calendar,
@@ -285,6 +290,9 @@ impl MockExchange {
                 if is_day { "Order cancelled at day end." } else { "Order cancelled: its time to live has ended." };
             self.cancel_rest(no, Some(message.to_owned()));
         }
+        if self.account.day_is_over(self.clock) {
+            self.open_day(self.clock);
+        }
     }
 
     /// When [`wake`](Self::wake) has something to do: `now` or later.
@@ -394,11 +402,13 @@ fn kind_of(shortage: Shortage) -> RejectionKind {
     match shortage {
         Shortage::Funds { .. } => RejectionKind::Margin,
         Shortage::Shares { .. } => RejectionKind::Holding,
+        Shortage::Rates(_) => RejectionKind::Order,
     }
 }
 
 fn words_of(shortage: Shortage) -> String {
     match shortage {
+        Shortage::Rates(uncovered) => format!("What this order would cost is not known: {uncovered}."),
         Shortage::Funds { required, available } => {
             format!("Insufficient funds. Required margin is {required} but available margin is {available}.")
         }

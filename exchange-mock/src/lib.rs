@@ -3,6 +3,7 @@
 //! * [`MockExchange`] is the core: a value without I/O, clock, thread or float. The same inputs give the same outputs.
 //! * [`PaperBroker`] is a handle over it that implements [`nirantar_brokers::Orders`]. It is built without credentials.
 //! * [`prices`] drives it: a replay of real ticks, or a seeded walk.
+//! * [`charges`] says what trading costs, by trade date, from one dated table.
 //! * [`calendar`] says when what may trade, from dated tables; [`universe`] has instruments with their real tokens.
 //! * [`kite`] (feature `server`) speaks Kite's wire over it, with faults on demand.
 //! * [`fyers`] (feature `server`) speaks FYERS' wire, as far as sessions go, with faults on demand.
@@ -46,8 +47,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not do: auctions (nothing matches in pre-open and closing), charges, exact margins (they are labelled
-//! approximate), settlement overnight. It never claims a fill that the replayed market did not allow.
+//! What it does not do: auctions (nothing matches in pre-open and closing), exact margins (they are labelled
+//! approximate). It never claims a fill that the replayed market did not allow.
 
 #![forbid(unsafe_code)]
 
@@ -73,7 +74,8 @@ pub mod upstox;
 
 pub use calendar::{Calendar, Market, Phase, Step};
 pub use exchange::{
-    Config, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand, Update,
+    Config, Funds, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand,
+    Update,
 };
 pub use freeze::{FreezeRow, FreezeTable};
 pub use paper::PaperBroker;

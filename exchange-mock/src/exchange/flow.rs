@@ -136,7 +136,7 @@ impl MockExchange {
     fn apply(&mut self, fill: Fill) {
         let Some(order) = self.orders.get_mut(fill.order) else { return };
         self.account.release(order.claim(fill.quantity, order.plan.limit));
-        self.account.fill(order.claim(fill.quantity, fill.price));
+        self.account.fill(order.claim(fill.quantity, fill.price), order.value);
         order.row.filled = order.row.filled + fill.quantity;
         order.value = order.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
         order.row.average_price = order.value.per_unit(order.row.filled);

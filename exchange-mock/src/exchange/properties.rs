@@ -222,7 +222,7 @@ proptest! {
                 let worth = trade.price.times(trade.quantity).unwrap();
                 if trade.side == Side::Sell { sum + worth } else { sum - worth }
             });
-            prop_assert_eq!(exchange.margins().cash, opening() + flow + cost);
+            prop_assert_eq!(exchange.margins().cash, opening() + flow + cost - exchange.funds().charges);
             for row in exchange.book() {
                 let filled: u64 = exchange.trades_of(&row.order_id).unwrap().iter().map(|trade| trade.quantity.get()).sum();
                 prop_assert_eq!(row.filled.get(), filled, "each fill is counted exactly once");

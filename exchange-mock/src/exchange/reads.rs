@@ -1,8 +1,7 @@
 //! What can be read from the exchange. Nothing here changes it.
 
 use nirantar_brokers::{
-    BrokerOrderId, BrokerToken, Holding, Instrument, InstrumentKey, Margins, Money, OrderRow, Position, Price, Product,
-    Trade,
+    BrokerOrderId, BrokerToken, Instrument, InstrumentKey, Margins, Money, OrderRow, Position, Price, Product, Trade,
 };
 
 use super::{Config, MarketState, MockExchange};
@@ -63,18 +62,8 @@ impl MockExchange {
         self.by_key.get(key).map_or(Money::ZERO, |no| self.account.realised(*no, product))
     }
 
-    /// The shares in the demat account, less what was sold today.
-    #[must_use]
-    pub fn holdings(&self) -> Vec<Holding> {
-        let held = |holding: &Holding| {
-            let no = *self.by_key.get(&holding.instrument)?;
-            let last = self.listings.get(no)?.market.map_or(holding.last_price, |market| market.last_price);
-            Some(Holding { quantity: self.account.held(no), last_price: last, ..holding.clone() })
-        };
-        self.config.holdings.iter().filter_map(held).collect()
-    }
-
-    /// Funds. `cash` is the opening cash plus realised profit; `used` is approximate (see [`crate::MarginRates`]).
+    /// Funds. `cash` is the opening cash plus realised profit less charges; `used` is approximate (see
+    /// [`crate::MarginRates`]).
     #[must_use]
     pub fn margins(&self) -> Margins {
         self.account.margins()

@@ -5,8 +5,10 @@
 //! a price that nobody wrote down: what is left of it is cancelled. A resting order counts as one that the market has to
 //! come to: it fills at its limit, never better.
 
+use std::collections::BTreeMap;
+
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Money, OrderRow, OrderStatus, OrderType, Price, Quantity, Trade, Validity};
+use nirantar_brokers::{BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, Price, Quantity, Trade, Validity};
 
 use super::checks::{self, Plan};
 use super::order::{Order, words};
@@ -25,15 +27,20 @@ impl MockExchange {
     /// [`Recollection`](crate::Recollection)). Meant for an exchange that has seen nothing yet.
     ///
     /// Orders that work keep their number and what was filled; those whose time has ended meanwhile, or whose terms are
-    /// not known any more, are cancelled, which [`drain`](Self::drain) tells. Trades of earlier days count in positions
-    /// and money only. Numbers given from now on are higher than all of these.
+    /// not known any more, are cancelled, which [`drain`](Self::drain) tells. Trades of earlier days count in positions,
+    /// holdings, charges and money only, each day closed before the next. Numbers given from now on are higher than all of these.
     pub fn restore(&mut self, orders: &[PastOrder], trades: &[Trade], now: Timestamp) {
         self.clock = self.clock.max(now);
         let today = now.ist_date();
+        // What each order had been filled for so far: brokerage goes by order.
+        let mut worth: BTreeMap<&BrokerOrderId, Money> = BTreeMap::new();
         for trade in trades.iter().filter(|trade| trade.at.ist_date() < today) {
-            self.take_over_trade(trade);
+            self.open_day(trade.at);
+            let before = worth.entry(&trade.order_id).or_default();
+            self.take_over_trade(trade, *before);
+            *before = *before + trade.price.times(trade.quantity).unwrap_or(Money::ZERO);
         }
-        self.account.close_the_day();
+        self.open_day(now);
         let mut working: Vec<(u64, OrderNo)> = Vec::new();
         for past in orders {
             let number = past.order_id.0.parse().ok().filter(|number| *number < NO_NUMBER_OF_OURS);
@@ -51,7 +58,7 @@ impl MockExchange {
             }
         }
         for trade in trades.iter().filter(|trade| trade.at.ist_date() >= today) {
-            self.take_over_trade(trade);
+            self.take_over_trade(trade, self.worth_of(&trade.order_id));
             self.list_trade(trade);
         }
         working.sort_unstable();
@@ -108,10 +115,16 @@ impl MockExchange {
         Some(plan)
     }
 
-    fn take_over_trade(&mut self, trade: &Trade) {
+    /// What an order has been filled for.
+    fn worth_of(&self, order: &BrokerOrderId) -> Money {
+        self.find(order).map_or(Money::ZERO, |order| order.value)
+    }
+
+    /// `before`: what its order had been filled for until then.
+    fn take_over_trade(&mut self, trade: &Trade, before: Money) {
         let Some(&instrument) = self.by_key.get(&trade.instrument) else { return };
         let (product, side, quantity, price) = (trade.product, trade.side, trade.quantity, trade.price);
-        self.account.fill(crate::account::Claim { instrument, product, side, quantity, price });
+        self.account.fill(crate::account::Claim { instrument, product, side, quantity, price }, before);
     }
 
     fn list_trade(&mut self, trade: &Trade) {

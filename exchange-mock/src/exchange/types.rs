@@ -6,6 +6,8 @@ use std::time::Duration;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Holding, Money, Ohlc, OrderRow, Price, Product, Quantity, Trade};
 
+use crate::charges::Tariff;
+
 /// How an exchange is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -24,10 +26,13 @@ pub struct Config {
     pub default_liquidity: Quantity,
     /// What share of an order's value it needs.
     pub margin: MarginRates,
+    /// What trades cost; `None`: nothing is charged. Where the tariff does not cover the day, orders that open a position
+    /// are rejected: what they would cost is not known.
+    pub charges: Option<Tariff>,
 }
 
 impl Default for Config {
-    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, the approximate margins.
+    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, the approximate margins, Zerodha's charges.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -37,6 +42,7 @@ impl Default for Config {
             freshness: Duration::from_secs(5),
             default_liquidity: Quantity::new(1_000),
             margin: MarginRates::default(),
+            charges: Some(Tariff::zerodha()),
         }
     }
 }
@@ -50,6 +56,9 @@ pub struct MarginRates {
     pub mis_percent: u8,
     /// Overnight derivatives.
     pub nrml_percent: u8,
+    /// What part of the proceeds of a delivery sale new orders may use on the same day; the rest comes on the next trading
+    /// day (T+1).
+    pub cnc_sale_percent: u8,
 }
 
 impl MarginRates {
@@ -65,10 +74,36 @@ impl MarginRates {
 }
 
 impl Default for MarginRates {
-    /// 100 %, 20 % (the floor under SEBI's peak-margin rules), 100 %.
+    /// 100 %, 20 % (the floor under SEBI's peak-margin rules), 100 %; 80 % of a sale (Kite blocks 20 % of what is sold
+    /// from holdings as `utilised.delivery`, by its documentation).
     fn default() -> Self {
-        Self { cnc_percent: 100, mis_percent: 20, nrml_percent: 100 }
+        Self { cnc_percent: 100, mis_percent: 20, nrml_percent: 100, cnc_sale_percent: 80 }
     }
+}
+
+/// An account's money, item by item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Funds {
+    /// Cash when the trading day began.
+    pub opening: Money,
+    /// Cash now: the opening cash and what closing has brought, less charges.
+    pub cash: Money,
+    /// What new orders may use.
+    pub available: Money,
+    /// What positions and resting orders use.
+    pub used: Money,
+    /// Whether `used` is a percentage of value where a broker would take margins from SPAN or its own rules.
+    pub approximate: bool,
+    /// Gained or lost by closing today, charges not taken.
+    pub realised: Money,
+    /// What open positions would bring at the last prices, charges not taken. Shares in the demat account are no position.
+    pub unrealised: Money,
+    /// What today's trades cost so far.
+    pub charges: Money,
+    /// Worth of what was sold from the demat account today.
+    pub delivered: Money,
+    /// The part of it that comes on the next trading day only.
+    pub withheld: Money,
 }
 
 /// What kind of rule a request broke. Brokers name their errors after it.

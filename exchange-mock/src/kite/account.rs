@@ -1,7 +1,7 @@
 //! Session and account over REST: tokens, profile, funds, positions, holdings (kite.md 1 and 2.8, 2.9).
 
 use nirantar_brokers::kite::wire::rest::{self, Profile, Renewed, Segment};
-use nirantar_brokers::{AccessToken, Form, Secret, Session};
+use nirantar_brokers::{AccessToken, Form, Money, Quantity, Secret, Session};
 use serde_json::{Value, json};
 
 use super::core::KiteExchange;
@@ -74,7 +74,16 @@ impl KiteExchange {
 
     /// `GET /user/margins[/{segment}]`. There is no money in commodities.
     pub(super) fn margins(&self, segment: Option<&str>) -> Result<Value, ApiError> {
-        let equity = Segment::from_margins(&self.exchange.margins());
+        let funds = self.exchange.funds();
+        let mut equity = Segment::from_margins(&self.exchange.margins());
+        equity.available.opening_balance = funds.opening;
+        equity.utilised = rest::Utilised {
+            m2m_realised: funds.realised,
+            m2m_unrealised: funds.unrealised,
+            holding_sales: funds.delivered,
+            delivery: funds.withheld,
+            ..equity.utilised
+        };
         match segment {
             None => to_json(&rest::Margins { equity, commodity: Some(Segment::default()) }),
             Some("equity") => to_json(&equity),
@@ -83,7 +92,7 @@ impl KiteExchange {
         }
     }
 
-    /// `GET /portfolio/positions`. The day starts flat, so `net` and `day` are the same; flat rows stay.
+    /// `GET /portfolio/positions`. `day` has what was traded today; flat rows stay until the day ends.
     pub(super) fn positions(&self) -> Result<Value, ApiError> {
         let rows: Vec<rest::Position> = self
             .exchange
@@ -91,10 +100,14 @@ impl KiteExchange {
             .iter()
             .filter_map(|position| {
                 let token = self.exchange.instrument(&position.instrument)?.token;
-                Some(rest::Position::from_position(position, token))
+                let mut row = rest::Position::from_position(position, token);
+                carry_over(&mut row, self.exchange.overnight(&position.instrument, position.product));
+                Some(row)
             })
             .collect();
-        to_json(&rest::Positions { net: rows.clone(), day: rows })
+        let today = |row: &&rest::Position| !(row.day_buy_quantity + row.day_sell_quantity).is_zero();
+        let day = rows.iter().filter(today).cloned().collect();
+        to_json(&rest::Positions { net: rows, day })
     }
 
     /// `GET /portfolio/holdings`.
@@ -143,4 +156,18 @@ impl KiteExchange {
             None => Profile::individual(&self.settings.user_id, &self.settings.user_name),
         }
     }
+}
+
+/// Tells what the day began with from what was traded today.
+fn carry_over(row: &mut rest::Position, (quantity, cost): (i64, Money)) {
+    let units = Quantity::new(quantity.unsigned_abs());
+    let (bought, sold) = if quantity >= 0 { (units, Quantity::ZERO) } else { (Quantity::ZERO, units) };
+    let (buys, sells) = if quantity >= 0 { (cost, Money::ZERO) } else { (Money::ZERO, cost) };
+    row.overnight_quantity = quantity;
+    row.day_buy_quantity = row.buy_quantity.less(bought);
+    row.day_buy_value = row.buy_value - buys;
+    row.day_buy_price = row.day_buy_value.per_unit(row.day_buy_quantity);
+    row.day_sell_quantity = row.sell_quantity.less(sold);
+    row.day_sell_value = row.sell_value - sells;
+    row.day_sell_price = row.day_sell_value.per_unit(row.day_sell_quantity);
 }

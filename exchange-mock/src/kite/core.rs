@@ -128,6 +128,8 @@ impl KiteExchange {
             self.instant(at.max(self.now));
         }
         self.now = self.now.max(now);
+        // A new day may have begun without an event.
+        self.exchange.wake(self.now);
         self.sockets.heartbeat(self.now);
     }
 

@@ -143,6 +143,46 @@ fn funds_are_those_of_the_paper_account() {
 }
 
 #[test]
+fn what_a_trade_costs_and_brings_is_seen_in_funds_and_positions_at_once() {
+    let mut desk = Desk::open();
+    desk.place("transaction_type=BUY&order_type=MARKET&market_protection=2.5");
+    desk.wait_until("10:00:06");
+    // Bought 10 x 2,000.25 = 20,002.50 in April 2021: brokerage 6.00, exchange 0.69, SEBI 0.02, stamp 0.60, GST 18% of
+    // 6.71 = 1.21; together 8.52.
+    let funds = desk.get("/user/margins/equity");
+    let (available, utilised) = (&funds["available"], &funds["utilised"]);
+    assert_eq!((&available["opening_balance"], &available["cash"]), (&1_000_000.0.into(), &999_991.48.into()));
+    assert_eq!((&utilised["debits"], &funds["net"]), (&4_000.5.into(), &995_990.98.into()));
+    // Five paise up since.
+    assert_eq!((&utilised["m2m_unrealised"], &utilised["m2m_realised"]), (&0.5.into(), &0.0.into()));
+    let positions = desk.get("/portfolio/positions");
+    assert_eq!(positions["day"], positions["net"]);
+    assert_eq!((&positions["net"][0]["quantity"], &positions["net"][0]["day_buy_quantity"]), (&10.into(), &10.into()));
+}
+
+#[test]
+fn shares_bought_stand_in_holdings_from_the_next_day_and_other_positions_go_on() {
+    let mut desk = Desk::open();
+    let cnc = "exchange=NSE&tradingsymbol=RELIANCE&product=CNC&quantity=3";
+    let form = format!("{cnc}&transaction_type=BUY&order_type=MARKET&market_protection=2.5");
+    desk.data(Method::Post, "/orders/regular", "", &form);
+    desk.place("transaction_type=BUY&order_type=MARKET&market_protection=2.5");
+    desk.wait_until("10:00:10");
+    assert_eq!(desk.get("/portfolio/holdings"), serde_json::json!([]));
+    desk.now = nirantar_brokers::time::Timestamp::parse_ist("2021-04-13 10:00:00").unwrap();
+    desk.exchange.advance(desk.now);
+    let held = desk.get("/portfolio/holdings");
+    let row = &held[0];
+    assert_eq!((held.as_array().unwrap().len(), &row["quantity"], &row["t1_quantity"]), (1, &0.into(), &3.into()));
+    assert_eq!(row["average_price"], 2000.25);
+    let positions = desk.get("/portfolio/positions");
+    let row = &positions["net"][0];
+    let overnight = (&row["product"], &row["quantity"], &row["overnight_quantity"], &row["day_buy_quantity"]);
+    assert_eq!(overnight, (&"MIS".into(), &10.into(), &10.into(), &0.into()));
+    assert_eq!((positions["net"].as_array().unwrap().len(), &positions["day"]), (1, &serde_json::json!([])));
+}
+
+#[test]
 fn holdings_show_what_is_in_the_demat_account() {
     let held = nirantar_brokers::Holding {
         instrument: InstrumentKey::new(Exchange::Nse, "RELIANCE"),
