@@ -19,6 +19,7 @@ use nirantar_brokers::{BrokerToken, Cause, Failure, Mode};
 
 use super::event::{CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict};
 use super::policy::FeedPolicy;
+use super::watchdog::Pace;
 use crate::session::Generation;
 
 #[cfg(test)]
@@ -55,6 +56,8 @@ pub struct Supervisor {
     dead: Option<Generation>,
     wanted: BTreeMap<BrokerToken, Mode>,
     ticks_expected: bool,
+    /// Since when signs of life are due; `None` while they are not.
+    life_expected: Option<Monotonic>,
     link: Link,
     sockets: u64,
     /// No connection is attempted before this under the newest generation, whoever asks.
@@ -94,6 +97,8 @@ struct Open {
     /// Whether the feed has delivered on this socket.
     delivering: bool,
     silent: bool,
+    /// How steadily ticks have come on it.
+    pace: Pace,
     /// What the server was asked for on this socket.
     actual: BTreeMap<BrokerToken, Mode>,
 }
@@ -124,6 +129,7 @@ impl Supervisor {
             dead: None,
             wanted: BTreeMap::new(),
             ticks_expected: false,
+            life_expected: None,
             link: Link::Idle,
             sockets: 0,
             earliest: Monotonic::default(),
@@ -155,7 +161,13 @@ impl Supervisor {
             Input::Lost { socket, why } => self.lost(socket, &why, now, out),
             Input::Frame { socket, ticks } => self.frame(socket, ticks, now, out),
             Input::Probed { generation, verdict } => self.probed(generation, verdict, now, out),
-            Input::Market { expected } => self.refresh_quiet(now, |feed| feed.ticks_expected = expected),
+            Input::Market { expected } => {
+                self.refresh_quiet(now, |feed| feed.ticks_expected = expected);
+                if let (false, Link::Open(open)) = (expected, &mut self.link) {
+                    open.pace = Pace::default();
+                }
+            }
+            Input::Life { expected } => self.life_expected = expected.then(|| self.life_expected.unwrap_or(now.mono)),
             Input::Wake => {}
         }
         self.look_at_deadlines(now, out);
@@ -173,10 +185,7 @@ impl Supervisor {
             Link::Idle => None,
             Link::Waiting { until } => Some(*until),
             Link::Connecting { since, .. } => Some(*since + self.policy.connect_timeout),
-            Link::Open(open) => {
-                let mute = self.mute_at(open);
-                Some(self.silent_at(open).map_or(mute, |silent| silent.min(mute)))
-            }
+            Link::Open(open) => self.mute_at(open).into_iter().chain(self.silent_at(open)).min(),
         }
     }
 
@@ -244,6 +253,7 @@ impl Supervisor {
             quiet_since: now,
             delivering: false,
             silent: false,
+            pace: Pace::default(),
             actual: BTreeMap::new(),
         });
         self.sync_subscriptions(out);
@@ -290,6 +300,7 @@ impl Supervisor {
         open.last_frame = now;
         if ticks > 0 {
             open.quiet_since = now;
+            open.pace.tick(now.mono, self.policy.silence);
         }
         if ticks > 0 || !expecting {
             open.silent = false;
@@ -328,7 +339,7 @@ impl Supervisor {
                 self.failed("no answer to the connection attempt", Duration::ZERO, now, out);
             }
             Link::Connecting { .. } => {}
-            Link::Open(open) if now.mono >= self.mute_at(open) => {
+            Link::Open(open) if self.mute_at(open).is_some_and(|at| now.mono >= at) => {
                 self.break_link(GapReason::Mute, now, out);
                 self.failed("the socket is open and nothing comes, not even heartbeats", Duration::ZERO, now, out);
             }
@@ -461,11 +472,14 @@ impl Supervisor {
         matches!(self.link, Link::Connecting { socket: current, .. } if current == socket)
     }
 
-    fn mute_at(&self, open: &Open) -> Monotonic {
-        open.last_frame.mono + self.policy.mute_after(self.heartbeat)
+    /// When the socket counts as dead if no frame comes; `None` while nothing is due on it.
+    fn mute_at(&self, open: &Open) -> Option<Monotonic> {
+        let since = self.life_expected.filter(|_| !self.heartbeat.is_zero())?;
+        Some(open.last_frame.mono.max(since) + self.policy.mute_after(self.heartbeat))
     }
 
     fn silent_at(&self, open: &Open) -> Option<Monotonic> {
-        (self.expecting() && !open.silent).then(|| open.quiet_since.mono + self.policy.silence)
+        let steady = open.pace.is_busy(self.policy.silence);
+        (self.expecting() && !open.silent && steady).then(|| open.quiet_since.mono + self.policy.silence)
     }
 }
