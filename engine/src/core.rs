@@ -28,7 +28,7 @@ use nirantar_brokers::{
 };
 use nirantar_exchange_mock::Calendar;
 
-use crate::feed::{self, Admission, CloseReason, FeedStatus, SocketId, Supervisor};
+use crate::feed::{self, Admission, CloseReason, Expected, FeedStatus, Outlook, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Key, Route};
 use crate::session::{Effect, Event as Told, Generation, Machine, Operator, State, Verdict};
 
@@ -54,6 +54,10 @@ pub struct Core {
     /// For which day each list was asked for, and when.
     fetched: BTreeMap<Exchange, (chrono::NaiveDate, Monotonic)>,
     market_open: Option<bool>,
+    /// What is due from the feed, and for how long that holds; looked at again when it is `None`.
+    outlook: Option<Outlook>,
+    /// What the feed was last told to be due.
+    told_feed: Option<Expected>,
     /// From the last look at the trading day until an exchange's is over, or the next date begins.
     same_day: Option<Range<Timestamp>>,
     standing: Standing,
@@ -91,6 +95,8 @@ impl Core {
             lists_missed: BTreeSet::new(),
             fetched: BTreeMap::new(),
             market_open: None,
+            outlook: None,
+            told_feed: None,
             same_day: None,
             token: None,
             last_token: None,
@@ -197,6 +203,8 @@ impl Core {
             Input::Subscribe(instruments, mode) => {
                 self.exchanges.extend(instruments.iter().map(|instrument| instrument.exchange));
                 self.wanted.extend(instruments.into_iter().map(|instrument| (instrument, mode)));
+                self.outlook = None;
+                self.look_at_the_market(now, out);
                 self.subscribe(now, out);
             }
             Input::Unsubscribe(instruments) => self.unsubscribe(&instruments, now, out),

@@ -22,7 +22,7 @@ use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 33] = [
+pub(super) const KEYS: [&str; 34] = [
     "name",
     "broker",
     "store",
@@ -54,6 +54,7 @@ pub(super) const KEYS: [&str; 33] = [
     "ask_from",
     "journal",
     "halt_file",
+    "calendar",
     "settle_paper",
     "risk",
 ];
@@ -128,6 +129,8 @@ pub struct Account {
     pub journal: PathBuf,
     /// The file that halts its trading while it is there, resolved likewise.
     pub halt_file: PathBuf,
+    /// Sessions and holidays in place of the built-in ones, resolved likewise; looked at again while the engine runs.
+    pub calendar: Option<PathBuf>,
     /// What becomes of paper positions when live trading goes on. They are closed by default.
     pub settle_paper: SettlePaper,
     /// What it risks at most. Nothing is bounded by default.
@@ -170,6 +173,7 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     let account = Account {
         journal: trading::file(table, "journal", &name, "journal.db", folder)?,
         halt_file: trading::file(table, "halt_file", &name, "halt", folder)?,
+        calendar: trading::calendar(table, folder)?,
         settle_paper: trading::settle_paper(table)?,
         risk: trading::risk(table)?,
         name,

@@ -127,6 +127,7 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("journal = true", "journal", "found a value of type boolean"),
         ("halt_file = \"..\"", "halt_file", "like \"nirantar-main.halt\""),
         ("halt_file = 1", "halt_file", "found a value of type integer"),
+        ("calendar = \"days/\"", "calendar", "the path of a calendar file"),
         ("settle_paper = \"sell\"", "settle_paper", "\"flatten\", \"keep\""),
         ("risk = 5", "risk", "expected a [account.risk] table, found a value of type integer"),
         ("risk = { order_value = -1 }", "order_value", "rupees above zero"),

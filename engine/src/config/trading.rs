@@ -62,6 +62,14 @@ pub(super) fn file(
     Ok(given.unwrap_or_else(|| folder.join(usual)))
 }
 
+/// A calendar of the user's own. What is in it is read when the engine starts.
+pub(super) fn calendar(table: &Table<'_, '_>, folder: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    table.parsed("calendar", "the path of a calendar file, like \"holidays.csv\"", |text| {
+        let good = !text.trim().is_empty() && !text.contains('\0') && !text.ends_with('/');
+        (good && Path::new(text).file_name().is_some()).then(|| folder.join(text))
+    })
+}
+
 /// `[account.risk]`.
 pub(super) fn risk(account: &Table<'_, '_>) -> Result<RiskLimits, ConfigError> {
     const SECRETS: &str = "credentials stand in the account's store or in the environment, never here";

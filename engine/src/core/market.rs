@@ -7,11 +7,12 @@ use std::time::Duration;
 use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, Mode};
-use nirantar_exchange_mock::Phase;
+use nirantar_exchange_mock::{Calendar, Phase};
 
-use super::{Core, Event, Output, Told};
-use crate::feed;
+use super::{Core, Event, Input, Output, Told};
+use crate::feed::{self, Outlook};
 use crate::orders::{Key, list_day};
+use crate::session::TradingDays;
 
 /// How long after it was asked for a list that has not come is asked for again, if an order needs it.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
@@ -43,19 +44,35 @@ impl Core {
     // --- whether it is open ------------------------------------------------------------------------------------
 
     pub(super) fn look_at_the_market(&mut self, now: Now, out: &mut Vec<Output>) {
-        let open = self.calendar.phase(Exchange::Nse, now.wall) == Phase::Continuous;
-        if self.market_open != Some(open) {
-            self.market_open = Some(open);
+        if self.outlook.is_some_and(|outlook| outlook.contains(now.wall)) {
+            return;
+        }
+        let wanted = self.wanted.keys().map(|instrument| instrument.exchange).collect();
+        let outlook = Outlook::at(&self.calendar, &wanted, now.wall);
+        self.outlook = Some(outlook);
+        if self.market_open != Some(outlook.open) {
+            self.market_open = Some(outlook.open);
             // The session waits for the feed while the market is open; where none is spoken there is none to wait for.
-            self.tell_session(&Told::Market { open: open && self.trades }, now, out);
-            self.tell_feed(feed::Input::Market { expected: open }, now, out);
+            self.tell_session(&Told::Market { open: outlook.open && self.trades }, now, out);
+        }
+        if self.told_feed != Some(outlook.expected) {
+            self.told_feed = Some(outlook.expected);
+            self.tell_feed(feed::Input::Market { expected: outlook.expected.ticks }, now, out);
+            self.tell_feed(feed::Input::Life { expected: outlook.expected.life }, now, out);
         }
     }
 
     pub(super) fn next_market_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let today = self.calendar.continuous_on(Exchange::Nse, now.ist_date());
-        let close = today.map(|(_, close)| close).filter(|close| *close > now);
-        close.into_iter().chain(self.calendar.next_open(Exchange::Nse, now)).filter(|at| *at > now).min()
+        self.outlook.map(|outlook| outlook.until).filter(|at| *at > now)
+    }
+
+    /// Replaces the calendar: a holiday was announced late, or a session added. What follows from it is said at once.
+    pub fn set_calendar(&mut self, calendar: Calendar, now: Now, out: &mut Vec<Output>) {
+        let days = TradingDays::new(calendar.holidays(), calendar.special_days());
+        self.calendar = calendar;
+        (self.outlook, self.same_day) = (None, None);
+        self.tell_session(&Told::Days(days), now, out);
+        self.on(Input::Wake, now, out);
     }
 
     // --- the end of the day ------------------------------------------------------------------------------------
@@ -118,6 +135,8 @@ impl Core {
 
     pub(super) fn unsubscribe(&mut self, instruments: &BTreeSet<InstrumentKey>, now: Now, out: &mut Vec<Output>) {
         self.wanted.retain(|instrument, _| !instruments.contains(instrument));
+        self.outlook = None;
+        self.look_at_the_market(now, out);
         self.exchanges = self.wanted.keys().map(|instrument| instrument.exchange).chain([Exchange::Nse]).collect();
         let known = instruments.iter().filter_map(|instrument| self.catalog.get(instrument).copied()).collect();
         self.tell_feed(feed::Input::Unsubscribe(known), now, out);
@@ -170,17 +189,14 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::feed::{FeedPolicy, Supervisor};
+    use crate::orders::{Action, Desk, DeskPolicy, Refused, Route};
+    use crate::session::{Generation, Machine, Policy};
     use nirantar_brokers::{
         BrokerOrderId, Cause, Endpoint, Failure, MarketProtection, OrderRequest, OrderStatus, OrderType, Outcome, Side,
         Venue, kite,
     };
-    use nirantar_exchange_mock::Calendar;
-
-    use super::*;
-    use crate::core::Input;
-    use crate::feed::{FeedPolicy, Supervisor};
-    use crate::orders::{Action, Desk, DeskPolicy, Refused, Route};
-    use crate::session::{Generation, Machine, Policy};
 
     fn at(time: &str) -> Now {
         Now { wall: Timestamp::parse_ist(&format!("2026-11-20 {time}")).unwrap(), ..Now::default() }

@@ -36,6 +36,7 @@ impl From<&Account> for Setup {
             risk: account.risk.clone(),
             settle_paper: account.settle_paper,
             halt_file: Some(account.halt_file.clone()),
+            calendar_file: account.calendar.clone(),
             instruments: account.instruments.clone(),
             mode: account.mode,
             ..Self::new(&account.name, broker, rest, feed, store)

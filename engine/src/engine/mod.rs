@@ -40,6 +40,7 @@ mod reading;
 mod renewal;
 mod setup;
 mod task;
+mod timetables;
 mod transport;
 mod vault;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
 use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, RateLimit, Renewal, Secret};
+use nirantar_exchange_mock::calendar::CalendarError;
 use nirantar_exchange_mock::{
     Calendar, Config as PaperConfig, FreezeTable, MockExchange, PaperBroker, PriceSource, universe,
 };
@@ -22,6 +23,7 @@ use super::journalling::Journalling;
 use super::login::SpentCodes;
 use super::renewal::{Command, Renewer, candidate};
 use super::task::{Doing, Task};
+use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
@@ -72,6 +74,8 @@ pub struct Setup {
     /// Where the halt is kept while trading is halted, so that it survives a restart and any program can halt by writing
     /// the file. `None`: a halt ends with the process.
     pub halt_file: Option<PathBuf>,
+    /// Sessions and holidays in place of those of the builder. Looked at again once a minute.
+    pub calendar_file: Option<PathBuf>,
     /// What to subscribe to from the start.
     pub instruments: Vec<InstrumentKey>,
     /// In which mode.
@@ -105,6 +109,7 @@ impl Setup {
             risk: RiskLimits::default(),
             settle_paper: SettlePaper::default(),
             halt_file: None,
+            calendar_file: None,
             instruments: Vec::new(),
             mode: Mode::Full,
             broker,
@@ -128,6 +133,9 @@ pub enum StartError {
     /// The token store makes no sense. Mend it first: starting without it could overwrite it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The calendar makes no sense.
+    #[error("calendar: {0}")]
+    Calendar(#[from] CalendarError),
     /// The feed's address is none.
     #[error("feed_url: {0}")]
     Feed(#[from] BadFeedAddress),
@@ -241,6 +249,10 @@ impl Builder {
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
         let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
+        let (timetables, calendar) = match setup.calendar_file.take() {
+            Some(path) => Timetables::load(path).map(|(file, calendar)| (Some(file), calendar))?,
+            None => (None, calendar),
+        };
         setup.policy.days = TradingDays::new(calendar.holidays(), calendar.special_days());
         let machine = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
         let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&machine)));
@@ -354,6 +366,7 @@ impl Builder {
             ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
             login_link,
             halt_file,
+            timetables,
             opening,
             state: Doing::default(),
         };

@@ -27,6 +27,7 @@ use super::journalling::{Journalling, Ticket};
 use super::keeping::PutBack;
 use super::paper::Played;
 use super::renewal::{Known, Renewer, candidate};
+use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
@@ -83,6 +84,8 @@ pub(crate) struct Task {
     pub(crate) login_link: Option<String>,
     /// What halts trading while it is there.
     pub(super) halt_file: Option<HaltFile>,
+    /// The calendar's file, where the account has one.
+    pub(super) timetables: Option<Timetables>,
     /// What the journal's replay wants written and told, before anything else happens.
     pub(crate) opening: Vec<Output>,
     pub(crate) state: Doing,
@@ -179,7 +182,8 @@ impl Task {
         let paper = self.paper.next_wake(now.wall).map(|at| now.mono_at(at));
         let price = self.fallback.as_ref().filter(|_| self.state.playing).and_then(|(source, _)| source.peek());
         let halt = self.halt_file.as_ref().map(|file| file.next_look(&self.core));
-        [Some(self.core.next_wake(now)), paper, price.map(|at| now.mono_at(at)), halt]
+        let calendar = self.timetables.as_ref().map(Timetables::next_look);
+        [Some(self.core.next_wake(now)), paper, price.map(|at| now.mono_at(at)), halt, calendar]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -257,6 +261,7 @@ impl Task {
         self.play_fallback_prices(now);
         self.drain_paper();
         self.look_at_halt_file();
+        self.look_at_timetables();
         self.tell(Input::Wake);
     }
 
@@ -268,7 +273,7 @@ impl Task {
     }
 
     /// Performs outputs in their order; what they bring at once is told to the core after all of them.
-    fn perform(&mut self, outputs: Vec<Output>) {
+    pub(super) fn perform(&mut self, outputs: Vec<Output>) {
         let mut todo: VecDeque<Output> = outputs.into();
         let mut answers: VecDeque<Input> = VecDeque::new();
         loop {

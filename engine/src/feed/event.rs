@@ -99,6 +99,11 @@ pub enum Input {
         /// Are they expected?
         expected: bool,
     },
+    /// Whether signs of life should arrive at all: outside, a quiet socket is no dead one.
+    Life {
+        /// Are they expected?
+        expected: bool,
+    },
     /// Time has passed: [`next_wake`](super::Supervisor::next_wake) is due.
     Wake,
 }

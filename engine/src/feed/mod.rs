@@ -13,6 +13,7 @@ mod hub;
 mod policy;
 mod socket;
 mod supervisor;
+mod watchdog;
 
 pub use event::{
     Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict, count_ticks,
@@ -23,3 +24,4 @@ pub use socket::{
     BadFeedAddress, FeedAddress, NotQueued, SocketEvent, SocketHandle, SocketNews, SocketPlan, open_socket,
 };
 pub use supervisor::Supervisor;
+pub use watchdog::{Expected, Outlook, Pace};

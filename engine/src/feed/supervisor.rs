@@ -23,6 +23,7 @@ use super::event::{
     Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict,
 };
 use super::policy::FeedPolicy;
+use super::watchdog::Pace;
 use crate::session::Generation;
 use gaps::Gaps;
 use handover::Takers;
@@ -69,6 +70,8 @@ pub struct Supervisor {
     wanted: BTreeMap<BrokerToken, Mode>,
     left_out: BTreeSet<BrokerToken>,
     ticks_expected: bool,
+    /// Since when signs of life are due; `None` while they are not.
+    life_expected: Option<Monotonic>,
     /// Which connection is to carry what.
     lanes: Vec<Lane>,
     /// Everything that may take up a slot at the broker.
@@ -124,6 +127,7 @@ impl Supervisor {
             wanted: BTreeMap::new(),
             left_out: BTreeSet::new(),
             ticks_expected: false,
+            life_expected: None,
             lanes: vec![Lane::default()],
             links: BTreeMap::new(),
             takers: Takers::default(),
@@ -165,7 +169,15 @@ impl Supervisor {
             }
             Input::Frame { socket, ticks } => self.frame(socket, ticks, now, out),
             Input::Probed { generation, verdict } => self.probed(generation, verdict, now, out),
-            Input::Market { expected } => self.refresh_quiet(now, |feed| feed.ticks_expected = expected),
+            Input::Market { expected } => {
+                self.refresh_quiet(now, |feed| feed.ticks_expected = expected);
+                if !expected {
+                    for open in self.links.values_mut().filter_map(Link::open_mut) {
+                        open.pace = Pace::default();
+                    }
+                }
+            }
+            Input::Life { expected } => self.life_expected = expected.then(|| self.life_expected.unwrap_or(now.mono)),
             Input::Wake => {}
         }
         self.look_at_deadlines(now, out);
@@ -415,12 +427,15 @@ impl Supervisor {
         self.links.get(&socket).is_some_and(Link::is_connecting)
     }
 
-    fn mute_at(&self, open: &Open) -> Monotonic {
-        open.last_frame.mono + self.policy.mute_after(self.limits.heartbeat)
+    /// When the socket counts as dead if no frame comes; `None` while nothing is due on it.
+    fn mute_at(&self, open: &Open) -> Option<Monotonic> {
+        let since = self.life_expected.filter(|_| !self.limits.heartbeat.is_zero())?;
+        Some(open.last_frame.mono.max(since) + self.policy.mute_after(self.limits.heartbeat))
     }
 
     fn silent_at(&self, open: &Open) -> Option<Monotonic> {
-        (self.expecting() && !open.silent).then(|| open.quiet_since.mono + self.policy.silence)
+        let steady = open.pace.is_busy(self.policy.silence);
+        (self.expecting() && !open.silent && steady).then(|| open.quiet_since.mono + self.policy.silence)
     }
 
     fn connections(&self) -> usize {

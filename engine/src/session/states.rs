@@ -235,6 +235,7 @@ impl Session {
             Signal::Told(Event::Market { open }) => {
                 self.tell_failback(failback::Input::Market(*open), context.now.mono);
             }
+            Signal::Told(Event::Days(days)) => self.policy.days = days.clone(),
             Signal::Told(Event::Operator(Operator::Halt)) => self.set_mode(TradingMode::Halted, context.now.mono),
             Signal::Told(Event::Operator(Operator::ReduceOnly)) => {
                 self.set_mode(TradingMode::ReduceOnly, context.now.mono);

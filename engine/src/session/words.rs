@@ -5,7 +5,7 @@ use std::fmt;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Endpoint, Fingerprint, Refusal, Renewal, Venue};
 
-use super::{Generation, State};
+use super::{Generation, State, TradingDays};
 
 /// Where a token came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +184,8 @@ pub enum Event {
         /// True in trading hours.
         open: bool,
     },
+    /// On which days there is trading, from now on: a holiday was announced late.
+    Days(TradingDays),
     /// The operator spoke.
     Operator(Operator),
     /// Time has passed.

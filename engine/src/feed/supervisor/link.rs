@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{BrokerToken, Mode};
 
+use crate::feed::watchdog::Pace;
 use crate::session::Generation;
 
 /// A connection that takes up one of the broker's slots.
@@ -40,6 +41,8 @@ pub(super) struct Open {
     /// Whether the feed has delivered on this socket.
     pub(super) delivering: bool,
     pub(super) silent: bool,
+    /// How steadily ticks have come on it.
+    pub(super) pace: Pace,
     /// What the server was asked for on this socket.
     pub(super) actual: BTreeMap<BrokerToken, Mode>,
     /// Another socket takes its place.
@@ -89,13 +92,14 @@ impl Link {
 }
 
 impl Open {
-    pub(super) const fn new(now: Now) -> Self {
+    pub(super) fn new(now: Now) -> Self {
         Self {
             since: now.mono,
             last_frame: now,
             quiet_since: now,
             delivering: false,
             silent: false,
+            pace: Pace::default(),
             actual: BTreeMap::new(),
             retiring: None,
         }

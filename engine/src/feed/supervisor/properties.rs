@@ -34,6 +34,7 @@ enum Step {
         verdict: Verdict,
     },
     Market(bool),
+    Life(bool),
     Wake,
     /// To the next deadline, and that many nanoseconds past it.
     WakeAtDeadline(u64),
@@ -68,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (whose(), 0_usize..3).prop_map(|(whose, ticks)| Step::Frame(whose, ticks)),
         2 => (0_u64..2, verdict).prop_map(|(behind, verdict)| Step::Probed { behind, verdict }),
         1 => any::<bool>().prop_map(Step::Market),
+        1 => any::<bool>().prop_map(Step::Life),
         1 => Just(Step::Wake),
         4 => (0_u64..2_000_000_000).prop_map(Step::WakeAtDeadline),
     ]
@@ -231,6 +233,7 @@ fn run(seed: u64, connections: u32, steps: &[(Step, u64, i64)]) {
                 expected = now_expected;
                 Input::Market { expected }
             }
+            Step::Life(expected) => Input::Life { expected },
             Step::Wake => Input::Wake,
             Step::WakeAtDeadline(late) => {
                 if let Some(at) = feed.next_wake() {
@@ -309,7 +312,8 @@ fn run(seed: u64, connections: u32, steps: &[(Step, u64, i64)]) {
         planned(&feed, &witness, &wanted, limits);
         assert!(feed.next_wake().is_none_or(|at| at > now.mono), "would be woken for ever");
         if feed.desired.is_some() {
-            assert!(feed.next_wake().is_some(), "wanted, and waiting for nothing: a dead end");
+            let waits = feed.next_wake().is_some() || feed.accepts(current.unwrap_or(SocketId(0)));
+            assert!(waits, "wanted, and waiting for nothing: a dead end");
         }
     }
 }

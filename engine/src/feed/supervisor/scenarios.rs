@@ -27,6 +27,7 @@ impl Scene {
     fn live() -> Self {
         let mut scene = Self::new();
         scene.say(Input::Market { expected: true });
+        scene.say(Input::Life { expected: true });
         scene.say(Input::Subscribe(BTreeMap::from([(BrokerToken(1), Mode::Full)])));
         scene.say(Input::Open { generation: FIRST });
         scene.say(Input::Connected { socket: SocketId(1) });
@@ -206,7 +207,7 @@ fn network_failures_back_off_alone_and_are_forgiven_after_a_stable_connection() 
 }
 
 #[test]
-fn a_mute_socket_is_cut_whatever_the_phase_and_the_gap_began_with_its_last_word() {
+fn a_mute_socket_is_cut_while_life_is_due_and_the_gap_began_with_its_last_word() {
     for expected in [true, false] {
         let mut scene = Scene::live();
         scene.say(Input::Market { expected });
@@ -231,6 +232,10 @@ fn a_late_frame_is_a_sign_of_life_not_a_reason_to_cut() {
 #[test]
 fn heartbeats_without_ticks_are_silence_when_ticks_are_expected_and_peace_when_not() {
     let mut scene = Scene::live();
+    for _ in 0..120 {
+        scene.pass(seconds(1));
+        scene.tick(1);
+    }
     let from = scene.now.wall;
     for _ in 0..14 {
         scene.pass(seconds(1));
@@ -299,6 +304,17 @@ fn an_attempt_nobody_answers_does_not_stop_the_feed_for_ever() {
     let said = scene.idle(seconds(32));
     assert_eq!(said[0], Output::Disconnect { socket: SocketId(1) });
     assert_eq!(sockets(&said), [2]);
+}
+
+#[test]
+fn outside_all_hours_a_quiet_socket_is_left_alone() {
+    let mut scene = Scene::live();
+    scene.say(Input::Market { expected: false });
+    scene.say(Input::Life { expected: false });
+    assert!(scene.idle(seconds(12 * 3600)).is_empty());
+    scene.say(Input::Life { expected: true });
+    assert!(scene.idle(seconds(6) - Duration::from_nanos(1)).is_empty(), "it is given the time of a heartbeat first");
+    assert_eq!(scene.idle(Duration::from_nanos(1))[0], Output::Disconnect { socket: SocketId(1) });
 }
 
 // --- several connections -------------------------------------------------------------------------------------------

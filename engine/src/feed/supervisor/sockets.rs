@@ -53,7 +53,7 @@ impl Supervisor {
             LinkState::Open(open) => {
                 let silent = self.silent_at(open).filter(|_| open.retiring.is_none());
                 let given_up = open.retiring.and_then(|retiring| retiring.until);
-                [Some(self.mute_at(open)), silent, given_up].into_iter().flatten().min()
+                [self.mute_at(open), silent, given_up].into_iter().flatten().min()
             }
         }
     }
@@ -89,7 +89,7 @@ impl Supervisor {
             }
             LinkState::Open(open) => open,
         };
-        if now.mono >= self.mute_at(open) {
+        if self.mute_at(open).is_some_and(|at| now.mono >= at) {
             let replaced = open.retiring.is_some();
             self.give_up(socket, GapReason::Mute, now, out);
             if !replaced {
@@ -152,6 +152,7 @@ impl Supervisor {
         open.last_frame = now;
         if ticks > 0 {
             open.quiet_since = now;
+            open.pace.tick(now.mono, self.policy.silence);
         }
         if delivers {
             open.silent = false;
