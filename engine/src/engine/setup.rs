@@ -25,7 +25,7 @@ use super::task::{Doing, Task};
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
-use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
+use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, PaperSource, Publisher, Supervisor, Tap};
 use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused, Restored, RiskLimits, SettlePaper};
 use crate::session::{Machine, Policy, Source, TradingDays, TradingMode};
 use crate::token::store::{Store, StoreError};
@@ -152,6 +152,7 @@ pub struct Builder {
     fallback: Option<Fallback>,
     feed_policy: FeedPolicy,
     login_link: Option<String>,
+    tap: Option<Tap>,
 }
 
 struct Fallback(Box<dyn PriceSource + Send>, PaperSource);
@@ -174,6 +175,7 @@ impl Builder {
             fallback: None,
             feed_policy: FeedPolicy::default(),
             login_link: None,
+            tap: None,
         }
     }
 
@@ -227,6 +229,13 @@ impl Builder {
         self
     }
 
+    /// Records what comes over the feed's sockets: a [`Recorder`](crate::feed::Recorder)'s tap.
+    #[must_use]
+    pub fn record(mut self, tap: Tap) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
     /// Where a human is sent to log in, instead of to the broker's own page: the address of a login server, which then
     /// finishes the login by itself.
     #[must_use]
@@ -240,7 +249,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
+        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link, tap } = self;
         setup.policy.days = TradingDays::new(calendar.holidays(), calendar.special_days());
         let machine = clock.unwrap_or_else(|| Arc::new(SystemClock::start()));
         let events = events.unwrap_or_else(|| EventSender::new(Arc::clone(&machine)));
@@ -316,7 +325,8 @@ impl Builder {
 
         let cell = Arc::new(TokenCell::new(Snapshot::starting()));
         let gate = Gate::new(Arc::clone(&cell));
-        let hub = Hub::new(TICKS, Arc::clone(&clock));
+        let ticks = Publisher::new(TICKS, Arc::clone(&clock));
+        let hub = ticks.hub();
         let renewer = Renewer {
             broker: Arc::clone(&setup.broker),
             transport: transport.clone(),
@@ -344,7 +354,8 @@ impl Builder {
             paper,
             fallback: fallback.map(|Fallback(prices, source)| (prices, source)),
             feed_address,
-            hub: hub.clone(),
+            hub: ticks,
+            tap,
             events: events.clone(),
             inbox: messages,
             myself: inbox.downgrade(),
