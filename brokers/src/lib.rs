@@ -8,6 +8,8 @@
 //!   Whoever owns the sockets (the tokio driver, the simulator, a test) sends the bytes.
 //! * **one folder per broker**: [`kite`], and the sessions of [`fyers`] and [`upstox`]. All that is peculiar to a broker
 //!   stays in its folder; the rest of the engine reads the [`BrokerFacts`] it declares.
+//!
+//! Beside them, [`recording`] keeps what came over a feed's sockets, bit for bit.
 #![deny(unsafe_code)]
 
 mod broker;
@@ -23,6 +25,7 @@ mod money;
 mod order;
 mod outcome;
 mod position;
+pub mod recording;
 mod reply;
 mod secret;
 mod tick;

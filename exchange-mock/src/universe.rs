@@ -34,6 +34,12 @@ pub fn instruments(date: NaiveDate) -> Vec<Instrument> {
     with_start_prices(date).into_iter().map(|(instrument, _)| instrument).collect()
 }
 
+/// Their names, which no day changes.
+#[must_use]
+pub fn keys() -> Vec<InstrumentKey> {
+    ROWS.iter().map(|(exchange, symbol, ..)| InstrumentKey::new(*exchange, *symbol)).collect()
+}
+
 /// The built-in instruments and a plausible price of each, from which a walk may start.
 #[must_use]
 pub fn with_start_prices(date: NaiveDate) -> Vec<(Instrument, Price)> {

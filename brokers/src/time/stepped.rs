@@ -34,6 +34,12 @@ impl Busy {
         Self(None)
     }
 
+    /// Whether it holds a stepped clock. One of any other clock never does, and need not be kept.
+    #[must_use]
+    pub const fn holds(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn of(shared: &Arc<Shared>) -> Self {
         shared.lock().busy += 1;
         Self(Some(Arc::clone(shared)))

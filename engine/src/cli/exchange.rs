@@ -58,8 +58,9 @@ pub(super) struct ExchangeArgs {
     #[arg(long, value_name = "ADDR", value_parser = address)]
     listen: SocketAddr,
     /// A recorded day (CSV: timestamp,ltp,volume; IST) as the prices of SYMBOL, like RELIANCE, "NIFTY 50" or
-    /// BSE:SENSEX; may be repeated. What is not replayed moves by a seeded walk
-    #[arg(long, value_name = "FILE=SYMBOL", verbatim_doc_comment)]
+    /// BSE:SENSEX; may be repeated. A FILE of nirantar record is known by its first bytes: with =SYMBOL its ticks of
+    /// SYMBOL, without it those of every instrument known here. What is not replayed moves by a seeded walk
+    #[arg(long, value_name = "FILE[=SYMBOL]", verbatim_doc_comment)]
     replay: Vec<ReplayArg>,
     /// Every token issued before that time of day (IST, market clock) dies then
     #[arg(long, value_name = "HH:MM:SS", value_parser = time_of_day)]

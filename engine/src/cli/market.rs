@@ -1,6 +1,7 @@
 //! The market that `exchange` plays: recordings where there are any, a seeded walk for everything else.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use chrono::{NaiveDate, NaiveTime};
@@ -14,42 +15,53 @@ use super::CliError;
 /// How far back the last trading day may lie: no market closes for that long.
 const DAYS_BACK: usize = 30;
 
-/// A recording and what it is of: `FILE=SYMBOL`. The file's name may hold `=`, the symbol never does.
+/// A recording and what it is of: `FILE=SYMBOL`, or `FILE` alone for all that a recording of a feed names. The file's name
+/// may hold `=`, the symbol never does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReplayArg {
-    /// A CSV file with the columns `timestamp,ltp,volume`.
+    /// A CSV file with the columns `timestamp,ltp,volume`, or what `nirantar record` has written.
     pub(super) file: PathBuf,
-    /// `RELIANCE`, `NIFTY 50` or `BSE:SENSEX`; NSE where no exchange is named.
-    pub(super) symbol: String,
+    /// `RELIANCE`, `NIFTY 50` or `BSE:SENSEX`; NSE where no exchange is named. `None`: all there are.
+    pub(super) symbol: Option<String>,
 }
 
 impl FromStr for ReplayArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if Replay::is_recording(Path::new(text)) {
+            return Ok(Self { file: PathBuf::from(text), symbol: None });
+        }
         match text.rsplit_once('=').map(|(file, symbol)| (file, symbol.trim())) {
             Some((file, symbol)) if !file.is_empty() && !symbol.is_empty() => {
-                Ok(Self { file: PathBuf::from(file), symbol: symbol.to_owned() })
+                Ok(Self { file: PathBuf::from(file), symbol: Some(symbol.to_owned()) })
             }
-            _ => Err("expected FILE=SYMBOL, like reliance.csv=RELIANCE".to_owned()),
+            _ => Err("expected FILE=SYMBOL, like reliance.csv=RELIANCE, or a FILE of nirantar record".to_owned()),
         }
     }
 }
 
 impl ReplayArg {
-    /// The instrument it is of.
-    pub(super) fn instrument(&self) -> Result<InstrumentKey, CliError> {
-        // Which instruments there are does not depend on the day, only their ticks do.
-        let known: Vec<InstrumentKey> =
-            universe::instruments(NaiveDate::default()).into_iter().map(|instrument| instrument.key).collect();
-        let asked = match self.symbol.contains(':') {
-            true => self.symbol.parse().ok(),
-            false => Some(InstrumentKey::new(Exchange::Nse, self.symbol.clone())),
+    /// The instrument it is of; `None` for all there are.
+    pub(super) fn instrument(&self) -> Result<Option<InstrumentKey>, CliError> {
+        let Some(symbol) = &self.symbol else { return Ok(None) };
+        let known = universe::keys();
+        let asked = match symbol.contains(':') {
+            true => symbol.parse().ok(),
+            false => Some(InstrumentKey::new(Exchange::Nse, symbol.clone())),
         };
-        asked.filter(|key| known.contains(key)).ok_or_else(|| CliError::UnknownSymbol {
+        let asked = asked.filter(|key| known.contains(key)).ok_or_else(|| CliError::UnknownSymbol {
             file: self.file.clone(),
-            symbol: self.symbol.chars().take(40).collect(),
+            symbol: symbol.chars().take(40).collect(),
             known: known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        })?;
+        Ok(Some(asked))
+    }
+
+    fn load(&self) -> Result<Replay, CliError> {
+        Ok(match self.instrument()? {
+            Some(instrument) => Replay::load(&self.file, instrument)?,
+            None => Replay::load_recording(&self.file, &universe::keys())?,
         })
     }
 }
@@ -79,15 +91,15 @@ impl Market {
     pub(super) fn load(replays: &[ReplayArg], seed: u64, day: NaiveDate) -> Result<Self, CliError> {
         let mut sources: Vec<Box<dyn PriceSource + Send>> = Vec::with_capacity(replays.len() + 1);
         let mut replayed: Vec<(InstrumentKey, Timestamp, Timestamp)> = Vec::with_capacity(replays.len());
+        let mut files: BTreeMap<InstrumentKey, PathBuf> = BTreeMap::new();
         let mut date = None;
         for argument in replays {
-            let instrument = argument.instrument()?;
-            let before = replayed.iter().position(|(other, ..)| *other == instrument);
-            if let Some(first) = before.and_then(|before| replays.get(before)) {
-                let (first, second) = (first.file.clone(), argument.file.clone());
-                return Err(CliError::ReplayedTwice { instrument, first, second });
+            let replay = argument.load()?;
+            let twice = replay.instruments().iter().find_map(|one| files.get(one).map(|first| (one, first)));
+            if let Some((instrument, first)) = twice {
+                let (instrument, first) = (instrument.clone(), first.clone());
+                return Err(CliError::ReplayedTwice { instrument, first, second: argument.file.clone() });
             }
-            let replay = Replay::load(&argument.file, instrument.clone())?;
             let second = replay.date();
             match date {
                 Some(first) if first != second => {
@@ -96,8 +108,9 @@ impl Market {
                 _ => date = Some(second),
             }
             if let Some((first, last)) = replay.span() {
-                replayed.push((instrument, first, last));
+                replayed.extend(replay.instruments().iter().map(|one| (one.clone(), first, last)));
             }
+            files.extend(replay.instruments().iter().map(|one| (one.clone(), argument.file.clone())));
             sources.push(Box::new(replay));
         }
         let date = date.unwrap_or(day);
@@ -151,7 +164,7 @@ mod tests {
     #[test]
     fn a_file_name_may_hold_an_equals_sign_and_a_symbol_a_space() {
         let read: ReplayArg = "runs/seed=7/day.csv=NIFTY 50".parse().unwrap();
-        assert_eq!((read.file, read.symbol), (PathBuf::from("runs/seed=7/day.csv"), "NIFTY 50".to_owned()));
+        assert_eq!((read.file, read.symbol), (PathBuf::from("runs/seed=7/day.csv"), Some("NIFTY 50".to_owned())));
         for text in ["", "=", "day.csv", "day.csv=", "=RELIANCE", "day.csv= "] {
             assert!(text.parse::<ReplayArg>().unwrap_err().contains("FILE=SYMBOL"), "{text}");
         }
@@ -159,9 +172,9 @@ mod tests {
 
     #[test]
     fn a_symbol_is_of_nse_unless_it_says_otherwise() {
-        let named = |symbol: &str| ReplayArg { file: PathBuf::new(), symbol: symbol.to_owned() }.instrument();
+        let named = |symbol: &str| ReplayArg { file: PathBuf::new(), symbol: Some(symbol.to_owned()) }.instrument();
         assert_eq!(named("RELIANCE").unwrap(), named("NSE:RELIANCE").unwrap());
-        assert_eq!(named("BSE:SENSEX").unwrap().to_string(), "BSE:SENSEX");
+        assert_eq!(named("BSE:SENSEX").unwrap().unwrap().to_string(), "BSE:SENSEX");
         for unknown in ["SENSEX", "NYSE:IBM", "BSE:RELIANCE", "reliance"] {
             let error = named(unknown).unwrap_err().to_string();
             assert!(error.contains(unknown) && error.contains("NSE:NIFTY 50"), "{error}");

@@ -34,8 +34,9 @@ pub(super) struct SandboxArgs {
     #[arg(long, default_value = "kite", value_parser = super::broker)]
     broker: BrokerName,
     /// A recorded day (CSV: timestamp,ltp,volume; IST) as the prices of SYMBOL, like RELIANCE, "NIFTY 50" or
-    /// BSE:SENSEX; may be repeated. Without it three instruments move by a seeded walk
-    #[arg(long, value_name = "FILE=SYMBOL", verbatim_doc_comment)]
+    /// BSE:SENSEX; may be repeated. A FILE of nirantar record is known by its first bytes: with =SYMBOL its ticks of
+    /// SYMBOL, without it those of every instrument known here. Without --replay three instruments move by a seeded walk
+    #[arg(long, value_name = "FILE[=SYMBOL]", verbatim_doc_comment)]
     replay: Vec<ReplayArg>,
     /// Market seconds a second, or `max` for as fast as the work allows
     #[arg(long, value_name = "N|max", default_value = "max")]
@@ -172,7 +173,10 @@ mod tests {
         let read = |arguments: &str| Command::try_parse_from(format!("sandbox {arguments}").split_whitespace());
         let all = read("--broker kite --replay a.csv=TCS --replay b.csv=INFY --speed 60 --seed 9 --json --keep-open");
         let all = all.unwrap().sandbox;
-        assert_eq!(all.replay.iter().map(|replay| replay.symbol.as_str()).collect::<Vec<_>>(), ["TCS", "INFY"]);
+        assert_eq!(
+            all.replay.iter().map(|replay| replay.symbol.as_deref()).collect::<Vec<_>>(),
+            [Some("TCS"), Some("INFY")]
+        );
         assert_eq!((all.speed, all.seed), (Speed::Times(NonZeroU32::new(60).unwrap()), 9));
         assert!(all.json && all.keep_open);
         assert_eq!(read("").unwrap().sandbox.speed, Speed::Max);

@@ -18,6 +18,10 @@ impl Task {
                 self.state.sockets.remove(&socket);
             }
             feed::Output::Subscribe { socket, instruments, mode } => {
+                if let Some(tap) = &self.tap {
+                    let named = instruments.iter().filter_map(|token| Some((*token, self.core.name(*token)?)));
+                    named.for_each(|(token, instrument)| tap.name(token, Arc::clone(instrument)));
+                }
                 let frames = self.trading.as_ref().map(|broker| broker.subscribe(&instruments, mode));
                 self.send_frames(socket, frames.unwrap_or_default());
             }
@@ -87,6 +91,7 @@ impl Task {
             redactor: self.vault.redactor(),
             clock: Arc::clone(&self.clock),
             io_timeout: SocketPlan::<dyn Trading>::IO_TIMEOUT,
+            tap: self.tap.clone(),
         };
         let handle = open_socket(plan, self.socket_events.0.clone());
         self.state.sockets.insert(socket, handle);

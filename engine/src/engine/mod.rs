@@ -73,7 +73,7 @@ pub use vault::Redaction;
 pub(crate) use vault::Vault;
 
 use crate::core::{Core, Input};
-use crate::feed::{Hub, Ticks};
+use crate::feed::{Backlog, Hub, TickEvent, Ticks};
 use crate::orders::{JournalError, Refused, Tracked};
 use crate::session::Operator;
 use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
@@ -163,6 +163,24 @@ impl Engine {
     #[must_use]
     pub fn ticks(&self) -> Ticks {
         self.hub.subscribe()
+    }
+
+    /// The same, with that policy for when the subscriber is slow.
+    #[must_use]
+    pub fn ticks_with(&self, backlog: Backlog) -> Ticks {
+        self.hub.subscribe_with(backlog)
+    }
+
+    /// The latest tick of that instrument; `None` before the first. From any thread, without a lock.
+    #[must_use]
+    pub fn latest(&self, instrument: &InstrumentKey) -> Option<TickEvent> {
+        self.hub.latest(instrument)
+    }
+
+    /// Where ticks are subscribed to and looked up, to be handed to other threads.
+    #[must_use]
+    pub fn hub(&self) -> Hub {
+        self.hub.clone()
     }
 
     /// Takes an order. When it returns the order is safe in the journal, and on its way or held for at most `valid_for`.

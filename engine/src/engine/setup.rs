@@ -27,7 +27,7 @@ use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
-use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, Hub, PaperSource, Supervisor};
+use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, PaperSource, Publisher, Supervisor, Tap};
 use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused, Restored, RiskLimits, SettlePaper};
 use crate::session::{Machine, Policy, Source, TradingDays, TradingMode};
 use crate::token::store::{Store, StoreError};
@@ -160,6 +160,7 @@ pub struct Builder {
     fallback: Option<Fallback>,
     feed_policy: FeedPolicy,
     login_link: Option<String>,
+    tap: Option<Tap>,
 }
 
 struct Fallback(Box<dyn PriceSource + Send>, PaperSource);
@@ -182,6 +183,7 @@ impl Builder {
             fallback: None,
             feed_policy: FeedPolicy::default(),
             login_link: None,
+            tap: None,
         }
     }
 
@@ -235,6 +237,13 @@ impl Builder {
         self
     }
 
+    /// Records what comes over the feed's sockets: a [`Recorder`](crate::feed::Recorder)'s tap.
+    #[must_use]
+    pub fn record(mut self, tap: Tap) -> Self {
+        self.tap = Some(tap);
+        self
+    }
+
     /// Where a human is sent to log in, instead of to the broker's own page: the address of a login server, which then
     /// finishes the login by itself.
     #[must_use]
@@ -248,7 +257,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]: nothing runs, nothing was sent.
     pub async fn start(self) -> Result<Engine, StartError> {
-        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link } = self;
+        let Self { mut setup, clock, events, journal, paper, calendar, fallback, feed_policy, login_link, tap } = self;
         let (timetables, calendar) = match setup.calendar_file.take() {
             Some(path) => Timetables::load(path).map(|(file, calendar)| (Some(file), calendar))?,
             None => (None, calendar),
@@ -328,7 +337,8 @@ impl Builder {
 
         let cell = Arc::new(TokenCell::new(Snapshot::starting()));
         let gate = Gate::new(Arc::clone(&cell));
-        let hub = Hub::new(TICKS, Arc::clone(&clock));
+        let ticks = Publisher::new(TICKS, Arc::clone(&clock));
+        let hub = ticks.hub();
         let renewer = Renewer {
             broker: Arc::clone(&setup.broker),
             transport: transport.clone(),
@@ -356,7 +366,8 @@ impl Builder {
             paper,
             fallback: fallback.map(|Fallback(prices, source)| (prices, source)),
             feed_address,
-            hub: hub.clone(),
+            hub: ticks,
+            tap,
             events: events.clone(),
             inbox: messages,
             myself: inbox.downgrade(),

@@ -31,7 +31,7 @@ use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
-use crate::feed::{FeedAddress, Hub, PaperSource, SocketEvent, SocketHandle, SocketId};
+use crate::feed::{FeedAddress, PaperSource, Publisher, SocketEvent, SocketHandle, SocketId, Tap};
 use crate::orders::{JournalError, Refused, Route};
 use crate::session::{NotTaken, Notice, Source};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
@@ -71,7 +71,9 @@ pub(crate) struct Task {
     pub(crate) paper: PaperBroker,
     pub(crate) fallback: Option<(Box<dyn PriceSource + Send>, PaperSource)>,
     pub(crate) feed_address: FeedAddress,
-    pub(crate) hub: Hub,
+    pub(crate) hub: Publisher,
+    /// What comes over the feed's sockets is recorded.
+    pub(crate) tap: Option<Tap>,
     pub(crate) events: EventSender,
     pub(crate) inbox: mpsc::Receiver<Message>,
     pub(crate) myself: mpsc::WeakSender<Message>,

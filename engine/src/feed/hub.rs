@@ -1,18 +1,29 @@
 //! Ticks for any number of strategies.
 //!
-//! Publishing never waits: a strategy that is too slow loses the oldest ticks of its own queue, is told how many
-//! ([`TickMessage::Lagged`]), and slows nobody else. Memory is bounded by one queue that all subscribers share.
+//! * **Publishing never waits and takes no lock.** A tick is put into one ring that all subscribers read, and into the
+//!   latest-value table; a subscriber that waits is woken. What that costs does not depend on how slow anybody is.
+//! * **Memory is bounded** by the ring and one tick an instrument, however many subscribers there are and however far
+//!   behind: [`Hub::memory`] says by how much. Once the ring is full, publishing allocates nothing.
+//! * **A slow subscriber slows nobody else** and loses what its [`Backlog`] says: the oldest ticks, with a word how many,
+//!   or only values that a newer one of the same instrument has replaced.
+//! * **The latest tick of an instrument** is read from any thread, without a lock, and whole: [`Hub::latest`].
 //!
 //! On a stepped clock every tick holds the market still until the last subscriber has asked for the next one, so that a
-//! strategy's time to think costs no market time.
+//! strategy's time to think costs no market time. (Only there a mutex is taken.)
 
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Clock, Now};
 use nirantar_brokers::{InstrumentKey, Tick};
 
-use crate::fanout::{FanOut, Listener, Lost};
+use self::latest::Slot;
+use self::ring::{Reader, Ring};
 use crate::session::Generation;
+
+mod latest;
+mod ring;
+#[cfg(test)]
+mod tests;
 
 /// Where a tick comes from. Travels with it, into every paper fill that it causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,130 +88,134 @@ pub enum TickMessage {
     Lagged(u64),
 }
 
-/// Hands ticks to all subscribers. Clones are handles to the same hub.
+/// What becomes of ticks that a subscriber is too slow for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Backlog {
+    /// Every tick counts: what no longer fits into the ring is lost, the oldest first, and
+    /// [`TickMessage::Lagged`] says how many. The default.
+    #[default]
+    Lag,
+    /// The latest value counts: a tick is passed over when a newer one of the same instrument is there already. The newest
+    /// tick of every instrument is always delivered, in the order they came; [`Ticks::conflated`] counts the others.
+    Conflate,
+}
+
+/// The one place that ticks are published from. When it is dropped, subscribers come to their end.
+#[derive(Debug)]
+pub struct Publisher(ring::Writer);
+
+/// Where ticks are subscribed to and looked up. Clones are handles to the same hub.
 #[derive(Clone, Debug)]
-pub struct Hub(FanOut<TickEvent>);
+pub struct Hub(Arc<Ring>);
 
 /// One subscriber's ticks, from its subscription on.
 #[derive(Debug)]
-pub struct Ticks(Listener<TickEvent>);
+pub struct Ticks(Reader);
 
-impl Hub {
-    /// A hub that keeps at least `capacity` ticks (the next power of two) for its slowest subscriber.
+/// The latest tick of one instrument, for a loop that looks often.
+#[derive(Clone, Debug)]
+pub struct Latest(Arc<Slot>);
+
+/// How much a hub holds at most, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubMemory {
+    /// The ring's places, made at the start.
+    pub ring: usize,
+    /// Ticks in the ring and the latest-value table now.
+    pub ticks: usize,
+    /// The most that `ticks` can become with the instruments known now.
+    pub most: usize,
+}
+
+impl Publisher {
+    /// A hub whose slowest subscriber may be `capacity` ticks behind (the next power of two).
     #[must_use]
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        Self(FanOut::new(capacity, clock))
+        Self(ring::Writer::new(capacity, clock))
+    }
+
+    /// Where to subscribe.
+    #[must_use]
+    pub fn hub(&self) -> Hub {
+        Hub(self.0.ring())
     }
 
     /// Hands a tick to everybody. Never waits. Returns how many subscribers there are.
-    pub fn publish(&self, event: TickEvent) -> usize {
-        self.0.send(event)
+    pub fn publish(&mut self, event: TickEvent) -> usize {
+        self.0.publish(event)
     }
+}
 
-    /// A new subscriber, who gets every tick from now on.
+impl Hub {
+    /// A new subscriber, who gets every tick from now on that it is quick enough for: [`Backlog::Lag`].
     #[must_use]
     pub fn subscribe(&self) -> Ticks {
-        Ticks(self.0.subscribe())
+        self.subscribe_with(Backlog::Lag)
+    }
+
+    /// A new subscriber, with that policy for when it is slow.
+    #[must_use]
+    pub fn subscribe_with(&self, backlog: Backlog) -> Ticks {
+        Ticks(Reader::new(Arc::clone(&self.0), backlog))
+    }
+
+    /// The latest tick of that instrument, from whatever source; `None` before the first. From any thread.
+    #[must_use]
+    pub fn latest(&self, instrument: &InstrumentKey) -> Option<TickEvent> {
+        self.0.table().find(instrument)?.event()
+    }
+
+    /// A handle to the latest tick of that instrument, which need not have had one yet.
+    #[must_use]
+    pub fn watch(&self, instrument: &InstrumentKey) -> Latest {
+        Latest(self.0.slot(&Arc::new(instrument.clone())).1)
+    }
+
+    /// How much memory it holds.
+    #[must_use]
+    pub fn memory(&self) -> HubMemory {
+        self.0.memory()
+    }
+}
+
+impl Latest {
+    /// The tick; `None` before the first. Takes no lock, and is never half of one tick and half of another.
+    #[must_use]
+    pub fn get(&self) -> Option<TickEvent> {
+        self.0.event()
     }
 }
 
 impl Ticks {
-    /// Waits for the next tick; `None` once the hub is gone and everything was read. Asking says that the last one is
+    /// Waits for the next tick; `None` once the publisher is gone and everything was read. Asking says that the last one is
     /// dealt with. May be dropped while waiting without losing a tick.
     pub async fn next(&mut self) -> Option<TickMessage> {
-        self.0.next().await.map(|heard| match heard {
-            Ok(event) => TickMessage::Tick(event),
-            Err(Lost(count)) => TickMessage::Lagged(count),
-        })
+        self.0.done();
+        std::future::poll_fn(|context| self.0.poll_next(context)).await
+    }
+
+    /// The next tick if there is one already. Asking says that the last one is dealt with.
+    pub fn try_next(&mut self) -> Option<TickMessage> {
+        self.0.done();
+        self.0.take()
     }
 
     /// Says that the last tick is dealt with, without asking for another: before a strategy waits for anything else
-    /// (a timer, its own order), since a stepped clock stands still until then.
+    /// (its own order), since a stepped clock stands still until then. Ticks that are unread still hold it.
     pub fn done(&mut self) {
         self.0.done();
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use nirantar_brokers::time::{Monotonic, SteppedClock, Timestamp};
-    use nirantar_brokers::{BrokerToken, Detail, Exchange, Price};
-
-    use super::*;
-
-    fn tick(packet: u64) -> TickEvent {
-        TickEvent {
-            tick: Tick { token: BrokerToken(738_561), last_price: Price::default(), detail: Detail::Ltp },
-            instrument: Arc::new(InstrumentKey::new(Exchange::Nse, "RELIANCE")),
-            source: Source::Live { generation: Generation(1) },
-            socket_port: 4000,
-            packet,
-            received: Now::default(),
-        }
+    /// The subscriber goes away for a while (to sleep, or to wait for a timer): ticks do not hold a stepped clock for it
+    /// until it asks for the next.
+    pub fn away(&mut self) {
+        self.0.away();
     }
 
-    fn stepped() -> SteppedClock {
-        SteppedClock::starting_at(Timestamp::from_unix_seconds(1_618_199_109))
-    }
-
-    fn packet(message: Option<TickMessage>) -> u64 {
-        match message {
-            Some(TickMessage::Tick(event)) => event.packet,
-            other => panic!("expected a tick, got {other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_slow_subscriber_is_told_what_it_lost_and_costs_the_others_nothing() {
-        let hub = Hub::new(4, Arc::new(stepped()));
-        let (mut slow, mut quick) = (hub.subscribe(), hub.subscribe());
-        for number in 1..=10 {
-            assert_eq!(hub.publish(tick(number)), 2);
-            assert_eq!(packet(quick.next().await), number);
-        }
-        assert_eq!(slow.next().await, Some(TickMessage::Lagged(6)));
-        assert_eq!(packet(slow.next().await), 7);
-        drop(hub);
-        for number in 8..=10 {
-            assert_eq!(packet(slow.next().await), number);
-        }
-        assert_eq!(slow.next().await, None);
-    }
-
-    #[tokio::test]
-    async fn market_time_stands_still_until_every_strategy_has_thought() {
-        let clock = stepped();
-        let hub = Hub::new(16, Arc::new(clock.clone()));
-        let (mut first, mut second) = (hub.subscribe(), hub.subscribe());
-        let _sleeper = clock.sleep(Duration::from_secs(1));
-        hub.publish(tick(1));
-        let stepping = {
-            let clock = clock.clone();
-            tokio::spawn(async move { clock.step(Monotonic::from_nanos(u64::MAX)).await })
-        };
-        assert_eq!(packet(first.next().await), 1);
-        first.done();
-        tokio::task::yield_now().await;
-        assert_eq!(clock.now().mono, Monotonic::default(), "the second has not even read it");
-        assert_eq!(packet(second.next().await), 1);
-        tokio::task::yield_now().await;
-        assert_eq!(clock.now().mono, Monotonic::default(), "the second is at work");
-        second.done();
-        assert!(stepping.await.unwrap());
-        assert_eq!(clock.now().mono, Monotonic::default() + Duration::from_secs(1));
-    }
-
-    #[tokio::test]
-    async fn ticks_nobody_wants_hold_nothing() {
-        let clock = stepped();
-        let hub = Hub::new(16, Arc::new(clock.clone()));
-        let gone = hub.subscribe();
-        hub.publish(tick(1));
-        drop(gone);
-        assert_eq!(hub.publish(tick(2)), 0);
-        let _sleeper = clock.sleep(Duration::from_secs(1));
-        assert!(clock.step(Monotonic::from_nanos(u64::MAX)).await);
+    /// How many ticks it was not given because a newer one of the same instrument had replaced them
+    /// ([`Backlog::Conflate`]).
+    #[must_use]
+    pub const fn conflated(&self) -> u64 {
+        self.0.conflated()
     }
 }

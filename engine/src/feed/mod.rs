@@ -4,6 +4,7 @@
 //!   silence. It holds no socket, no clock and no task.
 //! * [`open_socket`] is the driver's half: one task per socket, which dials, reads, decodes and hands on.
 //! * [`Hub`] hands ticks to any number of strategies, none of which can slow the socket.
+//! * [`Recorder`] keeps what came over the sockets, bit for bit, in a file.
 //!
 //! The promise: **while the feed says [`FeedStatus::Live`], nothing is silently lost**. Whatever may have been missed lies
 //! between the start and the end of a declared [`Gap`].
@@ -11,6 +12,7 @@
 mod event;
 mod hub;
 mod policy;
+mod record;
 mod socket;
 mod supervisor;
 mod watchdog;
@@ -18,8 +20,9 @@ mod watchdog;
 pub use event::{
     Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict, count_ticks,
 };
-pub use hub::{Hub, PaperSource, Source, TickEvent, TickMessage, Ticks};
+pub use hub::{Backlog, Hub, HubMemory, Latest, PaperSource, Publisher, Source, TickEvent, TickMessage, Ticks};
 pub use policy::FeedPolicy;
+pub use record::{RecordError, Recorded, Recorder, Tap};
 pub use socket::{
     BadFeedAddress, FeedAddress, NotQueued, SocketEvent, SocketHandle, SocketNews, SocketPlan, open_socket,
 };

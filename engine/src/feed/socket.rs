@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use nirantar_brokers::recording::FrameKind;
 use nirantar_brokers::time::{Busy, Clock, Now};
 use nirantar_brokers::{Failure, Feed, FeedEvent, Redactor, SocketRequest, WireMessage};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +26,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use self::dial::{NoSocket, Stream};
 use super::event::{SocketId, count_ticks};
+use super::record::Tap;
 
 mod address;
 mod dial;
@@ -55,6 +57,8 @@ pub struct SocketPlan<F: ?Sized> {
     pub clock: Arc<dyn Clock>,
     /// How long each of TCP connection, handshake and sending may take. Wall time.
     pub io_timeout: Duration,
+    /// Where every frame is handed to as it came, if it is recorded. Never waits.
+    pub tap: Option<Tap>,
 }
 
 impl<F: ?Sized> SocketPlan<F> {
@@ -261,6 +265,13 @@ impl<F: Feed + Send + Sync + ?Sized> Task<F> {
                 Some(Err(error)) => return Err(self.lost(&format!("the connection broke: {error}"))),
                 None => return Err(self.lost("the server ended the connection")),
             };
+            if let Some(tap) = &self.plan.tap {
+                let (kind, bytes) = match &message {
+                    WireMessage::Text(text) => (FrameKind::Text, text.as_bytes()),
+                    WireMessage::Binary(bytes) => (FrameKind::Binary, bytes.as_slice()),
+                };
+                tap.frame(self.plan.clock.now().wall, self.plan.socket, kind, bytes);
+            }
             let mut events = Vec::new();
             self.plan.codec.decode(&message, &mut events);
             self.redact(&mut events);

@@ -14,7 +14,7 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +149,7 @@ pub async fn run(options: Options, show: Show) -> Result<Day, SandboxError> {
     }
     stepping.abort();
     let evidence = Evidence {
-        replays: options.replays.iter().map(|(file, key)| (PathBuf::from(file), key.clone())).collect(),
+        replays: market.files.clone(),
         ticks: ticks.await.unwrap_or_default(),
         events: events.await.unwrap_or_default(),
         journal: journal.read().unwrap_or_default(),

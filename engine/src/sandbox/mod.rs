@@ -31,8 +31,9 @@ const SYNTHETIC: [&str; 3] = ["RELIANCE", "TCS", "NIFTY 50"];
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Recorded days to play, each with the instrument it belongs to; empty for a synthetic day.
-    pub replays: Vec<(PathBuf, InstrumentKey)>,
+    /// Recorded days to play, each with the instrument it belongs to; `None` for all that a recording of a feed names.
+    /// Empty for a synthetic day.
+    pub replays: Vec<(PathBuf, Option<InstrumentKey>)>,
     /// At most so many market seconds in a real second; `None` for as fast as it goes.
     pub speed: Option<u32>,
     /// Seed of everything random.
@@ -93,6 +94,8 @@ struct Market {
     calendar: Calendar,
     instruments: Vec<(Instrument, Price)>,
     replays: Vec<Replay>,
+    /// Which file each replayed instrument's prices come from.
+    files: Vec<(PathBuf, InstrumentKey)>,
     seed: u64,
 }
 
@@ -102,19 +105,24 @@ impl Market {
         let replays = options
             .replays
             .iter()
-            .map(|(file, instrument)| Replay::load(file, instrument.clone()))
+            .map(|(file, instrument)| match instrument {
+                Some(instrument) => Replay::load(file, instrument.clone()),
+                None => Replay::load_recording(file, &universe::keys()),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let (year, month, day) = SYNTHETIC_DATE;
         let date = match replays.as_slice() {
             [] => NaiveDate::from_ymd_opt(year, month, day).unwrap_or_default(),
             [first, ..] => first.date(),
         };
-        let twice = |(index, (_, instrument)): (usize, &(PathBuf, InstrumentKey))| {
-            let first = options.replays.iter().take(index).find(|(_, other)| other == instrument)?;
-            Some((instrument.clone(), first.0.clone()))
-        };
-        if let Some((instrument, first)) = options.replays.iter().enumerate().find_map(twice) {
-            return Err(SandboxError::Twice { instrument, first });
+        let mut files: Vec<(PathBuf, InstrumentKey)> = Vec::new();
+        for ((file, _), replay) in options.replays.iter().zip(&replays) {
+            for instrument in replay.instruments() {
+                if let Some((first, _)) = files.iter().find(|(_, other)| other == instrument) {
+                    return Err(SandboxError::Twice { instrument: instrument.clone(), first: first.clone() });
+                }
+                files.push((file.clone(), instrument.clone()));
+            }
         }
         if let Some(other) = replays.iter().find(|replay| replay.date() != date) {
             return Err(SandboxError::Days(date, other.date()));
@@ -127,7 +135,7 @@ impl Market {
             if replays.is_empty() {
                 SYNTHETIC.contains(&instrument.key.symbol.as_str())
             } else {
-                replays.iter().any(|replay| *replay.instrument() == instrument.key)
+                replays.iter().any(|replay| replay.instruments().contains(&instrument.key))
             }
         };
         let instruments: Vec<_> =
@@ -135,7 +143,7 @@ impl Market {
         if !instruments.iter().any(|(instrument, _)| instrument.kind != InstrumentKind::Index) {
             return Err(SandboxError::NothingToTrade);
         }
-        Ok(Self { date, calendar, instruments, replays, seed: options.seed })
+        Ok(Self { date, calendar, instruments, replays, files, seed: options.seed })
     }
 
     /// The first instrument that can be traded.

@@ -1,4 +1,5 @@
-//! A recorded day, from a CSV file with the columns `timestamp,ltp,volume`; timestamps are IST without an offset.
+//! A recorded day, from a CSV file with the columns `timestamp,ltp,volume` (timestamps are IST without an offset), or from
+//! what `nirantar record` has written ([`nirantar_brokers::recording`]), known by its first bytes.
 //!
 //! The whole file is read and checked before the first price is given, so a bad row is an error at the start and never
 //! a surprise at noon. Every row is kept, in the order of the file: several rows may share a second and equal rows are
@@ -6,12 +7,17 @@
 //!
 //! Real recordings also step back by a second now and then (the public RELIANCE day of 2021-04-12 does so 88 times,
 //! because two threads wrote it). Such a row keeps its place and is given at the time already reached. A larger step
-//! back is an error.
+//! back is an error. Of a recording, whose times are those of arrival, every step back is tolerated.
 
+mod recorded;
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use nirantar_brokers::recording::{self, RecordingError};
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{InstrumentKey, Price, Quantity};
 
@@ -68,12 +74,48 @@ pub enum ReplayError {
         /// The latest time before it.
         latest: Timestamp,
     },
+    /// A recording is damaged, or is none.
+    #[error("{file}: {why}", file = file.display())]
+    Recording {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong, and where.
+        why: RecordingError,
+    },
+    /// A recording of a wire whose frames nobody here can read.
+    #[error("{file}: is a recording of {broker}: expected one of kite", file = file.display())]
+    OtherWire {
+        /// Which file.
+        file: PathBuf,
+        /// Whose wire it is.
+        broker: String,
+    },
+    /// A recording without a tick that was looked for.
+    #[error("{file}: the recording has no tick of {wanted}; it names {named}", file = file.display())]
+    NoTicks {
+        /// Which file.
+        file: PathBuf,
+        /// What was looked for.
+        wanted: String,
+        /// What it names, shortened.
+        named: String,
+    },
+    /// A recording of more than a day.
+    #[error("{file}: the recording goes from {first} into {second} (IST): a replay is of one day; record each into a file of its own", file = file.display())]
+    TwoDays {
+        /// Which file.
+        file: PathBuf,
+        /// Its first day.
+        first: NaiveDate,
+        /// The next.
+        second: NaiveDate,
+    },
 }
 
-/// A recorded day of one instrument.
+/// A recorded day of one instrument, or of several in the order their ticks came.
 #[derive(Clone, Debug)]
 pub struct Replay {
-    instrument: InstrumentKey,
+    instruments: Vec<InstrumentKey>,
     rows: Vec<Row>,
     given: usize,
     date: NaiveDate,
@@ -81,19 +123,44 @@ pub struct Replay {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Row {
+    /// Which of the instruments.
+    instrument: usize,
     at: Timestamp,
     ltp: Price,
     volume: Quantity,
 }
 
 impl Replay {
-    /// Reads a file as prices of `instrument`.
+    /// Reads a file as prices of `instrument`: a CSV file, or the ticks of that instrument in a recording.
     ///
     /// # Errors
-    /// [`ReplayError`], naming file, line, column and what was expected there.
+    /// [`ReplayError`], naming file, line, column and what was expected there, or the byte.
     pub fn load(file: &Path, instrument: InstrumentKey) -> Result<Self, ReplayError> {
-        let bytes = std::fs::read(file).map_err(|why| ReplayError::Unreadable { file: file.to_path_buf(), why })?;
+        let unreadable = |why| ReplayError::Unreadable { file: file.to_path_buf(), why };
+        let mut opened = File::open(file).map_err(unreadable)?;
+        let first = first_bytes(&mut opened).map_err(unreadable)?;
+        if recording::is_recording(&first) {
+            return Self::recorded(file, Cursor::new(first).chain(opened), &[instrument]);
+        }
+        let mut bytes = first;
+        opened.read_to_end(&mut bytes).map_err(unreadable)?;
         Self::parse(file, &bytes, instrument)
+    }
+
+    /// Reads a recording as prices of those of these instruments that it has ticks of, in the order they came.
+    ///
+    /// # Errors
+    /// [`ReplayError`], naming the file and the byte.
+    pub fn load_recording(file: &Path, wanted: &[InstrumentKey]) -> Result<Self, ReplayError> {
+        let opened = File::open(file).map_err(|why| ReplayError::Unreadable { file: file.to_path_buf(), why })?;
+        Self::recorded(file, opened, wanted)
+    }
+
+    /// Whether there is such a file and it is a recording.
+    #[must_use]
+    pub fn is_recording(file: &Path) -> bool {
+        let first = File::open(file).and_then(|mut opened| first_bytes(&mut opened));
+        first.is_ok_and(|first| recording::is_recording(&first))
     }
 
     /// Reads the bytes of a file; `file` is only named in errors. Total: any bytes.
@@ -102,10 +169,20 @@ impl Replay {
     /// As for [`load`](Self::load).
     pub fn parse(file: impl AsRef<Path>, bytes: &[u8], instrument: InstrumentKey) -> Result<Self, ReplayError> {
         let file = file.as_ref();
-        let rows = read_rows(file, bytes)?;
-        let date = rows.first().map(|row| row.at.ist_date());
-        match date {
-            Some(date) => Ok(Self { instrument, rows, given: 0, date }),
+        if recording::is_recording(bytes) {
+            return Self::recorded(file, bytes, &[instrument]);
+        }
+        Self::of(file, vec![instrument], read_rows(file, bytes)?)
+    }
+
+    fn recorded(file: &Path, from: impl std::io::Read, wanted: &[InstrumentKey]) -> Result<Self, ReplayError> {
+        let (instruments, rows) = recorded::read(file, BufReader::with_capacity(1 << 16, from), wanted)?;
+        Self::of(file, instruments, rows)
+    }
+
+    fn of(file: &Path, instruments: Vec<InstrumentKey>, rows: Vec<Row>) -> Result<Self, ReplayError> {
+        match rows.first().map(|row| row.at.ist_date()) {
+            Some(date) => Ok(Self { instruments, rows, given: 0, date }),
             None => Err(ReplayError::Empty { file: file.to_path_buf() }),
         }
     }
@@ -122,10 +199,10 @@ impl Replay {
         self.rows.is_empty()
     }
 
-    /// The instrument it belongs to.
+    /// What it has prices of, in the order of their first.
     #[must_use]
-    pub fn instrument(&self) -> &InstrumentKey {
-        &self.instrument
+    pub fn instruments(&self) -> &[InstrumentKey] {
+        &self.instruments
     }
 
     /// First and last moment.
@@ -142,13 +219,21 @@ impl PriceSource for Replay {
 
     fn next(&mut self) -> Option<PriceEvent> {
         let row = *self.rows.get(self.given)?;
+        let instrument = self.instruments.get(row.instrument)?.clone();
         self.given += 1;
-        Some(PriceEvent { at: row.at, instrument: self.instrument.clone(), ltp: row.ltp, volume: row.volume })
+        Some(PriceEvent { at: row.at, instrument, ltp: row.ltp, volume: row.volume })
     }
 
     fn date(&self) -> NaiveDate {
         self.date
     }
+}
+
+/// As many as tell a recording.
+fn first_bytes(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(recording::MAGIC.len());
+    file.take(recording::MAGIC.len() as u64).read_to_end(&mut first)?;
+    Ok(first)
 }
 
 fn read_rows(file: &Path, bytes: &[u8]) -> Result<Vec<Row>, ReplayError> {
@@ -238,7 +323,7 @@ impl Place<'_> {
         if latest.is_some_and(|latest| latest.ist_date() != at.ist_date()) {
             return Err(self.bad("timestamp", timestamp, "of the same day as the rows before it"));
         }
-        Ok(Row { at, ltp, volume: Quantity::new(volume) })
+        Ok(Row { instrument: 0, at, ltp, volume: Quantity::new(volume) })
     }
 
     fn no_more(&self, record: &csv::ByteRecord) -> Result<(), ReplayError> {

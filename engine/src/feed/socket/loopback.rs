@@ -68,6 +68,7 @@ fn plan(server: SocketAddr, clock: Arc<dyn Clock>) -> SocketPlan<Plain> {
         redactor: Redactor::new([Secret::new(TOKEN)]),
         clock,
         io_timeout: SocketPlan::<Plain>::IO_TIMEOUT,
+        tap: None,
     }
 }
 
