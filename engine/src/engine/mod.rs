@@ -41,7 +41,7 @@ mod renewal;
 mod setup;
 mod task;
 mod transport;
-mod vault;
+pub(crate) mod vault;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
