@@ -22,6 +22,7 @@ pub mod sandbox;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod session;
+pub mod simulate;
 pub mod token;
 mod waiting;
 

@@ -71,6 +71,14 @@ pub enum CliError {
         /// Of which broker.
         broker: &'static str,
     },
+    /// Faults that cannot be read.
+    #[error("--faults: {place}{problem}")]
+    Faults {
+        /// The file, if it is one.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The address cannot be listened on.
     #[error("--listen: cannot listen on {address}: {reason}")]
     Listen {

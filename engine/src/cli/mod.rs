@@ -16,6 +16,7 @@ mod print;
 mod run;
 mod sandbox;
 mod signals;
+mod simulate;
 mod token;
 
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Sandbox(sandbox::SandboxArgs),
+    Simulate(simulate::SimulateArgs),
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
     Init(init::InitArgs),
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         match cli.command {
             Command::Sandbox(arguments) => sandbox::sandbox(arguments).await,
+            Command::Simulate(arguments) => simulate::simulate(&arguments),
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Doctor(arguments) => doctor::doctor(&arguments).await,

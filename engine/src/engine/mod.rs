@@ -42,7 +42,7 @@ mod setup;
 mod task;
 mod timetables;
 mod transport;
-mod vault;
+pub(crate) mod vault;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
