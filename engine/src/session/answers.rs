@@ -1,7 +1,10 @@
 //! The broker's answers: when it counts as out of reach, and comparisons of live orders and positions with its books.
 
+use std::hash::{Hash as _, Hasher};
+
 use nirantar_brokers::time::Monotonic;
 
+use super::future::View;
 use super::memory::{Ctx, Session};
 use super::{Effect, Notice};
 
@@ -19,6 +22,14 @@ pub(super) struct Comparison {
     in_flight: Option<u64>,
     /// When it starts, or when it is given up.
     pub(super) at: Monotonic,
+}
+
+impl Comparison {
+    /// What [`Session::hash_future`] hashes of it; the one in flight is the last one made.
+    pub(super) fn hash_future(self, view: View, state: &mut impl Hasher) {
+        let Self { in_flight, at } = self;
+        (in_flight.is_some(), view.until(at)).hash(state);
+    }
 }
 
 impl Session {

@@ -1,11 +1,13 @@
 //! Doubt about the token in use, and the probes that end it.
 
+use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use nirantar_brokers::Endpoint;
 use nirantar_brokers::time::{Monotonic, Now};
 
 use super::adopting::next_recheck;
+use super::future::View;
 use super::memory::{Ctx, Misconfiguration, Session};
 use super::proving::IncumbentWish;
 use super::{Generation, Notice, Policy};
@@ -32,10 +34,21 @@ pub(super) enum DoubtCause {
     Refusal(Endpoint),
 }
 
+/// How long an outage waits after so many probes in vain.
+pub(super) fn outage_wait(policy: &Policy, probes: u32) -> Duration {
+    doubled(policy.probe_retry, probes.min(10), OUTAGE_PROBE_CAP)
+}
+
 impl Doubt {
     /// How long held orders wait for its end; after that the broker counts as out of reach.
     pub(super) fn waited_out_at(&self, policy: &Policy) -> Monotonic {
         self.since + policy.hold.max(policy.probe_spacing * 2)
+    }
+
+    /// What [`Session::hash_future`] hashes of it.
+    pub(super) fn hash_future(self, policy: &Policy, view: View, state: &mut impl Hasher) {
+        let Self { since: _, cause, incumbent_first, not_before } = self;
+        (cause, incumbent_first, view.until(not_before), view.until(self.waited_out_at(policy))).hash(state);
     }
 }
 
@@ -97,7 +110,7 @@ impl Session {
         }
         if let Some(outage) = &mut self.outage {
             outage.probes = outage.probes.saturating_add(1);
-            outage.probe_at = now + doubled(self.policy.probe_retry, outage.probes.min(10), OUTAGE_PROBE_CAP);
+            outage.probe_at = now + outage_wait(&self.policy, outage.probes);
         }
         if let Some(held) = self.token.as_mut().filter(|held| held.recheck_at.is_some_and(|at| ctx.now.wall >= at)) {
             held.recheck_at = Some(ctx.now.wall + self.policy.probe_retry);

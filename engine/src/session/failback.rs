@@ -14,11 +14,13 @@
 //!
 //! It knows of no broker, token or book: [`Failback::on`] takes what happened and answers with the next step.
 
+use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use nirantar_brokers::time::Monotonic;
 
 use super::Resume;
+use super::future::View;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,12 @@ impl Failback {
     /// When [`on`](Self::on) should be called again. `None` while something else must happen first.
     pub(super) fn next_wake(&self) -> Option<Monotonic> {
         self.complete_at()
+    }
+
+    /// What [`Session::hash_future`](super::memory::Session::hash_future) hashes of it.
+    pub(super) fn hash_future(&self, view: View, state: &mut impl Hasher) {
+        let Self { resume: _, hysteresis, stage, market_open, feed_since } = self;
+        (stage, market_open, feed_since.map(|since| view.until(since + *hysteresis))).hash(state);
     }
 
     /// From when on entries may go, if nothing else happens; zero stands for at once.

@@ -123,6 +123,14 @@ impl Machine {
         &self.sm.inner().replaced
     }
 
+    /// Hashes what the machine will do from `now` on, `now` being that of the last call: of two machines with one policy and
+    /// one hash, each answers the same events in the same way, however long they have run and whatever their numbers have
+    /// come to. So what a model checker explores has an end. The wall clock must not step back afterwards, and a policy that
+    /// knows times of day sees a difference between two of them.
+    pub fn hash_future(&self, now: Now, state: &mut impl Hasher) {
+        self.sm.inner().hash_future(now, state);
+    }
+
     /// When [`on`](Self::on) must be called again at the latest, with [`Event::Wake`] if nothing else has happened.
     #[must_use]
     pub fn next_wake(&self, now: Now) -> Monotonic {

@@ -88,7 +88,7 @@ pub(super) struct Session {
     pub(super) ask_at: Option<Timestamp>,
     pub(super) due: Option<Why>,
     pub(super) schedule_done: Timestamp,
-    route: (Venue, bool),
+    pub(super) route: (Venue, bool),
     pub(super) last: Option<Now>,
 }
 

@@ -19,6 +19,7 @@ mod answers;
 mod days;
 mod doubt;
 mod failback;
+mod future;
 mod machine;
 mod memory;
 mod policy;

@@ -3,9 +3,12 @@
 //! One probe at a time, at most one in [`Policy::probe_spacing`]; the newest candidate first; what was refused is
 //! remembered and not asked again. Everything is bounded: four candidates wait, thirty-two refusals are remembered.
 
+use std::hash::{Hash as _, Hasher};
+
 use nirantar_brokers::Fingerprint;
 use nirantar_brokers::time::Monotonic;
 
+use super::future::View;
 use super::{Candidate, Effect, Policy};
 
 /// Candidates that wait; the oldest gives way.
@@ -180,6 +183,29 @@ impl Proving {
         }
         let candidates = self.waiting.iter().map(|waiting| waiting.not_before);
         candidates.chain(wish.map(|wish| wish.not_before)).min().map(|wanted| wanted.max(self.earliest(policy)))
+    }
+
+    /// What [`Session::hash_future`](super::memory::Session::hash_future) hashes of it. At most one probe is in flight, and
+    /// its number is the last one; how old a candidate is matters beside the others only.
+    pub(super) fn hash_future(&self, policy: &Policy, view: View, state: &mut impl Hasher) {
+        // `last_arrival` is read in the call that sets it.
+        let Self { waiting, in_flight, last_arrival: _, probes_made: _, arrivals: _, last_start, refused } = self;
+        let asked = in_flight.and_then(|flight| flight.arrival);
+        let older = |arrival| waiting.iter().filter(|other| other.arrival < arrival).count();
+        waiting.len().hash(state);
+        for waiting in waiting {
+            view.candidate(waiting.candidate, state);
+            (waiting.tried, view.until(waiting.not_before), older(waiting.arrival)).hash(state);
+        }
+        if let Some(InFlight { subject, deadline, .. }) = in_flight {
+            match subject {
+                Subject::Candidate(candidate) => view.candidate(*candidate, state),
+                Subject::Incumbent(fingerprint) => fingerprint.hash(state),
+            }
+            (view.until(*deadline), asked.map(older)).hash(state);
+        }
+        last_start.map_or(0, |start| view.until(start + policy.probe_spacing)).hash(state);
+        refused.hash(state);
     }
 
     fn earliest(&self, policy: &Policy) -> Monotonic {

@@ -1,11 +1,13 @@
 //! Renewal: when it is due, the one automatic attempt in flight, and when a human must be asked.
 
+use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{Fingerprint, Renewal};
 
+use super::future::View;
 use super::memory::{Ctx, Session};
 use super::{AttemptEnd, Candidate, Effect, Notice, Why};
 
@@ -32,7 +34,29 @@ pub(super) struct Grant {
     useless: bool,
 }
 
+impl Attempt {
+    /// What [`Session::hash_future`] hashes of it; it is the last one made.
+    pub(super) fn hash_future(self, view: View, state: &mut impl Hasher) {
+        let Self { number: _, way, deadline, brought } = self;
+        (way, view.until(deadline), brought).hash(state);
+    }
+}
+
+impl Commands {
+    /// What [`Session::hash_future`] hashes of it: those of another day are forgotten at the next call.
+    pub(super) fn hash_future(self, view: View, state: &mut impl Hasher) {
+        let Self { on, failed } = self;
+        (on == Some(view.now.wall.ist_date()), failed).hash(state);
+    }
+}
+
 impl Grant {
+    /// What [`Session::hash_future`] hashes of it.
+    pub(super) fn hash_future(self, view: View, state: &mut impl Hasher) {
+        let Self { token, dies, told, useless } = self;
+        (token, dies.map(|dies| view.due(dies)), told, useless).hash(state);
+    }
+
     pub(super) const fn token(self) -> Fingerprint {
         self.token
     }
@@ -53,7 +77,7 @@ pub(super) struct Commands {
 /// So often a command is run in vain on one day: brokers lock an account after a few wrong passwords.
 const MOST_COMMANDS: u32 = 6;
 /// A human is asked before the token is dead once so many attempts have failed.
-const ASK_AFTER: u32 = 3;
+pub(super) const ASK_AFTER: u32 = 3;
 /// The end of a refresh token is announced so long before.
 const TOLD_BEFORE: [Duration; 2] = [Duration::from_secs(2 * 86_400), Duration::from_secs(86_400)];
 
