@@ -362,7 +362,12 @@ impl World<'_> {
                 process.sockets.insert(socket, Socket { token, open: false, instruments: 0 });
                 self.ask(Question::Connect(socket, token));
             }
-            feed::Output::Disconnect { socket } => drop(process.sockets.remove(&socket)),
+            feed::Output::Disconnect { socket } => {
+                process.sockets.remove(&socket);
+                let closed = Input::Feed(feed::Input::Closed { socket });
+                let way = self.way();
+                self.queue.put(now + way, Happening::Tell(who, closed));
+            }
             feed::Output::Subscribe { socket, instruments, .. } => {
                 if let Some(open) = process.sockets.get_mut(&socket) {
                     // Modes are asked for again for the same instruments; here each is asked for in one.
@@ -378,6 +383,7 @@ impl World<'_> {
             }
             feed::Output::Failed { .. }
             | feed::Output::FeedRefused(_)
+            | feed::Output::LeftOut { .. }
             | feed::Output::Probe { .. }
             | feed::Output::Gap(_)
             | feed::Output::Status(_) => {}
