@@ -433,8 +433,10 @@ impl Supervisor {
         Some(open.last_frame.mono.max(since) + self.policy.mute_after(self.limits.heartbeat))
     }
 
-    fn silent_at(&self, open: &Open) -> Option<Monotonic> {
-        let steady = open.pace.is_busy(self.policy.silence);
+    /// When the absence of ticks means something; `None` while it means nothing. A socket that is to take another's place
+    /// has no pace yet, and owes the state of its instruments at once.
+    fn silent_at(&self, open: &Open, replaces: bool) -> Option<Monotonic> {
+        let steady = replaces || open.pace.is_busy(self.policy.silence);
         (self.expecting() && !open.silent && steady).then(|| open.quiet_since.mono + self.policy.silence)
     }
 

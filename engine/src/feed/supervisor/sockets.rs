@@ -51,7 +51,8 @@ impl Supervisor {
             LinkState::Connecting { since } => Some(*since + self.policy.connect_timeout),
             LinkState::Closing { until } => Some(*until),
             LinkState::Open(open) => {
-                let silent = self.silent_at(open).filter(|_| open.retiring.is_none());
+                let silent =
+                    self.silent_at(open, self.predecessor(link.lane).is_some()).filter(|_| open.retiring.is_none());
                 let given_up = open.retiring.and_then(|retiring| retiring.until);
                 [self.mute_at(open), silent, given_up].into_iter().flatten().min()
             }
