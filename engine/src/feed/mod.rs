@@ -13,6 +13,8 @@ mod hub;
 mod policy;
 mod socket;
 mod supervisor;
+#[cfg(all(test, feature = "server"))]
+mod swaps;
 
 pub use event::{
     Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict, count_ticks,
