@@ -79,6 +79,8 @@ pub struct Limits {
     pub reads_share: bool,
     /// Quote calls.
     pub quotes: RateLimit,
+    /// Instruments in a call for full quotes.
+    pub quote_instruments: u32,
     /// Historical calls.
     pub historical: RateLimit,
     /// Everything else.

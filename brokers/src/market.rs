@@ -1,7 +1,7 @@
 //! Market data that is asked for: quotes and candles.
 
 use crate::time::Timestamp;
-use crate::{BrokerToken, Depth, OpenInterest, Price, TradeStats};
+use crate::{BrokerToken, Depth, Detail, Full, OpenInterest, Price, Tick, TickQuote, TradeStats};
 
 /// Open, high, low of the day and the close: the previous day's in market hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -33,6 +33,27 @@ pub struct Quote {
     pub depth: Option<Depth>,
     /// The exchange's clock; only from a full quote.
     pub exchange_time: Option<Timestamp>,
+}
+
+impl Quote {
+    /// The same as a tick: as deep as the quote is.
+    #[must_use]
+    pub fn to_tick(&self) -> Tick {
+        let detail = match self.ohlc {
+            None => Detail::Ltp,
+            Some(ohlc) => {
+                let quote = TickQuote { ohlc, trades: self.trades };
+                let full = Full {
+                    exchange_time: self.exchange_time,
+                    last_trade_time: None,
+                    open_interest: self.open_interest,
+                    depth: self.depth,
+                };
+                if self.exchange_time.is_some() { Detail::Full(quote, full) } else { Detail::Quote(quote) }
+            }
+        };
+        Tick { token: self.token, last_price: self.last_price, detail }
+    }
 }
 
 /// Length of a candle.

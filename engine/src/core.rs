@@ -14,6 +14,7 @@
 
 mod commands;
 mod market;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -69,6 +70,7 @@ pub struct Core {
     arrived: u64,
     /// What was last told of the venue.
     told_venue: (Venue, bool),
+    snapshots: snapshots::Snapshots,
 }
 
 impl Core {
@@ -104,6 +106,7 @@ impl Core {
             told_venue: (venue, reduce_only),
             epoch: 0,
             arrived: 0,
+            snapshots: snapshots::Snapshots::default(),
         }
     }
 
@@ -193,6 +196,7 @@ impl Core {
                 self.desk.count_read(1, now);
                 self.answered(Facts { generation, failure }, now, out);
             }
+            Input::Quoted { generation, quotes } => self.quoted(generation, quotes, now, out),
             Input::Settled { epoch } => self.settled(epoch, now, out),
             Input::Feed(input) => self.tell_feed(input, now, out),
             Input::Update { book, row } => self.at_desk(now, out, |desk, now, out| desk.update(book, &row, now, out)),
@@ -223,6 +227,7 @@ impl Core {
             }
         }
         self.fetch_instruments(now, out);
+        self.ask_for_snapshots(now, out);
         self.publish(now, out);
         let mode = self.session.trading_mode();
         if mode != self.desk.mode() {
@@ -236,7 +241,8 @@ impl Core {
     pub fn next_wake(&self, now: Now) -> Monotonic {
         let market = self.next_market_change(now.wall).map(|at| now.mono_at(at));
         let day = self.next_day_change().map(|at| now.mono_at(at));
-        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market, day]
+        let snapshot = self.next_snapshot();
+        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market, day, snapshot]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
@@ -460,7 +466,12 @@ impl Core {
                     self.tell_session(&Told::FeedFailed { generation }, now, out);
                 }
                 feed::Output::LeftOut { instruments } => self.warn_of_left_out(&instruments, now, out),
-                feed::Output::Gap(gap) => out.push(Output::Tell(Event::Gap { at: now.wall, gap })),
+                feed::Output::Gap(gap) => {
+                    out.push(Output::Tell(Event::Gap { at: now.wall, gap }));
+                    if gap.to.is_some() {
+                        self.want_snapshots();
+                    }
+                }
                 other => out.push(Output::Feed(other)),
             }
         }

@@ -44,6 +44,7 @@ pub const fn facts(app: App) -> BrokerFacts {
             orders: &ORDERS,
             reads_share: true,
             quotes: RateLimit::new(1, 1),
+            quote_instruments: 50,
             historical: RateLimit::new(1, 1),
             other: RateLimit::new(1, 1),
             // Not documented; the lowest that another broker documents.

@@ -38,6 +38,7 @@ pub const fn facts(app: App) -> BrokerFacts {
             orders: &ORDERS,
             reads_share: false,
             quotes: RateLimit::new(1, 1),
+            quote_instruments: 500,
             historical: RateLimit::new(3, 1),
             other: RateLimit::new(10, 1),
             modifications_per_order: 25,

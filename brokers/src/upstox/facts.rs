@@ -47,6 +47,7 @@ pub const fn facts(app: App) -> BrokerFacts {
             orders: &ORDERS,
             reads_share: false,
             quotes: STANDARD,
+            quote_instruments: 500,
             historical: STANDARD,
             other: STANDARD,
             // No cap is documented.

@@ -87,6 +87,9 @@ pub(super) struct ExchangeArgs {
     /// What becomes of a socket whose token died: cut, mute or lives
     #[arg(long, value_name = "WHAT", default_value_t)]
     old_socket: OldSocket,
+    /// How many sockets may be open at once; a further handshake is answered 429 (kite)
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    connections: u16,
     /// Whether refresh tokens are given out and work: works or withdrawn
     #[arg(long, value_name = "WHAT", default_value_t)]
     refresh: Refresh,
@@ -133,6 +136,7 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
         redirect_url: arguments.redirect_url,
         new_login: arguments.new_login,
         old_socket: arguments.old_socket,
+        connections: usize::from(arguments.connections),
         refresh: arguments.refresh,
         token_dies_at: arguments.token_dies_at,
         faults: arguments.fault,

@@ -6,7 +6,7 @@ use std::fmt;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, Exchange, Failure, Fingerprint, Instrument, InstrumentKey, Mode,
-    OrderRequest, OrderRow, Outcome, Product, Renewal, Venue,
+    OrderRequest, OrderRow, Outcome, Product, Quote, Renewal, Tick, Venue,
 };
 
 use crate::feed::{self, FeedStatus, Gap};
@@ -66,6 +66,13 @@ pub enum Input {
         generation: Generation,
         /// What the broker says.
         state: Outcome<LiveState>,
+    },
+    /// The quotes that were asked for, or why there are none.
+    Quoted {
+        /// Under which token.
+        generation: Generation,
+        /// What the broker says.
+        quotes: Outcome<Vec<(InstrumentKey, Quote)>>,
     },
     /// Some other call was answered, under that token: the session judges by it.
     Answer {
@@ -150,6 +157,20 @@ pub enum Output {
         read: u64,
         /// The token to read under.
         generation: Generation,
+    },
+    /// Ask the broker how these instruments stand; answer [`Input::Quoted`].
+    Quote {
+        /// The token to ask under.
+        generation: Generation,
+        /// Which, no more than a call takes.
+        instruments: Vec<InstrumentKey>,
+    },
+    /// Hand these on: how instruments stand after a gap. They are no ticks, and marked as a snapshot.
+    Snapshot {
+        /// Under which token they were asked for.
+        generation: Generation,
+        /// Of which instrument, and how it stands.
+        ticks: Vec<(InstrumentKey, Tick)>,
     },
     /// Fetch the day's instruments of these exchanges; answer [`Input::Instruments`].
     FetchInstruments(BTreeSet<Exchange>),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nirantar_brokers::time::Now;
 use nirantar_brokers::{
-    BrokerOrderId, Call, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint, Orders, Refusal,
+    BrokerOrderId, Call, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint, InstrumentKey, Orders, Refusal,
 };
 use tracing::Instrument as _;
 
@@ -84,6 +84,29 @@ impl Task {
                 Ok(LiveState { positions, orders, trades })
             };
             Input::Read { read, generation, state: state.await }
+        });
+    }
+
+    pub(super) fn quote(
+        &mut self,
+        generation: Generation,
+        instruments: &[InstrumentKey],
+        answers: &mut VecDeque<Input>,
+    ) {
+        let snapshot = Arc::clone(&self.cell.load());
+        let token = snapshot.token.clone().filter(|_| snapshot.generation == generation);
+        let (Some(token), Some(broker)) = (token, self.trading.clone()) else {
+            let failure = Failure::new(Cause::NotSent, Endpoint::Quote, "there is no token to ask with");
+            answers.push_back(Input::Quoted { generation, quotes: Err(failure) });
+            return;
+        };
+        let (transport, call) = (self.transport.clone(), broker.quote(instruments));
+        self.later(async move {
+            let quotes = transport.call(call, Some(token.authorization())).await;
+            if let Err(failure) = &quotes {
+                tracing::warn!("no snapshot after the gap: {failure}");
+            }
+            Input::Quoted { generation, quotes }
         });
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Busy, Now};
-use nirantar_brokers::{Book, Detail, FeedEvent, Quantity, Trading, WireMessage};
+use nirantar_brokers::{Book, Detail, FeedEvent, InstrumentKey, Quantity, Tick, Trading, WireMessage};
 
 use super::task::Task;
 use crate::core::{Event, Input};
@@ -76,6 +76,15 @@ impl Task {
         busy
     }
 
+    /// What a quote call says of instruments after a gap.
+    pub(super) fn hand_on_snapshot(&mut self, generation: Generation, ticks: Vec<(InstrumentKey, Tick)>) {
+        let received = self.clock.now();
+        for (instrument, tick) in ticks {
+            let origin = Origin { source: feed::Source::Snapshot { generation }, socket_port: 0, packet: 0, received };
+            self.hand_on_tick(Arc::new(instrument), tick, origin);
+        }
+    }
+
     fn connect(&mut self, socket: SocketId, generation: Generation) {
         let Some(broker) = self.trading.clone() else { return };
         let snapshot = self.cell.load();
@@ -117,13 +126,7 @@ impl Task {
                         Admission::Tick | Admission::Drop => feed::Source::Live { generation },
                     };
                     if let Some(instrument) = self.core.name(tick.token).map(Arc::clone) {
-                        let volume = match tick.detail {
-                            Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
-                            Detail::Ltp => None,
-                        };
-                        self.paper.price(&instrument, tick.last_price, volume.unwrap_or(Quantity::ZERO), received.wall);
-                        self.mark_tick(&instrument, tick.last_price, received.wall);
-                        self.hub.publish(TickEvent { tick, instrument, source, socket_port: port, packet, received });
+                        self.hand_on_tick(instrument, tick, Origin { source, socket_port: port, packet, received });
                     }
                     packet += 1;
                 }
@@ -136,4 +139,24 @@ impl Task {
         }
         self.drain_paper();
     }
+
+    /// To the paper exchange, to whoever judges by prices, and to the strategies.
+    fn hand_on_tick(&mut self, instrument: Arc<InstrumentKey>, tick: Tick, origin: Origin) {
+        let Origin { source, socket_port, packet, received } = origin;
+        let volume = match tick.detail {
+            Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
+            Detail::Ltp => None,
+        };
+        self.paper.price(&instrument, tick.last_price, volume.unwrap_or(Quantity::ZERO), received.wall);
+        self.mark_tick(&instrument, tick.last_price, received.wall);
+        self.hub.publish(TickEvent { tick, instrument, source, socket_port, packet, received });
+    }
+}
+
+/// Where a tick comes from.
+struct Origin {
+    source: feed::Source,
+    socket_port: u16,
+    packet: u64,
+    received: Now,
 }

@@ -321,7 +321,8 @@ impl Builder {
         let seed = setup.policy.seed;
         let policy = setup.policy.clone();
         let supervisor = Supervisor::within(feed_policy, facts.limits.feed, seed);
-        let mut core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone(), trading.is_some());
+        let mut core = Core::new(Machine::new(setup.policy), desk, supervisor, calendar.clone(), trading.is_some())
+            .with_snapshots(facts.limits.quote_instruments, facts.limits.quotes);
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());
             PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, calendar))

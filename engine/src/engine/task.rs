@@ -353,6 +353,8 @@ impl Task {
             }
             Output::Read { read, generation } => self.read(read, generation, answers),
             Output::FetchInstruments(exchanges) => self.fetch(exchanges),
+            Output::Quote { generation, instruments } => self.quote(generation, &instruments, answers),
+            Output::Snapshot { generation, ticks } => self.hand_on_snapshot(generation, ticks),
             Output::Feed(output) => self.feed(output),
             Output::Tell(event) => self.announce(event),
         }

@@ -15,6 +15,8 @@ mod policy;
 mod record;
 mod socket;
 mod supervisor;
+#[cfg(all(test, feature = "server"))]
+mod swaps;
 mod watchdog;
 
 pub use event::{

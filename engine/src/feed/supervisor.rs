@@ -223,6 +223,12 @@ impl Supervisor {
         admitted.admission
     }
 
+    /// Whether what was asked for apart from the feed is at least as new as what the feed has brought of it.
+    #[must_use]
+    pub fn fills(&self, state: &Tick) -> bool {
+        self.takers.is_current(state)
+    }
+
     /// What the feed claims to be.
     #[must_use]
     pub fn status(&self) -> FeedStatus {

@@ -24,10 +24,6 @@ use super::{Fault, FaultRule, OldSocket, Reply, ServerLog, Settings};
 use crate::prices::{PriceEvent, PriceSource};
 use crate::{Calendar, Config, MarketState, MockExchange, Update, universe};
 
-/// Most sockets open at once, far beyond the broker's three a key, which is not enforced: what it does with a fourth is
-/// not known.
-const MAX_SOCKETS: usize = 64;
-
 /// A socket, numbered from 1 in the order they open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
@@ -147,7 +143,8 @@ impl KiteExchange {
     /// A WebSocket handshake from the client's TCP port.
     ///
     /// # Errors
-    /// The reply with which it is refused: 403 for a bad token or a missing plan, 503 when there are too many sockets.
+    /// The reply with which it is refused: 403 for a bad token or a missing plan, 429 when the api key has as many
+    /// sockets as [`Settings::connections`] allows: what the broker answers to a fourth is not documented.
     pub fn open(&mut self, query: &Form, port: u16, now: Timestamp) -> Result<SocketId, Reply> {
         self.advance(now);
         let living = self
@@ -161,9 +158,9 @@ impl KiteExchange {
                 return Err(refused(403, "Authentication failed."));
             }
         };
-        if self.sockets.ids().len() >= MAX_SOCKETS {
+        if self.sockets.ids().len() >= self.settings.connections {
             self.log.handshakes_refused += 1;
-            return Err(refused(503, "Too many connections."));
+            return Err(refused(429, "Too many connections."));
         }
         self.log.handshakes_accepted += 1;
         let socket = self.sockets.open(token, port, &mut self.log, self.now);

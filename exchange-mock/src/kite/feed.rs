@@ -6,7 +6,8 @@
 //! * Every subscribe and every mode message is answered at once with the last state of its instruments, where there is
 //!   one, in the mode now in force. These packets are snapshots: the log marks them, and they are no ticks.
 //! * All packets due at one market instant travel in one frame, several of one instrument in the order they happened.
-//! * Instruments beyond 3,000 on one socket are refused with an `error` text. The number of sockets is not limited.
+//! * Instruments beyond 3,000 on one socket are refused with an `error` text; sockets beyond the limit of an api key
+//!   with 429.
 //! * Heartbeats are one byte, sent when nothing else was for a second of market time.
 
 use std::collections::BTreeMap;

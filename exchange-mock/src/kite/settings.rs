@@ -64,6 +64,8 @@ pub struct Settings {
     pub faults: Vec<FaultRule>,
     /// Whether the broker's rate limits are enforced, counted in market time.
     pub rate_limits: bool,
+    /// Sockets that may be open at once, whatever token they are under: the broker counts them by api key (kite.md 3).
+    pub connections: usize,
     /// Seed of every random number: tokens and order ids.
     pub seed: u64,
     /// What can be traded; `None` for the built-in universe with the ticks of the prices' date.
@@ -90,6 +92,7 @@ impl Default for Settings {
             token_ttl: None,
             faults: Vec::new(),
             rate_limits: true,
+            connections: 3,
             seed: 1,
             instruments: None,
             freeze_quantity: Quantity::new(100_000),

@@ -93,6 +93,11 @@ impl Takers {
         Admitted { admission, left: handover.then_some(other), torn: handover && !same && !older }
     }
 
+    /// Whether nothing newer is known of that instrument.
+    pub(super) fn is_current(&self, tick: &Tick) -> bool {
+        self.0.get(&tick.token).is_none_or(|taken| !State::of(tick).older(&taken.state))
+    }
+
     /// How many instruments take their ticks from that socket.
     pub(super) fn on(&self, socket: SocketId) -> usize {
         self.0.values().filter(|taken| taken.socket == socket).count()
