@@ -7,7 +7,7 @@ use nirantar_brokers::{Book, Detail, FeedEvent, Quantity, Trading, WireMessage};
 
 use super::task::Task;
 use crate::core::{Event, Input};
-use crate::feed::{self, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, count_ticks, open_socket};
+use crate::feed::{self, Events, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, open_socket};
 use crate::session::Generation;
 
 impl Task {
@@ -49,7 +49,7 @@ impl Task {
             SocketNews::Lost(why) => self.tell(Input::Feed(feed::Input::Lost { socket, why })),
             SocketNews::Events { first_packet, events, .. } => {
                 let accepted = self.core.accepts(socket);
-                self.tell(Input::Feed(feed::Input::Frame { socket, ticks: count_ticks(&events) }));
+                self.tell(Input::Feed(feed::Input::Frame { socket, ticks: events.ticks() }));
                 if accepted {
                     self.hand_on(port, received, first_packet, events);
                 }
@@ -86,30 +86,28 @@ impl Task {
         }
     }
 
-    fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Vec<FeedEvent>) {
+    fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Events) {
         let source = feed::Source::Live { generation: self.core.standing().route.generation };
         let mut packet = first_packet;
-        for event in events {
-            match event {
-                FeedEvent::Tick(tick) => {
-                    if let Some(instrument) = self.core.name(tick.token).map(Arc::clone) {
-                        let volume = match tick.detail {
-                            Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
-                            Detail::Ltp => None,
-                        };
-                        self.paper.price(&instrument, tick.last_price, volume.unwrap_or(Quantity::ZERO), received.wall);
-                        self.mark_tick(&instrument, tick.last_price, received.wall);
-                        self.hub.publish(TickEvent { tick, instrument, source, socket_port: port, packet, received });
-                    }
-                    packet += 1;
+        events.visit(|event| match event {
+            FeedEvent::Tick(tick) => {
+                if let Some(instrument) = self.core.name(tick.token).map(Arc::clone) {
+                    let volume = match tick.detail {
+                        Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
+                        Detail::Ltp => None,
+                    };
+                    self.paper.price(&instrument, tick.last_price, volume.unwrap_or(Quantity::ZERO), received.wall);
+                    self.mark_tick(&instrument, tick.last_price, received.wall);
+                    self.hub.publish(TickEvent { tick, instrument, source, socket_port: port, packet, received });
                 }
-                FeedEvent::Order(row) => self.tell(Input::Update { book: Book::Live, row }),
-                FeedEvent::Notice(words) => tracing::info!("the broker says: {words}"),
-                FeedEvent::Error(words) => tracing::warn!("the broker's feed complains: {words}"),
-                FeedEvent::Garbage(what) => tracing::warn!("bytes on the feed that make no sense: {what}"),
-                FeedEvent::Heartbeat => {}
+                packet += 1;
             }
-        }
+            FeedEvent::Order(row) => self.tell(Input::Update { book: Book::Live, row }),
+            FeedEvent::Notice(words) => tracing::info!("the broker says: {words}"),
+            FeedEvent::Error(words) => tracing::warn!("the broker's feed complains: {words}"),
+            FeedEvent::Garbage(what) => tracing::warn!("bytes on the feed that make no sense: {what}"),
+            FeedEvent::Heartbeat => {}
+        });
         self.drain_paper();
     }
 }
