@@ -218,6 +218,21 @@ pub trait Feed {
 
     /// Reads a frame and appends what it says. Total: any bytes.
     fn decode(&self, message: &WireMessage, out: &mut Vec<FeedEvent>);
+
+    /// Reads a binary frame and hands over what it says, in order, as [`decode`](Self::decode) would say it. A broker
+    /// whose ticks are binary does it without an allocation.
+    fn decode_binary(&self, frame: &[u8], each: &mut dyn FnMut(FeedEvent)) {
+        let mut events = Vec::new();
+        self.decode(&WireMessage::Binary(frame.to_vec()), &mut events);
+        events.into_iter().for_each(each);
+    }
+
+    /// How many ticks are in a binary frame, without reading them where that is possible.
+    fn count_ticks(&self, frame: &[u8]) -> usize {
+        let mut ticks = 0;
+        self.decode_binary(frame, &mut |event| ticks += usize::from(matches!(event, FeedEvent::Tick(_))));
+        ticks
+    }
 }
 
 /// A broker's orders, market data and feed.

@@ -52,12 +52,6 @@ fuzz_target!(|bytes: &[u8]| {
 /// What a visitor is told.
 fn read(visit: impl FnOnce(&mut dyn FnMut(Part<&Packet>))) -> Vec<FeedEvent> {
     let mut events = Vec::new();
-    visit(&mut |part| {
-        events.push(match part {
-            Part::Packet(packet) => FeedEvent::Tick(packet.tick()),
-            Part::Heartbeat => FeedEvent::Heartbeat,
-            Part::Garbage(what) => FeedEvent::Garbage(what),
-        });
-    });
+    visit(&mut |part| events.push(part.into()));
     events
 }

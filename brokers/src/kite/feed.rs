@@ -34,6 +34,14 @@ impl Feed for Kite {
             WireMessage::Text(text) => out.push(said(ServerText::decode(text))),
         }
     }
+
+    fn decode_binary(&self, frame: &[u8], each: &mut dyn FnMut(FeedEvent)) {
+        packet::visit(frame, |part| each(part.into()));
+    }
+
+    fn count_ticks(&self, frame: &[u8]) -> usize {
+        packet::count(frame)
+    }
 }
 
 fn frames(instruments: &[BrokerToken], requests: impl FnOnce(Vec<BrokerToken>) -> Vec<ClientText>) -> Vec<WireMessage> {

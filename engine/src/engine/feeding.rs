@@ -7,7 +7,7 @@ use nirantar_brokers::{Book, Detail, FeedEvent, InstrumentKey, Quantity, Tick, T
 
 use super::task::Task;
 use crate::core::{Event, Input};
-use crate::feed::{self, Admission, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, open_socket};
+use crate::feed::{self, Admission, Events, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, open_socket};
 use crate::session::Generation;
 
 impl Task {
@@ -57,19 +57,16 @@ impl Task {
             SocketNews::Closed => self.tell(Input::Feed(feed::Input::Closed { socket })),
             SocketNews::Events { first_packet, events, .. } if self.core.accepts(socket) => {
                 // The supervisor judges every tick before it hears of the frame, which may close a socket.
-                let events: Vec<(FeedEvent, Admission)> = events
-                    .into_iter()
-                    .map(|event| {
-                        let judged = match &event {
-                            FeedEvent::Tick(tick) => self.core.admit(socket, tick),
-                            _ => Admission::Tick,
-                        };
-                        (event, judged)
-                    })
-                    .collect();
-                let ticks = events.iter().filter(|(event, _)| matches!(event, FeedEvent::Tick(_))).count();
-                self.tell(Input::Feed(feed::Input::Frame { socket, ticks }));
-                self.hand_on(port, received, first_packet, events);
+                let mut judged = std::mem::take(&mut self.state.judged);
+                events.clone().visit(|event| {
+                    if let FeedEvent::Tick(tick) = event {
+                        judged.push(self.core.admit(socket, &tick));
+                    }
+                });
+                self.tell(Input::Feed(feed::Input::Frame { socket, ticks: judged.len() }));
+                self.hand_on(port, received, first_packet, events, &judged);
+                judged.clear();
+                self.state.judged = judged;
             }
             SocketNews::Events { .. } => {}
         }
@@ -114,29 +111,27 @@ impl Task {
         }
     }
 
-    fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Vec<(FeedEvent, Admission)>) {
+    fn hand_on(&mut self, port: u16, received: Now, first_packet: u64, events: Events, judged: &[Admission]) {
         let generation = self.core.standing().route.generation;
-        let mut packet = first_packet;
-        for (event, judged) in events {
-            match event {
-                FeedEvent::Tick(_) if judged == Admission::Drop => packet += 1,
-                FeedEvent::Tick(tick) => {
-                    let source = match judged {
-                        Admission::Snapshot => feed::Source::Snapshot { generation },
-                        Admission::Tick | Admission::Drop => feed::Source::Live { generation },
-                    };
-                    if let Some(instrument) = self.core.name(tick.token).map(Arc::clone) {
-                        self.hand_on_tick(instrument, tick, Origin { source, socket_port: port, packet, received });
-                    }
-                    packet += 1;
+        let mut packets = (first_packet..).zip(judged);
+        events.visit(|event| match event {
+            FeedEvent::Tick(tick) => {
+                let Some((packet, judged)) = packets.next() else { return };
+                let source = match judged {
+                    Admission::Tick => feed::Source::Live { generation },
+                    Admission::Snapshot => feed::Source::Snapshot { generation },
+                    Admission::Drop => return,
+                };
+                if let Some(instrument) = self.core.name(tick.token).map(Arc::clone) {
+                    self.hand_on_tick(instrument, tick, Origin { source, socket_port: port, packet, received });
                 }
-                FeedEvent::Order(row) => self.tell(Input::Update { book: Book::Live, row }),
-                FeedEvent::Notice(words) => tracing::info!("the broker says: {words}"),
-                FeedEvent::Error(words) => tracing::warn!("the broker's feed complains: {words}"),
-                FeedEvent::Garbage(what) => tracing::warn!("bytes on the feed that make no sense: {what}"),
-                FeedEvent::Heartbeat => {}
             }
-        }
+            FeedEvent::Order(row) => self.tell(Input::Update { book: Book::Live, row }),
+            FeedEvent::Notice(words) => tracing::info!("the broker says: {words}"),
+            FeedEvent::Error(words) => tracing::warn!("the broker's feed complains: {words}"),
+            FeedEvent::Garbage(what) => tracing::warn!("bytes on the feed that make no sense: {what}"),
+            FeedEvent::Heartbeat => {}
+        });
         self.drain_paper();
     }
 

@@ -31,7 +31,7 @@ use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
-use crate::feed::{FeedAddress, PaperSource, Publisher, SocketEvent, SocketHandle, SocketId, Tap};
+use crate::feed::{Admission, FeedAddress, PaperSource, Publisher, SocketEvent, SocketHandle, SocketId, Tap};
 use crate::orders::{JournalError, Refused, Route};
 use crate::session::{NotTaken, Notice, Source};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
@@ -98,6 +98,8 @@ pub(crate) struct Task {
 pub(crate) struct Doing {
     pub(super) tasks: JoinSet<()>,
     attempts: BTreeMap<u64, (Renewal, AbortHandle)>,
+    /// What the supervisor made of each tick of a frame: empty between frames, kept for its memory.
+    pub(super) judged: Vec<Admission>,
     /// Tokens on their way into the store.
     pub(super) keeping: Vec<AbortHandle>,
     pub(super) put_back: PutBack,

@@ -2,7 +2,7 @@
 //!
 //! * [`Supervisor`] is the core: it alone decides when a socket is opened or cut, declares every gap, and watches for
 //!   silence. It holds no socket, no clock and no task.
-//! * [`open_socket`] is the driver's half: one task per socket, which dials, reads, decodes and hands on.
+//! * [`open_socket`] is the driver's half: one task per socket, which dials, reads and hands on.
 //! * [`Hub`] hands ticks to any number of strategies, none of which can slow the socket.
 //! * [`Recorder`] keeps what came over the sockets, bit for bit, in a file.
 //!
@@ -26,7 +26,7 @@ pub use hub::{Backlog, Hub, HubMemory, Latest, PaperSource, Publisher, Source, T
 pub use policy::FeedPolicy;
 pub use record::{RecordError, Recorded, Recorder, Tap};
 pub use socket::{
-    BadFeedAddress, FeedAddress, NotQueued, SocketEvent, SocketHandle, SocketNews, SocketPlan, open_socket,
+    BadFeedAddress, Events, FeedAddress, NotQueued, SocketEvent, SocketHandle, SocketNews, SocketPlan, open_socket,
 };
 pub use supervisor::Supervisor;
 pub use watchdog::{Expected, Outlook, Pace};

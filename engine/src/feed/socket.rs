@@ -1,4 +1,4 @@
-//! One socket: a task that dials, reads, decodes and hands on, and nothing else.
+//! One socket: a task that dials, reads, hands on what is to be decoded, and nothing else.
 //!
 //! It decides nothing: it never reconnects, and what it meets it says as [`SocketEvent`]s, the last of which is
 //! [`SocketNews::Refused`], [`SocketNews::Lost`] or, after the handle was dropped, [`SocketNews::Closed`].
@@ -18,23 +18,26 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use nirantar_brokers::recording::FrameKind;
 use nirantar_brokers::time::{Busy, Clock, Now};
-use nirantar_brokers::{Failure, Feed, FeedEvent, Redactor, SocketRequest, WireMessage};
+use nirantar_brokers::{Failure, Feed, Redactor, SocketRequest, WireMessage};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use self::dial::{NoSocket, Stream};
-use super::event::{SocketId, count_ticks};
+use self::events::{Reader, redact};
+use super::event::SocketId;
 use super::record::Tap;
 
 mod address;
 mod dial;
+mod events;
 mod handshake;
 #[cfg(test)]
 mod loopback;
 
 pub use address::{BadFeedAddress, FeedAddress};
+pub use events::Events;
 
 /// How many batches of frames may wait to be sent.
 const COMMANDS: usize = 64;
@@ -99,7 +102,7 @@ pub enum SocketNews {
         /// The number of its first tick on this socket, from 1, if it has one; the others follow.
         first_packet: u64,
         /// What it says, in order.
-        events: Vec<FeedEvent>,
+        events: Events,
     },
     /// The server refused the handshake. The end.
     Refused(Failure),
@@ -198,7 +201,7 @@ enum End {
     News(SocketNews, Busy),
 }
 
-impl<F: Feed + Send + Sync + ?Sized> Task<F> {
+impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
     async fn run(
         &mut self,
         busy: Busy,
@@ -242,6 +245,7 @@ impl<F: Feed + Send + Sync + ?Sized> Task<F> {
         commands: &mut mpsc::Receiver<Command>,
         closing: &mut oneshot::Receiver<Busy>,
     ) -> Result<(), End> {
+        let reader = Reader::of(Arc::clone(&self.plan.codec), self.plan.redactor.clone());
         let (mut frame, mut packets) = (0_u64, 0_u64);
         loop {
             let message = tokio::select! {
@@ -253,9 +257,16 @@ impl<F: Feed + Send + Sync + ?Sized> Task<F> {
                 }
                 message = socket.next() => message,
             };
-            let message = match message {
-                Some(Ok(Message::Text(text))) => WireMessage::Text(text.as_str().to_owned()),
-                Some(Ok(Message::Binary(bytes))) => WireMessage::Binary(bytes.to_vec()),
+            let events = match message {
+                Some(Ok(Message::Text(text))) => {
+                    self.record(FrameKind::Text, text.as_bytes());
+                    self.read_text(text.as_str())
+                }
+                Some(Ok(Message::Binary(bytes))) => {
+                    self.record(FrameKind::Binary, &bytes);
+                    let ticks = self.plan.codec.count_ticks(&bytes);
+                    Events::of_frame(bytes, ticks, &reader)
+                }
                 // Answered by the library, and counted by nobody.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Ok(Message::Close(why))) => {
@@ -265,21 +276,18 @@ impl<F: Feed + Send + Sync + ?Sized> Task<F> {
                 Some(Err(error)) => return Err(self.lost(&format!("the connection broke: {error}"))),
                 None => return Err(self.lost("the server ended the connection")),
             };
-            if let Some(tap) = &self.plan.tap {
-                let (kind, bytes) = match &message {
-                    WireMessage::Text(text) => (FrameKind::Text, text.as_bytes()),
-                    WireMessage::Binary(bytes) => (FrameKind::Binary, bytes.as_slice()),
-                };
-                tap.frame(self.plan.clock.now().wall, self.plan.socket, kind, bytes);
-            }
-            let mut events = Vec::new();
-            self.plan.codec.decode(&message, &mut events);
-            self.redact(&mut events);
             frame += 1;
             let first_packet = packets + 1;
-            packets += count_ticks(&events) as u64;
+            packets += events.ticks() as u64;
             self.say(SocketNews::Events { frame, first_packet, events }, closing).await?;
             self.count_received();
+        }
+    }
+
+    /// What came goes into the recording, if there is one.
+    fn record(&self, kind: FrameKind, bytes: &[u8]) {
+        if let Some(tap) = &self.plan.tap {
+            tap.frame(self.plan.clock.now().wall, self.plan.socket, kind, bytes);
         }
     }
 
@@ -372,12 +380,11 @@ impl<F: Feed + Send + Sync + ?Sized> Task<F> {
         End::News(SocketNews::Lost(self.plan.redactor.clean(why)), self.plan.clock.busy())
     }
 
-    fn redact(&self, events: &mut [FeedEvent]) {
-        for event in events {
-            if let FeedEvent::Notice(words) | FeedEvent::Error(words) = event {
-                *words = self.plan.redactor.clean(words);
-            }
-        }
+    fn read_text(&self, text: &str) -> Events {
+        let mut events = Vec::new();
+        self.plan.codec.decode(&WireMessage::Text(text.to_owned()), &mut events);
+        events.iter_mut().for_each(|event| redact(&self.plan.redactor, event));
+        Events::from(events)
     }
 }
 

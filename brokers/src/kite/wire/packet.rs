@@ -40,13 +40,17 @@ pub const fn divisor(token: BrokerToken) -> i64 {
 
 /// Reads one binary message and appends what it says.
 pub fn decode(frame: &[u8], out: &mut Vec<FeedEvent>) {
-    visit(frame, |part| {
-        out.push(match part {
-            Part::Packet(packet) => FeedEvent::Tick(packet.tick()),
-            Part::Heartbeat => FeedEvent::Heartbeat,
-            Part::Garbage(what) => FeedEvent::Garbage(what),
-        });
-    });
+    visit(frame, |part| out.push(part.into()));
+}
+
+impl From<Part<&Packet>> for FeedEvent {
+    fn from(part: Part<&Packet>) -> Self {
+        match part {
+            Part::Packet(packet) => Self::Tick(packet.tick()),
+            Part::Heartbeat => Self::Heartbeat,
+            Part::Garbage(what) => Self::Garbage(what),
+        }
+    }
 }
 
 /// Reads one bare packet. `None` for a length that is no kind.

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 
 use nirantar_brokers::time::{Monotonic, SteppedClock, SystemClock, Timestamp};
 use nirantar_brokers::{
-    AccessToken, BrokerToken, Cause, Detail, Endpoint, Form, HttpResponse, Mode, Price, Refusal, Secret, Tick,
+    AccessToken, BrokerToken, Cause, Detail, Endpoint, FeedEvent, Form, HttpResponse, Mode, Price, Refusal, Secret,
+    Tick,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::{accept_async, accept_hdr_async};
 
 use super::*;
+use crate::feed::count_ticks;
 
 const TOKEN: &str = "s3cr3t/token+";
 
@@ -104,7 +106,8 @@ async fn ticks_are_numbered_from_one_in_the_order_they_came() {
         let SocketNews::Events { frame, first_packet, events } = met.recv().await.unwrap().what else {
             panic!("expected a frame");
         };
-        numbers.push((frame, first_packet, count_ticks(&events)));
+        numbers.push((frame, first_packet, events.ticks()));
+        assert_eq!(count_ticks(&events.clone().into_vec()), events.ticks());
     }
     assert_eq!(numbers, [(1, 1, 1), (2, 2, 0), (3, 2, 2), (4, 4, 1)]);
     assert_eq!(server.next().await.unwrap().unwrap(), Message::Pong(vec![1].into()), "a ping is answered");
@@ -197,7 +200,8 @@ async fn a_slow_reader_slows_the_server_and_loses_nothing() {
             panic!("expected a frame");
         };
         assert_eq!((frame, first_packet), (u64::from(number), u64::from(number - 1) * 500 + 1));
-        assert!(matches!(events.first(), Some(FeedEvent::Tick(tick)) if tick.token.0 == number));
+        assert_eq!(events.ticks(), 500);
+        assert!(matches!(events.into_vec().first(), Some(FeedEvent::Tick(tick)) if tick.token.0 == number));
     }
     drop(sending.await.unwrap());
 }

@@ -344,6 +344,13 @@ impl World<'_> {
                     None => answers.push_back(Input::NotRead { read }),
                 }
             }
+            Output::Quote { generation, .. } => {
+                // Nothing that is simulated reads a snapshot.
+                let way = self.way();
+                let none = Input::Quoted { generation, quotes: Ok(Vec::new()) };
+                self.queue.put(self.now + way, Happening::Tell(self.who, none));
+            }
+            Output::Snapshot { .. } => {}
             Output::FetchInstruments(exchanges) => self.ask(Question::Lists(exchanges)),
             Output::Feed(output) => self.feed(output),
             Output::Tell(event) => {

@@ -1,0 +1,112 @@
+//! What a frame says, read when it is wanted.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nirantar_brokers::{Feed, FeedEvent, Redactor};
+
+use crate::feed::event::count_ticks;
+
+/// What a frame says, in order.
+///
+/// A binary frame is kept as it came, and read by whoever wants to know ([`visit`](Self::visit)), one event after the
+/// other. So it goes from the socket to the engine without a copy, and no tick is laid down in memory on the way.
+#[derive(Clone)]
+pub struct Events(Said);
+
+#[derive(Clone)]
+enum Said {
+    Read(Vec<FeedEvent>),
+    Frame { bytes: Bytes, ticks: usize, reader: Reader },
+}
+
+/// A broker's way to read a binary frame.
+#[derive(Clone)]
+pub(super) struct Reader(Arc<dyn Fn(&[u8], &mut dyn FnMut(FeedEvent)) + Send + Sync>);
+
+impl Reader {
+    /// Of a codec. What others say passes the redactor.
+    pub(super) fn of<F: Feed + Send + Sync + ?Sized + 'static>(codec: Arc<F>, redactor: Redactor) -> Self {
+        Self(Arc::new(move |bytes, each| {
+            codec.decode_binary(bytes, &mut |mut event| {
+                redact(&redactor, &mut event);
+                each(event);
+            });
+        }))
+    }
+}
+
+impl Events {
+    /// Of a binary frame with that many ticks in it.
+    pub(super) fn of_frame(bytes: Bytes, ticks: usize, reader: &Reader) -> Self {
+        Self(Said::Frame { bytes, ticks, reader: reader.clone() })
+    }
+
+    /// How many of them are ticks.
+    #[must_use]
+    pub fn ticks(&self) -> usize {
+        match &self.0 {
+            Said::Read(events) => count_ticks(events),
+            Said::Frame { ticks, .. } => *ticks,
+        }
+    }
+
+    /// Hands them over one after the other.
+    pub fn visit(self, mut each: impl FnMut(FeedEvent)) {
+        match self.0 {
+            Said::Read(events) => events.into_iter().for_each(each),
+            Said::Frame { bytes, reader, .. } => (reader.0)(&bytes, &mut each),
+        }
+    }
+
+    /// All of them at once.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<FeedEvent> {
+        match self.0 {
+            Said::Read(events) => events,
+            Said::Frame { ticks, .. } => {
+                let mut events = Vec::with_capacity(ticks.max(1));
+                self.visit(|event| events.push(event));
+                events
+            }
+        }
+    }
+}
+
+impl From<Vec<FeedEvent>> for Events {
+    fn from(events: Vec<FeedEvent>) -> Self {
+        Self(Said::Read(events))
+    }
+}
+
+impl IntoIterator for Events {
+    type Item = FeedEvent;
+    type IntoIter = std::vec::IntoIter<FeedEvent>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.into_vec().into_iter()
+    }
+}
+
+impl PartialEq for Events {
+    /// Whether both say the same, whatever form they are kept in.
+    fn eq(&self, other: &Self) -> bool {
+        self.clone().into_vec() == other.clone().into_vec()
+    }
+}
+
+impl Eq for Events {}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone().into_vec()).finish()
+    }
+}
+
+/// Takes the token out of what others say.
+pub(super) fn redact(redactor: &Redactor, event: &mut FeedEvent) {
+    if let FeedEvent::Notice(words) | FeedEvent::Error(words) = event {
+        *words = redactor.clean(words);
+    }
+}
