@@ -20,17 +20,25 @@ impl Journalled {
 
     fn feed(&mut self, input: &Input) {
         let next = ClientOrderId::numbered(1, self.run.asked as u64);
+        let mut changing = None;
         match input {
             Input::Place { .. } => self.story.asked(&next, &self.run.request(input).unwrap(), self.run.now),
             Input::Modify { order, change } => {
                 let named = self.run.ids.get(*order).and_then(|id| self.run.exchange.order(id)?.client_id.clone());
                 if let Some(id) = named {
                     self.story.changing(&id, change);
+                    changing = Some(id);
                 }
             }
             _ => {}
         }
-        for update in self.run.feed(input) {
+        let updates = self.run.feed(input);
+        // A journal has the refusal of a change as an answer.
+        let taken = |update: &Update| matches!(update, Update::Order(row) if row.broker_status == "MODIFIED");
+        if let Some(id) = changing.filter(|_| !updates.iter().any(taken)) {
+            self.story.refused(&id);
+        }
+        for update in updates {
             let Update::Order(row) = update else { continue };
             self.hear(&row);
         }

@@ -120,6 +120,7 @@ fn recollected(records: &[Record]) -> Recollection {
         match what {
             What::Intent(request) => story.asked(id, request, *at),
             What::Sending { command: CommandKind::Modify(change), .. } => story.changing(id, change),
+            What::Answer(_) => story.refused(id),
             What::State { status, broker_id, filled, average_price, message, .. } => {
                 let (order_id, message) = (broker_id.clone(), message.clone());
                 let (status, filled, average_price) = (*status, *filled, *average_price);
