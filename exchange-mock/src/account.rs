@@ -290,8 +290,13 @@ impl Account {
 
     /// What is left of a holding after today's deliveries.
     pub(crate) fn held(&self, instrument: InstrumentNo) -> Lot {
+        self.demat.lot(instrument).less(self.leaving(instrument))
+    }
+
+    /// How many shares today's trades deliver out of the demat account.
+    pub(crate) fn leaving(&self, instrument: InstrumentNo) -> Quantity {
         let line = self.lines.get(&(instrument, Product::Cnc)).copied().unwrap_or_default();
-        self.demat.lot(instrument).less(line.sold.less(line.bought))
+        line.sold.less(line.bought)
     }
 
     /// Every share that is held, or was: with what the day began, before today's deliveries.

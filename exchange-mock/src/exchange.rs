@@ -45,6 +45,7 @@ use nirantar_brokers::{
 
 use crate::account::{Account, InstrumentNo, Lot, Shortage};
 use crate::matching::{Book, LastPrice, Matcher, OrderNo};
+use crate::universe::{self, BadListing};
 use crate::{Calendar, Phase};
 use checks::{MAX_PRICE, Plan};
 use order::{Order, words};
@@ -119,6 +120,16 @@ impl MockExchange {
             last_id: 0,
             told: Vec::new(),
         }
+    }
+
+    /// The same, once everything that is to be listed can be traded and everything that is held is listed. What the
+    /// other takes as it stands, and refuses order by order, is refused here before the day begins.
+    ///
+    /// # Errors
+    /// [`BadListing`] on the first row that is wrong.
+    pub fn checked(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Result<Self, BadListing> {
+        universe::check(&instruments, &config.holdings)?;
+        Ok(Self::new(config, instruments, calendar))
     }
 
     /// Places an order. A number means that the broker took it; whether it then rests, fills or is rejected by risk

@@ -3,8 +3,10 @@
 //! Equities and indices keep their numbers for years (derivatives do not, so there are none here). `exchange_token` is
 //! the token divided by 256. Ticks are those in force on the day asked for.
 
+use std::collections::BTreeMap;
+
 use chrono::NaiveDate;
-use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, InstrumentKind, Price, Quantity};
+use nirantar_brokers::{BrokerToken, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind, Price, Quantity};
 
 /// Exchange, symbol, name, Kite token, a plausible price in paise where a walk may start.
 const ROWS: &[(Exchange, &str, &str, u32, i64)] = &[
@@ -80,9 +82,109 @@ pub fn cash_tick(price: Price, date: NaiveDate) -> Price {
     Price::from_paise(slab.map_or(500, |(_, paise)| paise))
 }
 
+/// Why a list of instruments, or what is held of them, cannot be traded as it stands. Rows count from 1.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadListing {
+    /// No price can be checked without a tick.
+    #[error("instrument {row}, {instrument}: its tick size is {tick}, expected a price above zero")]
+    Tick {
+        /// Which row.
+        row: usize,
+        /// Which instrument.
+        instrument: InstrumentKey,
+        /// What stands there.
+        tick: Price,
+    },
+    /// No quantity can be checked without a lot.
+    #[error("instrument {row}, {instrument}: its lot size is 0, expected one unit or more")]
+    Lot {
+        /// Which row.
+        row: usize,
+        /// Which instrument.
+        instrument: InstrumentKey,
+    },
+    /// One name, two instruments.
+    #[error("instrument {row}, {instrument}: is listed in row {first} already")]
+    Twice {
+        /// Which row.
+        row: usize,
+        /// Which instrument.
+        instrument: InstrumentKey,
+        /// Where it stands first.
+        first: usize,
+    },
+    /// Something is held that is not listed.
+    #[error("holding {row}, {instrument}: there is no such instrument in the list")]
+    UnknownHolding {
+        /// Which row of the holdings.
+        row: usize,
+        /// Of what.
+        instrument: InstrumentKey,
+    },
+}
+
+/// Whether every instrument but an index has a tick and a lot, none is listed twice, and everything that is held is listed.
+///
+/// # Errors
+/// [`BadListing`] on the first row that is wrong.
+pub fn check(instruments: &[Instrument], holdings: &[Holding]) -> Result<(), BadListing> {
+    let mut rows: BTreeMap<&InstrumentKey, usize> = BTreeMap::new();
+    for (row, instrument) in (1..).zip(instruments) {
+        let key = || instrument.key.clone();
+        if let Some(first) = rows.insert(&instrument.key, row) {
+            return Err(BadListing::Twice { row, instrument: key(), first });
+        }
+        if instrument.kind == InstrumentKind::Index {
+            continue;
+        }
+        if instrument.tick <= Price::ZERO {
+            return Err(BadListing::Tick { row, instrument: key(), tick: instrument.tick });
+        }
+        if instrument.lot.is_zero() {
+            return Err(BadListing::Lot { row, instrument: key() });
+        }
+    }
+    let unknown = (1..).zip(holdings).find(|(_, holding)| !rows.contains_key(&holding.instrument));
+    unknown.map_or(Ok(()), |(row, holding)| {
+        Err(BadListing::UnknownHolding { row, instrument: holding.instrument.clone() })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_traded_as_it_stands_is_refused_with_its_row_named() {
+        use crate::{Calendar, Config, MockExchange};
+        let whole = instruments(day("2026-11-20"));
+        assert_eq!(check(&whole, &[]), Ok(()));
+        let refused = |change: &dyn Fn(&mut Vec<Instrument>)| {
+            let mut list = whole.clone();
+            change(&mut list);
+            MockExchange::checked(Config::default(), list, Calendar::nse()).unwrap_err().to_string()
+        };
+        let words = "instrument 2, NSE:TCS: its tick size is 0.00, expected a price above zero";
+        assert_eq!(refused(&|list| list[1].tick = Price::ZERO), words);
+        let words = "instrument 2, NSE:TCS: its tick size is -0.05, expected a price above zero";
+        assert_eq!(refused(&|list| list[1].tick = Price::from_paise(-5)), words);
+        let words = "instrument 3, NSE:INFY: its lot size is 0, expected one unit or more";
+        assert_eq!(refused(&|list| list[2].lot = Quantity::ZERO), words);
+        let words = "instrument 4, NSE:RELIANCE: is listed in row 1 already";
+        assert_eq!(refused(&|list| list[3] = list[0].clone()), words);
+        let holding = |symbol| Holding {
+            instrument: InstrumentKey::new(Exchange::Nse, symbol),
+            quantity: Quantity::new(1),
+            t1_quantity: Quantity::ZERO,
+            average_price: Price::ZERO,
+            last_price: Price::ZERO,
+        };
+        let config = Config { holdings: vec![holding("TCS"), holding("NOSUCH")], ..Config::default() };
+        let words = "holding 2, NSE:NOSUCH: there is no such instrument in the list";
+        let refused = MockExchange::checked(config, whole.clone(), Calendar::nse()).unwrap_err();
+        assert_eq!(refused.to_string(), words);
+    }
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()

@@ -266,6 +266,8 @@ fn every_help_text_names_the_options_and_gives_an_example() {
         (&["orders"], &["--account", "--json", "--all", "export", "acknowledge", "broker_id", "Examples:"]),
         (&["orders", "export"], &["--output", "--history", "average_price", "Examples:"]),
         (&["orders", "acknowledge"], &["<ID>", "unresolved", "Example:"]),
+        (&["paper"], &["report"]),
+        (&["paper", "report"], &["--account", "--date", "--json", "--csv", "SPAN", "Examples:"]),
         (&["halt"], &["--all", "--reduce-only", "--reason", "nirantar resume", "Examples:"]),
         (&["resume"], &["--all", "--config", "stays cancelled", "Examples:"]),
         (&["token", "status"], &["--config", "--json", "Exit code", "Examples:"]),

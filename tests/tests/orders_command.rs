@@ -182,6 +182,49 @@ fn an_export_has_a_row_for_each_and_never_replaces_a_file() {
 }
 
 #[test]
+fn a_day_on_paper_is_reported_with_its_charges_and_bad_input_is_refused() {
+    let _alone = ALONE.blocking_lock();
+    let (folder, journal) = furnished();
+    let at = Timestamp::parse_ist("2025-11-20 11:00:00").unwrap();
+    write(&journal, 4, at, Book::Paper, &[asked(), sent(), state(OrderStatus::Filled, 10, None)]);
+    let report = |more: &[&str]| good(folder.path(), &[&["paper", "report"], more].concat());
+    // Bought 10 x 1,950.00 = 19,500.00 within the day, November 2025: brokerage 5.85, exchange 0.60, SEBI 0.02, stamp
+    // 0.59, GST 18% of 6.47 = 1.16. The live order of that day is none of it.
+    let said = report(&["--date", "2025-11-20"]);
+    for words in [
+        "main, paper, 2025-11-20 (IST)",
+        "orders: 2\n",
+        "cancelled: buy 10 NSE:RELIANCE MIS, limit 1950.05, day",
+        "trades: 1\n",
+        "charges: 8.22 (zerodha)",
+        "profit: -8.22\n",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    let csv = report(&["--date", "2025-11-20", "--csv"]);
+    assert!(csv.starts_with("account,date,section,") && csv.contains(",brokerage,5.85,"), "{csv}");
+    let object: Value = serde_json::from_str(&report(&["--date", "2025-11-20", "--json"])).unwrap();
+    let account = &object["accounts"][0];
+    assert_eq!((&account["charges"]["total"]["total"], &account["profit"]["net"]), (&json!("8.22"), &json!("-8.22")));
+    assert_eq!(report(&["--date", "2025-11-20"]), said, "nothing was changed");
+
+    let before = report(&["--date", "2025-11-19"]);
+    assert!(before.starts_with("main: nothing on paper on 2025-11-19 in "), "{before}");
+    for (arguments, words) in [
+        (&["--date", "20-11-2025"][..], &["20-11-2025", "expected a date like 2026-11-20"][..]),
+        (&["--date", "2025-02-30"], &["2025-02-30"]),
+        (&["--date", "9999-01-01"], &["--date", "has not begun"]),
+        (&["--account", "mian"], &["`mian`", "main"]),
+        (&["--json", "--csv"], &["--csv"]),
+    ] {
+        refused(folder.path(), &[&["paper", "report"], arguments].concat(), words);
+    }
+    let (empty, _) = self::folder();
+    let said = good(empty.path(), &["paper", "report"]);
+    assert!(said.starts_with("main: no paper orders yet: ") && said.contains("nirantar run"), "{said}");
+}
+
+#[test]
 fn only_an_unresolved_order_is_acknowledged_and_only_once() {
     let _alone = ALONE.blocking_lock();
     let (folder, journal) = furnished();

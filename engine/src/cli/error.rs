@@ -256,6 +256,14 @@ pub enum CliError {
         /// What to do.
         ask: String,
     },
+    /// A day that has not begun has no report.
+    #[error("--date: {date} has not begun: today is {today} in India")]
+    NotYet {
+        /// What was asked for.
+        date: NaiveDate,
+        /// Today's, in India.
+        today: NaiveDate,
+    },
     /// The system refuses something a program can expect.
     #[error("the system does not let it {0}: {1}")]
     System(&'static str, io::Error),

@@ -12,6 +12,7 @@ mod init;
 mod log;
 mod market;
 mod orders;
+mod paper;
 mod print;
 mod run;
 mod sandbox;
@@ -58,11 +59,19 @@ enum Command {
     Init(init::InitArgs),
     Doctor(doctor::DoctorArgs),
     Orders(orders::OrdersArgs),
+    /// Look at the paper book.
+    #[command(subcommand, arg_required_else_help = true)]
+    Paper(PaperCommand),
     Halt(halt::HaltArgs),
     Resume(halt::ResumeArgs),
     /// Look after the accounts' tokens.
     #[command(subcommand, arg_required_else_help = true)]
     Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum PaperCommand {
+    Report(paper::ReportArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +103,7 @@ pub fn main() -> ExitCode {
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Doctor(arguments) => doctor::doctor(&arguments).await,
             Command::Orders(arguments) => orders::orders(&arguments),
+            Command::Paper(PaperCommand::Report(arguments)) => paper::report(&arguments),
             Command::Halt(arguments) => halt::halt(&arguments),
             Command::Resume(arguments) => halt::resume(&arguments),
             Command::Init(arguments) => init::init(&arguments),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nirantar_brokers::{Money, Quantity};
 
 use super::account::{Account, Declared, choice};
+use super::broker::BrokerName;
 use super::credentials::Outside;
 use super::error::{ConfigError, Problem};
 use super::table::{At, Table};
@@ -18,6 +19,8 @@ use crate::orders::{RiskLimits, SettlePaper};
 pub struct OrderFiles {
     /// The account's name.
     pub account: String,
+    /// Its broker.
+    pub broker: BrokerName,
     /// Where its orders are written.
     pub journal: PathBuf,
     /// What halts its trading while it is there.
@@ -26,7 +29,7 @@ pub struct OrderFiles {
 
 impl OrderFiles {
     pub(super) fn of(account: Account) -> Self {
-        Self { account: account.name, journal: account.journal, halt_file: account.halt_file }
+        Self { account: account.name, broker: account.broker, journal: account.journal, halt_file: account.halt_file }
     }
 }
 

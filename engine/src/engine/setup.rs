@@ -8,6 +8,7 @@ use std::time::Duration;
 use nirantar_brokers::time::{Clock, Rng, SystemClock};
 use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, RateLimit, Renewal, Secret};
 use nirantar_exchange_mock::calendar::CalendarError;
+use nirantar_exchange_mock::charges::Tariff;
 use nirantar_exchange_mock::{
     Calendar, Config as PaperConfig, FreezeTable, MockExchange, PaperBroker, PriceSource, universe,
 };
@@ -325,7 +326,9 @@ impl Builder {
             .with_snapshots(facts.limits.quote_instruments, facts.limits.quotes);
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());
-            PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, calendar))
+            let charges = Tariff::of_api(facts.name).unwrap_or_else(|_| Tariff::zerodha());
+            let config = PaperConfig { charges: Some(charges), ..PaperConfig::default() };
+            PaperBroker::new(MockExchange::new(config, instruments, calendar))
         });
         // Before anything else the books are as the last process left them; what is to be written and told of it is the
         // first that the task does.

@@ -245,6 +245,9 @@ impl Desk {
                 }
             }
             What::Answer(_) => {
+                if book == Book::Paper {
+                    replay.paper.refused(id);
+                }
                 sent.pop_if(|command| *command != CommandKind::Place);
             }
             What::CancelWanted => order.cancel_wanted = true,

@@ -242,6 +242,14 @@ impl Tariff {
         Err(NoSuchBroker { name: broker.chars().take(40).collect(), known })
     }
 
+    /// The built-in table for the customers of the broker behind an API: `kite` is Zerodha's.
+    ///
+    /// # Errors
+    /// [`NoSuchBroker`].
+    pub fn of_api(name: &str) -> Result<Self, NoSuchBroker> {
+        Self::new(ChargeTable::built_in(), if name == "kite" { "zerodha" } else { name })
+    }
+
     /// The built-in table for Zerodha's customers.
     #[must_use]
     pub fn zerodha() -> Self {

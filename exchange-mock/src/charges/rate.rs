@@ -56,14 +56,23 @@ pub enum Step {
 impl Step {
     /// Rounds a sum given in parts of a unit of money.
     fn round(self, exact: i128) -> Money {
-        let units: i128 = match self {
-            Self::Paisa => 100,
-            Self::Rupee => 10_000,
-        };
-        let step = units * WHOLE;
-        let steps = exact.saturating_add(step / 2).div_euclid(step);
-        Money::from_units(i64::try_from(steps.saturating_mul(units)).unwrap_or(i64::MAX))
+        match self {
+            Self::Paisa => nearest::<100>(exact),
+            Self::Rupee => nearest::<10_000>(exact),
+        }
     }
+}
+
+/// The nearest multiple of so many units.
+fn nearest<const UNITS: u64>(exact: i128) -> Money {
+    let step = i128::from(UNITS) * WHOLE;
+    let raised = exact.saturating_add(step / 2);
+    // Nearly every sum fits 64 bits, where a division by a constant is a multiplication.
+    let steps = match (u64::try_from(raised), u64::try_from(step)) {
+        (Ok(raised), Ok(step)) => i128::from(raised / step),
+        _ => raised.div_euclid(step),
+    };
+    Money::from_units(i64::try_from(steps.saturating_mul(i128::from(UNITS))).unwrap_or(i64::MAX))
 }
 
 /// How the lines of a contract note are rounded: each once, over its column of the day (see [the module](super)).

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Holding, InstrumentKey, InstrumentKind, Money, Price, Product};
+use nirantar_brokers::{Holding, InstrumentKey, InstrumentKind, Money, Price, Product, Quantity};
 
 use super::{Funds, MockExchange};
 use crate::Calendar;
@@ -38,6 +38,12 @@ impl MockExchange {
             })
         };
         self.account.holdings().filter(|(_, begun)| !begun.all().is_zero()).filter_map(held).collect()
+    }
+
+    /// How many shares of a holding were sold today.
+    #[must_use]
+    pub fn delivered(&self, key: &InstrumentKey) -> Quantity {
+        self.by_key.get(key).map_or(Quantity::ZERO, |no| self.account.leaving(*no))
     }
 
     /// Money, item by item.

@@ -85,7 +85,7 @@ fn shares_are_paid_delivered_and_settled_from_day_to_day() {
     assert_eq!(held(&exchange), (0, 10, average));
     // Delivery sold for 4,040.00: STT 4.04, exchange 0.12, GST of it 0.02, depository 15.34 = 19.52.
     trade(&mut exchange, &key(), (Sell, Product::Cnc, 4, 1_010), at(1, 1));
-    assert_eq!(held(&exchange), (0, 6, average));
+    assert_eq!((held(&exchange), exchange.delivered(&key()).get()), ((0, 6, average), 4));
     let funds = exchange.funds();
     assert_eq!((funds.charges, funds.realised), (money("19.52"), money("40.00")));
     // The cash of the sale comes tomorrow; four fifths of it may be used today.

@@ -94,6 +94,13 @@ impl Recollection {
         }
     }
 
+    /// A change of it, or a cancel, got an answer that is no state: the exchange refused it, and the order is as it was.
+    pub fn refused(&mut self, id: &ClientOrderId) {
+        if let Some(order) = self.orders.get_mut(id) {
+            order.changing = None;
+        }
+    }
+
     /// It stands so from `at` on.
     pub fn stands(&mut self, id: &ClientOrderId, stand: &Stand, at: Timestamp) {
         self.lines += 1;

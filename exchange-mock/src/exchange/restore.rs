@@ -36,9 +36,7 @@ impl MockExchange {
         let mut worth: BTreeMap<&BrokerOrderId, Money> = BTreeMap::new();
         for trade in trades.iter().filter(|trade| trade.at.ist_date() < today) {
             self.open_day(trade.at);
-            let before = worth.entry(&trade.order_id).or_default();
-            self.take_over_trade(trade, *before);
-            *before = *before + trade.price.times(trade.quantity).unwrap_or(Money::ZERO);
+            self.take_over_trade(trade, &mut worth);
         }
         self.open_day(now);
         let mut working: Vec<(u64, OrderNo)> = Vec::new();
@@ -58,7 +56,7 @@ impl MockExchange {
             }
         }
         for trade in trades.iter().filter(|trade| trade.at.ist_date() >= today) {
-            self.take_over_trade(trade, self.worth_of(&trade.order_id));
+            self.take_over_trade(trade, &mut worth);
             self.list_trade(trade);
         }
         working.sort_unstable();
@@ -115,16 +113,13 @@ impl MockExchange {
         Some(plan)
     }
 
-    /// What an order has been filled for.
-    fn worth_of(&self, order: &BrokerOrderId) -> Money {
-        self.find(order).map_or(Money::ZERO, |order| order.value)
-    }
-
-    /// `before`: what its order had been filled for until then.
-    fn take_over_trade(&mut self, trade: &Trade, before: Money) {
+    /// `worth`: what each order has been filled for.
+    fn take_over_trade<'a>(&mut self, trade: &'a Trade, worth: &mut BTreeMap<&'a BrokerOrderId, Money>) {
         let Some(&instrument) = self.by_key.get(&trade.instrument) else { return };
         let (product, side, quantity, price) = (trade.product, trade.side, trade.quantity, trade.price);
-        self.account.fill(crate::account::Claim { instrument, product, side, quantity, price }, before);
+        let before = worth.entry(&trade.order_id).or_default();
+        self.account.fill(crate::account::Claim { instrument, product, side, quantity, price }, *before);
+        *before = *before + price.times(quantity).unwrap_or(Money::ZERO);
     }
 
     fn list_trade(&mut self, trade: &Trade) {

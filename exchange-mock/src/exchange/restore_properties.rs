@@ -1,6 +1,6 @@
 //! A restarted exchange goes on as if it had not stopped, as far as a journal knows it.
 
-use nirantar_brokers::{ClientOrderId, OrderChange, OrderRow, OrderStatus, OrderType};
+use nirantar_brokers::{ClientOrderId, OrderRow, OrderStatus, OrderType};
 use proptest::prelude::*;
 
 use super::properties::{Input, Run, inputs};
@@ -20,22 +20,23 @@ impl Journalled {
 
     fn feed(&mut self, input: &Input) {
         let next = ClientOrderId::numbered(1, self.run.asked as u64);
+        let mut changing = None;
         match input {
             Input::Place { .. } => self.story.asked(&next, &self.run.request(input).unwrap(), self.run.now),
             Input::Modify { order, change } => {
                 let named = self.run.ids.get(*order).and_then(|id| self.run.exchange.order(id)?.client_id.clone());
                 if let Some(id) = named {
                     self.story.changing(&id, change);
+                    changing = Some(id);
                 }
             }
             _ => {}
         }
         let updates = self.run.feed(input);
-        if let (Input::Modify { order, .. }, true) = (input, updates.is_empty())
-            && let Some(id) = self.run.ids.get(*order).and_then(|id| self.run.exchange.order(id)?.client_id.clone())
-        {
-            // Refused: nothing of it is on its way any more.
-            self.story.changing(&id, &OrderChange::default());
+        // A journal has the refusal of a change as an answer.
+        let taken = |update: &Update| matches!(update, Update::Order(row) if row.broker_status == "MODIFIED");
+        if let Some(id) = changing.filter(|_| !updates.iter().any(taken)) {
+            self.story.refused(&id);
         }
         for update in updates {
             let Update::Order(row) = update else { continue };

@@ -119,7 +119,9 @@ impl KiteExchange {
             .filter_map(|holding| {
                 let token = self.exchange.instrument(&holding.instrument)?.token;
                 let close = self.exchange.market(&holding.instrument).map_or(holding.last_price, |now| now.ohlc.close);
-                Some(rest::Holding::from_holding(holding, token, close))
+                let mut row = rest::Holding::from_holding(holding, token, close);
+                row.used_quantity = self.exchange.delivered(&holding.instrument);
+                Some(row)
             })
             .collect();
         to_json(&rows)

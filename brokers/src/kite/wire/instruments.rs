@@ -172,7 +172,10 @@ impl<'a> Row<'a> {
             kind,
             segment: segment.to_owned(),
             lot: Quantity::new(self.read("lot_size", lot, whole, |text| text.parse().ok())?),
-            tick: self.read("tick_size", tick, "a price", rupees)?,
+            // Zero stands with an index, which has none; whoever trades the rest looks at it again.
+            tick: self.read("tick_size", tick, "a price, not negative", |text| {
+                rupees(text).filter(|tick| *tick >= Price::ZERO)
+            })?,
             expiry,
             strike: self.read("strike", strike, "a price", rupees)?,
         }))
@@ -236,7 +239,10 @@ mod tests {
     fn a_bad_field_is_named_by_line_and_column() {
         for (from, to, words) in [
             ("738561", "x", "line 3, column instrument_token: `x` is not a whole number"),
-            ("0.05", "cheap", "line 3, column tick_size: `cheap` is not a price"),
+            ("0.05", "cheap", "line 3, column tick_size: `cheap` is not a price, not negative"),
+            ("0.05", "", "line 3, column tick_size: `` is not a price, not negative"),
+            ("0.05", "NaN", "line 3, column tick_size: `NaN` is not a price, not negative"),
+            ("0.05", "-0.05", "line 3, column tick_size: `-0.05` is not a price, not negative"),
             ("0.0,,", "0.0,26NOV,", "line 3, column expiry: `26NOV` is not a date yyyy-mm-dd"),
             (",1,EQ", ",-1,EQ", "line 3, column lot_size: `-1` is not a whole number"),
             ("RELIANCE,\"", ",\"", "line 3, column tradingsymbol: `` is not a symbol"),

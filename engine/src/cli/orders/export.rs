@@ -71,7 +71,7 @@ fn records(account: &str, story: &Story) -> Vec<Vec<String>> {
 }
 
 /// A cell that every reader takes for one text. A broker's words must not become a formula in a spreadsheet.
-fn quoted(cell: &str) -> String {
+pub(in crate::cli) fn quoted(cell: &str) -> String {
     let number = !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
     let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && !number;
     let cell = if formula { format!("'{cell}") } else { cell.to_owned() };

@@ -3,12 +3,12 @@
 //! Promises: showing and exporting change nothing and need no token, whether an engine runs or not; only `acknowledge`
 //! writes, one record, and never beside a running engine.
 
-mod export;
-mod show;
+pub(super) mod export;
+pub(super) mod show;
 pub(super) mod story;
 #[cfg(test)]
 mod tests_support;
-mod words;
+pub(super) mod words;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -237,7 +237,7 @@ fn read(of: &Of) -> Result<Vec<Told>, CliError> {
 }
 
 /// The one account that is named, or all.
-fn chosen(mut files: Vec<OrderFiles>, account: Option<&str>) -> Result<Vec<OrderFiles>, CliError> {
+pub(super) fn chosen(mut files: Vec<OrderFiles>, account: Option<&str>) -> Result<Vec<OrderFiles>, CliError> {
     let Some(name) = account else { return Ok(files) };
     let known = files.iter().map(|files| files.account.as_str()).collect::<Vec<_>>().join(", ");
     files.retain(|files| files.account == name);

@@ -81,7 +81,7 @@ fn order(story: &Story) -> String {
 }
 
 /// A text in lines of at most [`COLUMNS`], all but the first of them indented. What has no spaces is cut.
-fn wrapped(text: &str, indent: usize) -> String {
+pub(in crate::cli) fn wrapped(text: &str, indent: usize) -> String {
     let mut lines = String::new();
     let lead = text.chars().take_while(|c| *c == ' ').count();
     let mut line = " ".repeat(lead);

@@ -11,7 +11,7 @@ use nirantar_brokers::{
 use crate::orders::{CommandKind, What};
 
 /// `buy 10 NSE:RELIANCE MIS, limit 1950.05, day`
-pub(super) fn request(request: &OrderRequest) -> String {
+pub(in crate::cli) fn request(request: &OrderRequest) -> String {
     let OrderRequest { instrument, side, quantity, order_type, validity, product, .. } = request;
     let (product, order_type, validity) = (product_word(*product), type_words(*order_type), validity_words(*validity));
     line(&format!("{side} {quantity} {instrument} {product}, {order_type}, {validity}"))
@@ -110,7 +110,7 @@ fn validity_words(validity: Validity) -> String {
 }
 
 /// `CNC`, `MIS` or `NRML`.
-pub(super) const fn product_word(product: Product) -> &'static str {
+pub(in crate::cli) const fn product_word(product: Product) -> &'static str {
     match product {
         Product::Cnc => "CNC",
         Product::Mis => "MIS",
@@ -119,7 +119,7 @@ pub(super) const fn product_word(product: Product) -> &'static str {
 }
 
 /// `market`, `limit`, `stop-limit` or `stop-market`.
-pub(super) const fn type_word(order_type: OrderType) -> &'static str {
+pub(in crate::cli) const fn type_word(order_type: OrderType) -> &'static str {
     match order_type {
         OrderType::Market(_) => "market",
         OrderType::Limit(_) => "limit",
@@ -146,11 +146,11 @@ pub(super) fn intent_word(intent: Intent) -> String {
 }
 
 /// An instant for programs: RFC 3339 in IST, to the millisecond.
-pub(super) fn instant(at: Timestamp) -> String {
+pub(in crate::cli) fn instant(at: Timestamp) -> String {
     format!("{}+05:30", at.to_ist().format("%Y-%m-%dT%H:%M:%S%.3f"))
 }
 
 /// One line of it.
-fn line(text: &str) -> String {
+pub(in crate::cli) fn line(text: &str) -> String {
     text.replace(|c: char| c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c), " ")
 }
