@@ -22,6 +22,8 @@ mod order;
 #[cfg(test)]
 mod properties;
 mod reads;
+#[cfg(test)]
+mod real_day;
 mod recollection;
 mod restore;
 #[cfg(test)]
