@@ -25,6 +25,8 @@ mod order;
 #[cfg(test)]
 mod properties;
 mod reads;
+#[cfg(test)]
+mod real_day;
 mod recollection;
 mod restore;
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! * [`Book`] holds the orders: a slab of them, queues through it, a ladder of prices. It knows priority and nothing of
 //!   the world. Whatever rests, the work of an order is the same: a constant, and so much for each order it fills.
-//! * [`Liquidity`] says where fills come from: the book alone ([`OwnBook`]) or a market round it ([`LastPrice`]).
+//! * [`Liquidity`] says where fills come from: the book alone ([`OwnBook`]) or a market round it ([`LastPrice`],
+//!   [`DepthQueue`]); [`Delay`] is the line to it.
 //! * [`Matcher`] is both, and the life of an order in them.
 //! * [`Sink`] is told what happens, as it happens, without allocation; [`Positions`] is one that counts positions on the
 //!   way.
@@ -17,6 +18,8 @@
 //! last in time. What happens between orders of one account is [`SelfTrade`].
 
 mod book;
+mod delay;
+mod depth;
 #[cfg(test)]
 mod differential;
 mod ladder;
@@ -34,6 +37,8 @@ mod tests;
 
 pub(crate) use book::protected;
 pub use book::{Book, MAX_QUANTITY};
+pub use delay::{Delay, Latency};
+pub use depth::DepthQueue;
 pub use liquidity::{Arrival, LastPrice, Liquidity, Manner, MarketTick, OwnBook};
 pub use matcher::{Change, Gone, Kind, Matcher, NewOrder};
 pub use order::{Account, Cause, Fill, Key, OrderNo, Record, Refused, SelfTrade, Sink, State, Waiting, Working};

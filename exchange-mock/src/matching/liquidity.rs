@@ -50,9 +50,10 @@ pub trait Liquidity {
     /// The outside market traded. Stops that the price reaches have fired.
     fn tick<S: Sink>(&mut self, book: &mut Book, tick: MarketTick, sink: &mut S);
 
-    /// The outside market shows these levels. Nothing, for a model that does not look at them.
-    fn depth<S: Sink>(&mut self, book: &mut Book, depth: &Depth, at: Timestamp, sink: &mut S) {
-        let _ = (book, depth, at, sink);
+    /// The outside market shows these levels, which may fill if it is `open`. Nothing, for a model that does not look at
+    /// them.
+    fn depth<S: Sink>(&mut self, book: &mut Book, depth: &Depth, at: Timestamp, open: bool, sink: &mut S) {
+        let _ = (book, depth, at, open, sink);
     }
 
     /// An order that rests looks at the market again: it was changed without losing its place.

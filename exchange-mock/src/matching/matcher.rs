@@ -259,9 +259,9 @@ impl<L: Liquidity> Matcher<L> {
         }
     }
 
-    /// The outside market shows these levels.
-    pub fn depth<S: Sink>(&mut self, depth: &Depth, at: Timestamp, sink: &mut S) {
-        self.liquidity.depth(&mut self.book, depth, at, sink);
+    /// The outside market shows these levels, which may fill if it is `open`.
+    pub fn depth<S: Sink>(&mut self, depth: &Depth, at: Timestamp, open: bool, sink: &mut S) {
+        self.liquidity.depth(&mut self.book, depth, at, open, sink);
     }
 
     /// An order that kept its place looks at the market again.

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Instructions per event with 10, 1,000 and 100,000 orders resting, by callgrind: the difference of two runs is the events
+# alone, without what filled the book. Then the time by the clock.
+set -eu
+cd "$(dirname "$0")"
+cargo build --release --quiet --bin flat
+flat=${CARGO_TARGET_DIR:-target}/release/flat
+count() {
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$flat" "$1" "$2" 2>&1 | sed -n 's/.*Collected : *//p'
+}
+for resting in 10 1000 100000; do
+    less=$(count $resting 100000)
+    more=$(count $resting 300000)
+    echo "$resting resting: $(((more - less) / 200000)) instructions an event"
+done
+for resting in 10 1000 100000; do
+    "$flat" $resting 1000000
+done

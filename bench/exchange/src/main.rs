@@ -1,0 +1,228 @@
+//! Nirantar's matching core against its peers, round-robin in one process.
+//!
+//! `cargo run --release --manifest-path bench/exchange/Cargo.toml -- [ROUNDS] [EVENTS]`
+
+#![allow(clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use nirantar_bench_exchange::events::{Event, stream};
+use nirantar_bench_exchange::ours::{Bare, Counted, Whole};
+use nirantar_bench_exchange::peers::{Matchcore, OrderbookRs, RustOb, barter};
+use nirantar_bench_exchange::{Engine, ours};
+use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{Exchange, InstrumentKey, Money, OrderRequest, OrderType, Price, Quantity, Side};
+use nirantar_exchange_mock::matching::{Kind, MarketTick, NewOrder};
+use nirantar_exchange_mock::{Calendar, Config, MockExchange, universe};
+
+/// Nanoseconds per event of one round.
+fn round<E: Engine>(commands: &[E::Command]) -> (f64, u64) {
+    let mut engine = E::new(commands.len());
+    let start = Instant::now();
+    for command in commands {
+        engine.apply(command);
+    }
+    let nanos = start.elapsed().as_nanos() as f64;
+    (nanos / commands.len() as f64, black_box(engine).traded())
+}
+
+/// Nanoseconds of every event of one round, sorted.
+fn each<E: Engine>(commands: &[E::Command]) -> Vec<u32> {
+    let mut engine = E::new(commands.len());
+    let mut nanos = vec![0; commands.len()];
+    for (command, nanos) in commands.iter().zip(&mut nanos) {
+        let start = Instant::now();
+        engine.apply(command);
+        *nanos = start.elapsed().as_nanos() as u32;
+    }
+    black_box(engine);
+    nanos.sort_unstable();
+    nanos
+}
+
+#[derive(Default)]
+struct Line {
+    name: &'static str,
+    nanos: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    p999: Vec<f64>,
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn range(figures: &[f64]) -> String {
+    let (low, high) = figures.iter().fold((f64::MAX, 0f64), |(low, high), it| (low.min(*it), high.max(*it)));
+    format!("{low:.1}-{high:.1}")
+}
+
+fn commands<E: Engine>(events: &[Event]) -> Vec<E::Command> {
+    events.iter().map(E::translate).collect()
+}
+
+fn take_round<E: Engine>(line: &mut Line, commands: &[E::Command], tails: bool, traded: &mut Option<u64>) {
+    line.name = E::NAME;
+    let (nanos, units) = round::<E>(commands);
+    line.nanos.push(nanos);
+    assert_eq!(*traded.get_or_insert(units), units, "{} traded something else", E::NAME);
+    if tails {
+        let each = each::<E>(commands);
+        let at = |share: f64| f64::from(each[(each.len() as f64 * share) as usize]);
+        line.p50.push(at(0.5));
+        line.p99.push(at(0.99));
+        line.p999.push(at(0.999));
+    }
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().unwrap());
+    let (rounds, count) = (args.next().unwrap_or(7), args.next().unwrap_or(1_000_000));
+    let events = stream(1, count);
+    let (whole, bare, counted) = (commands::<Whole>(&events), commands::<Bare>(&events), commands::<Counted>(&events));
+    let (matchcore, orderbook, rust_ob) =
+        (commands::<Matchcore>(&events), commands::<OrderbookRs>(&events), commands::<RustOb>(&events));
+    let mut lines: [Line; 6] = Default::default();
+    let mut traded = None;
+    for _ in 0..rounds {
+        let [one, two, three, four, five, six] = &mut lines;
+        take_round::<Whole>(one, &whole, true, &mut traded);
+        take_round::<Matchcore>(two, &matchcore, true, &mut traded);
+        take_round::<RustOb>(three, &rust_ob, false, &mut traded);
+        take_round::<OrderbookRs>(four, &orderbook, false, &mut traded);
+        take_round::<Bare>(five, &bare, false, &mut traded);
+        take_round::<Counted>(six, &counted, false, &mut traded);
+    }
+    println!(
+        "{count} events, {rounds} rounds, round-robin; {} units traded by everybody; ns per event, median (min-max)",
+        traded.unwrap_or(0)
+    );
+    // Ratios of the same round, so that a slow moment of the machine counts on both sides.
+    let against = |figures: fn(&Line) -> &Vec<f64>, line: &Line| {
+        let pairs = figures(&lines[0]).iter().zip(figures(line));
+        median(&pairs.map(|(ours, theirs)| theirs / ours).collect::<Vec<_>>())
+    };
+    for (line, wanted) in lines.iter().zip(["", ", wanted 2.5", ", wanted 5", ", wanted 30", "", ""]) {
+        let ratio = against(|line| &line.nanos, line);
+        println!("{:<26} {:>8.1} ({:>15})  {ratio:>6.2}x{wanted}", line.name, median(&line.nanos), range(&line.nanos));
+    }
+    println!("each event by itself, timer included:");
+    for line in &lines[..2] {
+        println!(
+            "{:<26} p50 {:>6.0}  p99 {:>6.0}  p99.9 {:>6.0}",
+            line.name,
+            median(&line.p50),
+            median(&line.p99),
+            median(&line.p999)
+        );
+    }
+    println!(
+        "p99 {:.2}x and p99.9 {:.2}x matchcore's, wanted 0.6",
+        1.0 / against(|line| &line.p99, &lines[1]),
+        1.0 / against(|line| &line.p999, &lines[1])
+    );
+    market_orders(rounds, count.min(200_000));
+    features(rounds, &lines);
+}
+
+/// Market orders, one unit each, against `barter-execution`'s mock exchange, called directly.
+fn market_orders(rounds: usize, count: usize) {
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let requests: Vec<barter::Request> = (0..count as u64).map(|no| barter::request(no, no % 2 == 0)).collect();
+        let mut exchange = barter::exchange();
+        let start = Instant::now();
+        for request in requests {
+            let (order, notifications) = exchange.open_order(request);
+            assert!(order.state.is_ok());
+            // As its own loop does with every trade.
+            if let Some(notifications) = notifications {
+                exchange.account.ack_trade(notifications.trade.clone());
+                black_box(notifications);
+            }
+            black_box(order);
+        }
+        theirs.push(start.elapsed().as_nanos() as f64 / count as f64);
+
+        let mut engine = Whole::new(count + 2);
+        let now = Timestamp::default();
+        let far = Quantity::new(u32::MAX.into());
+        for (side, tick) in [(Side::Buy, 19_999), (Side::Sell, 20_001)] {
+            let deep = NewOrder::limit(count + usize::from(side == Side::Sell), 99, side, Price::from_units(tick), far);
+            engine.matcher.submit(&deep, now, &mut engine.sink).unwrap();
+        }
+        let tick = MarketTick { ltp: Price::from_units(20_000), volume: Quantity::ZERO, at: now, open: true };
+        engine.matcher.tick(tick, &mut engine.sink);
+        let orders: Vec<NewOrder> = (0..count)
+            .map(|no| {
+                let side = if no % 2 == 0 { Side::Buy } else { Side::Sell };
+                let order = NewOrder::limit(no, 0, side, Price::ZERO, Quantity::new(1));
+                NewOrder { kind: Kind::Market(100), ..order }
+            })
+            .collect();
+        let start = Instant::now();
+        for order in &orders {
+            black_box(engine.matcher.submit(order, now, &mut engine.sink).unwrap());
+        }
+        ours.push(start.elapsed().as_nanos() as f64 / count as f64);
+        assert_eq!(engine.traded(), count as u64);
+    }
+    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| theirs / ours).collect();
+    println!(
+        "market orders: nirantar {:.1} ({}), barter-execution 0.9.0 {:.1} ({}): {:.1}x, wanted 8",
+        median(&ours),
+        range(&ours),
+        median(&theirs),
+        range(&theirs),
+        median(&ratios)
+    );
+}
+
+/// What each part of the paper exchange costs, in nanoseconds.
+fn features(rounds: usize, lines: &[Line; 6]) {
+    let key = InstrumentKey::new(Exchange::Nse, "RELIANCE");
+    let date = "2026-11-20".parse().unwrap();
+    let calendar = Calendar::nse();
+    let ten = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
+    let (mut paper, mut margin, mut phase) = (Vec::new(), Vec::new(), Vec::new());
+    const ORDERS: u32 = 10_000;
+    for _ in 0..rounds {
+        let config = Config { cash: Money::from_rupees(1_000_000_000_000), ..Config::default() };
+        let mut exchange = MockExchange::new(config, universe::instruments(date), calendar.clone());
+        exchange.price(&key, Price::from_paise(150_000), Quantity::new(1_000_000), ten);
+        let per = |start: Instant| start.elapsed().as_nanos() as f64 / f64::from(ORDERS);
+        let limit = OrderType::Limit(Price::from_paise(149_000));
+        let order = OrderRequest::new(key.clone(), Side::Buy, 1, limit);
+        let start = Instant::now();
+        for _ in 0..ORDERS {
+            let id = exchange.place(&order, None, ten).unwrap();
+            exchange.cancel(&id, ten).unwrap();
+            black_box(exchange.drain());
+        }
+        paper.push(per(start) / 2.0);
+        let start = Instant::now();
+        for _ in 0..ORDERS {
+            black_box(exchange.margins());
+        }
+        margin.push(per(start));
+        let start = Instant::now();
+        for _ in 0..ORDERS {
+            black_box(calendar.phase(black_box(Exchange::Nse), black_box(ten)));
+        }
+        phase.push(per(start));
+    }
+    let nanos = |line: &Line| median(&line.nanos);
+    println!("what costs what, ns:");
+    println!("  matching alone, an event                        {:>8.1}", nanos(&lines[4]));
+    println!("  + positions by account                          {:>8.1}", nanos(&lines[5]) - nanos(&lines[4]));
+    println!("  + order records, events out                     {:>8.1}", nanos(&lines[0]) - nanos(&lines[5]));
+    println!("  phases: the calendar asked for the phase        {:>8.1}", median(&phase));
+    println!("  margins: one sum over the account               {:>8.1}", median(&margin));
+    println!("  the whole paper exchange, a request (rows, checks, both of the above, ids)  {:.1}", median(&paper));
+    println!("  charges, bands: not in the paper exchange yet");
+    let _ = ours::Day::told;
+}

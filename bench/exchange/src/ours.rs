@@ -1,0 +1,178 @@
+//! Nirantar's core, from bare to everything: order records, positions, events out.
+
+use nirantar_brokers::Money;
+use nirantar_brokers::time::Timestamp;
+use nirantar_exchange_mock::matching::{
+    Account, Book, Fill, Key, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink, State,
+};
+
+use crate::Engine;
+use crate::events::{Event, new_order};
+
+#[derive(Clone, Copy)]
+pub enum Command {
+    Limit(NewOrder),
+    Cancel(usize),
+}
+
+/// Counts what was bought, and nothing else.
+#[derive(Default)]
+pub struct Counter(u64);
+
+impl Sink for Counter {
+    #[inline]
+    fn record(&mut self, _: Record) {}
+
+    #[inline]
+    fn fill(&mut self, fill: Fill) {
+        self.0 += fill.quantity.get();
+    }
+}
+
+/// An order's row in the day's book.
+#[derive(Clone, Copy)]
+pub struct Row {
+    pub state: State,
+    pub open: u32,
+    pub filled: u32,
+    pub value: Money,
+}
+
+const BLANK: Row = Row { state: State::Waiting, open: 0, filled: 0, value: Money::ZERO };
+
+/// An event as a ring to other threads would carry it.
+#[derive(Clone, Copy)]
+pub enum Out {
+    Record(Record),
+    Fill(Fill),
+    Position(Account, Position),
+}
+
+const RING: usize = 1 << 10;
+
+/// Keeps the day's order book, and writes every event into a ring.
+pub struct Day {
+    pub rows: Vec<Row>,
+    ring: Vec<Option<Out>>,
+    next: usize,
+    traded: u64,
+}
+
+impl Day {
+    fn new(orders: usize) -> Self {
+        // Touched now: fresh pages are the caller's, and are not what is measured.
+        Self { rows: vec![BLANK; orders], ring: vec![None; RING], next: 0, traded: 0 }
+    }
+
+    #[inline]
+    fn out(&mut self, event: Out) {
+        self.ring[self.next % RING] = Some(event);
+        self.next += 1;
+    }
+
+    pub fn told(&self) -> usize {
+        self.next
+    }
+}
+
+impl Sink for Day {
+    #[inline]
+    fn record(&mut self, record: Record) {
+        if let Some(row) = self.rows.get_mut(record.order) {
+            (row.state, row.open) = (record.state, record.open.get() as u32);
+        }
+        self.out(Out::Record(record));
+    }
+
+    #[inline]
+    fn fill(&mut self, fill: Fill) {
+        self.traded += fill.quantity.get();
+        if let Some(row) = self.rows.get_mut(fill.order) {
+            row.filled += fill.quantity.get() as u32;
+            row.value = row.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
+        }
+        self.out(Out::Fill(fill));
+    }
+
+    #[inline]
+    fn position(&mut self, account: Account, position: Position) {
+        self.out(Out::Position(account, position));
+    }
+}
+
+pub struct With<S> {
+    pub matcher: Matcher<OwnBook>,
+    keys: Vec<Option<Key>>,
+    pub sink: S,
+}
+
+impl<S: Sink> With<S> {
+    pub fn around(sink: S, events: usize) -> Self {
+        let book = Book::new(nirantar_brokers::Price::from_units(1));
+        Self { matcher: Matcher::new(book, OwnBook), keys: vec![None; events], sink }
+    }
+
+    #[inline]
+    fn run(&mut self, command: &Command) {
+        match command {
+            Command::Limit(order) => {
+                let key = self.matcher.submit(order, Timestamp::default(), &mut self.sink);
+                self.keys[order.order] = key.unwrap();
+            }
+            Command::Cancel(order) => {
+                let key = self.keys[*order].take().unwrap();
+                self.matcher.cancel(key, &mut self.sink).unwrap();
+            }
+        }
+    }
+}
+
+fn translate(event: &Event) -> Command {
+    match *event {
+        Event::Limit { order, account, side, tick, quantity } => {
+            Command::Limit(new_order(order, account, side, tick, quantity))
+        }
+        Event::Cancel { order } => Command::Cancel(order),
+    }
+}
+
+macro_rules! engine {
+    ($name:literal, $sink:ty, $new:expr, $traded:expr) => {
+        impl Engine for With<$sink> {
+            type Command = Command;
+            const NAME: &'static str = $name;
+
+            fn new(events: usize) -> Self {
+                Self::around($new(events), events)
+            }
+
+            fn translate(event: &Event) -> Command {
+                translate(event)
+            }
+
+            #[inline]
+            fn apply(&mut self, command: &Command) {
+                self.run(command);
+            }
+
+            fn traded(&self) -> u64 {
+                $traded(&self.sink) / 2
+            }
+        }
+    };
+}
+
+/// Matching only; nobody listens but a counter.
+pub type Bare = With<Counter>;
+/// Positions besides.
+pub type Counted = With<Positions<Counter>>;
+/// Order records and events besides: what the comparison is made with.
+pub type Whole = With<Positions<Day>>;
+
+engine!("nirantar, matching alone", Counter, |_| Counter::default(), |sink: &Counter| sink.0);
+engine!("nirantar, and positions", Positions<Counter>, |_| Positions::new(Counter::default()), |sink: &Positions<
+    Counter,
+>| sink.sink.0);
+engine!("nirantar", Positions<Day>, |events| Positions::new(Day::new(events)), |sink: &Positions<Day>| sink
+    .sink
+    .traded);
