@@ -13,6 +13,7 @@ mod log;
 mod market;
 mod orders;
 mod print;
+mod record;
 mod run;
 mod sandbox;
 mod signals;
@@ -53,6 +54,7 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
+    Record(record::RecordArgs),
     Init(init::InitArgs),
     Doctor(doctor::DoctorArgs),
     Orders(orders::OrdersArgs),
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
             Command::Sandbox(arguments) => sandbox::sandbox(arguments).await,
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
+            Command::Record(arguments) => record::record(arguments).await,
             Command::Doctor(arguments) => doctor::doctor(&arguments).await,
             Command::Orders(arguments) => orders::orders(&arguments),
             Command::Halt(arguments) => halt::halt(&arguments),
