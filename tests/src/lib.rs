@@ -1,5 +1,6 @@
 //! What crosses crates is in `tests/`; here is what those tests share with the processes they start.
 
 mod other_limits;
+pub mod ticks;
 
 pub use other_limits::OtherLimits;

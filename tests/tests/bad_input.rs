@@ -262,6 +262,7 @@ fn every_help_text_names_the_options_and_gives_an_example() {
             ],
         ),
         (&["run"], &["--config", "nirantar.toml", "Examples:"]),
+        (&["record"], &["--config", "--account", "--out", "--replay", "Examples:"]),
         (&["token"], &["status"]),
         (&["orders"], &["--account", "--json", "--all", "export", "acknowledge", "broker_id", "Examples:"]),
         (&["orders", "export"], &["--output", "--history", "average_price", "Examples:"]),

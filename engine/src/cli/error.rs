@@ -25,6 +25,26 @@ pub enum CliError {
     /// A recording cannot be replayed.
     #[error("--replay: {0}")]
     Replay(#[from] ReplayError),
+    /// A recording cannot begin.
+    #[error("--out: {0}")]
+    Record(#[from] crate::feed::RecordError),
+    /// The account has no feed that could be recorded.
+    #[error(
+        "account {account}: there is nothing to record: its broker's feed is not spoken, or the configuration has no \
+         `instruments` for it"
+    )]
+    NothingToRecord {
+        /// Which.
+        account: String,
+    },
+    /// The disk took no more of a recording.
+    #[error("--out: {}: {why}: what was written before is whole", file.display())]
+    RecordingFailed {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        why: String,
+    },
     /// Nobody here knows that instrument.
     #[error("--replay {}={symbol}: `{symbol}` is not an instrument here: expected one of {known}", file.display())]
     UnknownSymbol {

@@ -14,6 +14,7 @@ mod market;
 mod orders;
 mod paper;
 mod print;
+mod record;
 mod run;
 mod sandbox;
 mod signals;
@@ -56,6 +57,7 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Exchange(exchange::ExchangeArgs),
     Run(run::RunArgs),
+    Record(record::RecordArgs),
     Init(init::InitArgs),
     Doctor(doctor::DoctorArgs),
     Orders(orders::OrdersArgs),
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
             Command::Simulate(arguments) => simulate::simulate(&arguments),
             Command::Exchange(arguments) => exchange::exchange(arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
+            Command::Record(arguments) => record::record(arguments).await,
             Command::Doctor(arguments) => doctor::doctor(&arguments).await,
             Command::Orders(arguments) => orders::orders(&arguments),
             Command::Paper(PaperCommand::Report(arguments)) => paper::report(&arguments),

@@ -181,12 +181,12 @@ async fn end(
 }
 
 /// Stops them all at once, whoever else holds them.
-async fn stop(engines: &[Arc<Engine>]) {
+pub(super) async fn stop(engines: &[Arc<Engine>]) {
     futures_util::future::join_all(engines.iter().map(|engine| engine.wind_down())).await;
 }
 
 /// Prints where an account stands, now and whenever it changes.
-async fn report(name: String, mut cached: Cached, mut events: Events, clock: Arc<dyn Clock>) {
+pub(super) async fn report(name: String, mut cached: Cached, mut events: Events, clock: Arc<dyn Clock>) {
     let mut said = String::new();
     loop {
         let words = standing(&name, cached.load());

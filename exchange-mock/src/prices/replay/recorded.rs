@@ -235,7 +235,8 @@ mod tests {
         assert!(error(&bad).starts_with(&format!("day.nrec: byte {first}: ")), "{}", error(&bad));
         assert!(error(&header("upstox").unwrap()).contains("a recording of upstox"));
         // A torn tail costs what is torn.
-        let whole = recording(&[("2026-11-20 10:00:00", 1, &[tick(1, 100, None)]); 2]);
+        let one: (&str, u64, &[Tick]) = ("2026-11-20 10:00:00", 1, &[tick(1, 100, None)]);
+        let whole = recording(&[one, one]);
         assert_eq!(all(&whole[..whole.len() - 1]).unwrap().len(), 1);
     }
 }
