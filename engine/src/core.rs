@@ -31,6 +31,7 @@ use nirantar_exchange_mock::Calendar;
 
 use crate::feed::{self, Admission, CloseReason, Expected, FeedStatus, Outlook, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Key, Route};
+use crate::planted::{Bug, planted};
 use crate::session::{Effect, Event as Told, Generation, Machine, Operator, State, Verdict};
 
 pub use words::{Event, Input, Output, Standing};
@@ -340,7 +341,9 @@ impl Core {
     /// What an answer of the broker's tells the session.
     fn answered(&mut self, facts: Facts, now: Now, out: &mut Vec<Output>) {
         let Facts { generation, failure } = facts;
+        let deaf = planted(Bug::DeafToRefusals);
         let event = match failure.map(|failure| (failure.cause, failure.endpoint)) {
+            Some((Cause::Refused(_), endpoint)) if deaf && endpoint.changes_orders() => Told::Answered { generation },
             Some((Cause::Refused(refusal), endpoint)) => Told::Refused { generation, refusal, endpoint },
             Some((Cause::Misconfigured, endpoint)) => Told::Misconfigured { generation, endpoint },
             Some((Cause::Unknown | Cause::NotSent, _)) => Told::Unanswered { generation },
@@ -362,6 +365,7 @@ impl Core {
         let before = std::mem::replace(&mut self.standing, standing).route;
         self.desk.token(self.token.is_some(), now);
         let moved = (before.venue, before.generation) != (route.venue, route.generation);
+        let moved = moved && (before.venue != route.venue || !planted(Bug::StaleGeneration));
         if moved {
             self.epoch += 1;
             self.desk.leave(route);

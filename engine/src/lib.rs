@@ -17,6 +17,11 @@ pub mod engine;
 mod fanout;
 pub mod feed;
 pub mod orders;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+#[allow(unreachable_pub, reason = "public with the feature only")]
+mod planted;
 #[cfg(feature = "server")]
 pub mod sandbox;
 #[cfg(feature = "server")]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nirantar_brokers::{AccessToken, Broker, Failure, Fingerprint, Outcome, Redactor, Secret, Session, TokenLife};
 
+use crate::planted::{Bug, planted};
 use crate::token::LiveToken;
 
 /// Tokens that are remembered; the oldest is forgotten, but never the one in use nor the one before it. More than can
@@ -142,6 +143,9 @@ impl Vault {
 
     /// Takes every known secret out of a failure's words: brokers and transports quote what they were sent.
     pub(crate) fn clean<T>(&self, outcome: Outcome<T>) -> Outcome<T> {
+        if planted(Bug::QuotesSecrets) {
+            return outcome;
+        }
         outcome.map_err(|failure| Failure { message: self.redactor().clean(&failure.message), ..failure })
     }
 

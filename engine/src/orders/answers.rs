@@ -3,11 +3,12 @@
 //! What an answer means is decided in [`super::outcome`]; what rows of the market mean is acted on in [`super::rows`].
 
 use nirantar_brokers::time::Now;
-use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderStatus, Outcome};
+use nirantar_brokers::{Book, BrokerOrderId, Cause, ClientOrderId, OrderStatus, Outcome};
 
 use super::outcome::{Circumstances, Then, on_answer};
 use super::sending::OnItsWay;
 use super::{Action, CommandKind, Desk, Facts, Record, Refused, SendId, What};
+use crate::planted::{Bug, planted};
 use crate::session::Generation;
 
 impl Desk {
@@ -29,7 +30,11 @@ impl Desk {
             in_time: now.mono <= order.deadline(),
         };
         let answer = outcome.as_ref().map(|_| ()).map_err(|failure| failure.cause);
-        let then = on_answer(&kind, answer, seen).then;
+        let lost = places && answer == Err(Cause::Unknown);
+        let then = match on_answer(&kind, answer, seen).then {
+            _ if lost && planted(Bug::ResendsUnknown) => Then::AgainAfter(None),
+            then => then,
+        };
         if places {
             self.placed(&id, generation, outcome, then, now, out);
         } else {

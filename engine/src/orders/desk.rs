@@ -19,6 +19,7 @@ use super::sending::{OnItsWay, Throttling};
 use super::{
     Action, CommandKind, DeskPolicy, Exposure, Limiter, Listings, Refused, Route, SendId, Tracked, What, list_day,
 };
+use crate::planted::{Bug, planted};
 use crate::session::{Generation, TradingMode};
 
 /// The order desk of one account.
@@ -216,7 +217,15 @@ impl Desk {
         self.route = route;
         self.settled = true;
         if let Some(why) = self.not_waiting() {
-            self.refuse_held(|order| order.book == Book::Live, &why, now, out);
+            if planted(Bug::HeldBecomesPaper) {
+                let held: Vec<ClientOrderId> = self.queue.iter().map(|waiting| waiting.id.clone()).collect();
+                for id in held {
+                    if let Some(order) = self.orders.get_mut(&id) {
+                        order.book = Book::Paper;
+                    }
+                }
+            }
+            self.refuse_held(|order| order.book == Book::Live || planted(Bug::HeldBecomesPaper), &why, now, out);
         }
         if route.venue == Venue::Live {
             self.compared = self.token_lives;

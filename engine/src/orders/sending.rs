@@ -13,6 +13,7 @@ use nirantar_brokers::{Block, Book, BrokerOrderId, Cause, ClientOrderId, Intent,
 use super::limiter::{Key, Room};
 use super::queue::{Rank, Waiting};
 use super::{Action, Command, CommandKind, Desk, Record, Refused, SendId, Tracked, What};
+use crate::planted::{Bug, planted};
 use crate::session::{Generation, TradingMode};
 use crate::waiting::doubled;
 
@@ -351,7 +352,11 @@ impl Desk {
         let Waiting { id, kind, asked, .. } = waiting;
         let (send, route) = (SendId(self.sends + 1), self.route);
         self.sends = send.0;
-        self.record(&id, What::Sending { generation: route.generation, command: kind.clone() }, now, out);
+        let resent = self.orders.get(&id).is_some_and(|order| order.generation > Generation::default());
+        let unwritten = planted(Bug::UnwrittenResend) && resent && kind == CommandKind::Place;
+        if !unwritten {
+            self.record(&id, What::Sending { generation: route.generation, command: kind.clone() }, now, out);
+        }
         let Some(order) = self.orders.get_mut(&id) else { return };
         let book = order.book;
         match kind {

@@ -7,6 +7,7 @@ use nirantar_brokers::time::Monotonic;
 use super::future::View;
 use super::memory::{Ctx, Session};
 use super::{Effect, Notice};
+use crate::planted::{Bug, planted};
 
 /// The broker does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +37,9 @@ impl Session {
     /// A good answer under the token in use: an outage is over once live orders and positions are compared.
     pub(super) fn answered(&mut self, ctx: &mut Ctx<'_>) {
         self.unanswered = 0;
+        if planted(Bug::OutageForEver) {
+            return;
+        }
         if self.outage.take().is_some() {
             ctx.notice(Notice::OutageOver);
             self.want_comparison(ctx.now.mono);

@@ -10,6 +10,7 @@ use nirantar_brokers::{Fingerprint, Renewal};
 use super::future::View;
 use super::memory::{Ctx, Session};
 use super::{AttemptEnd, Candidate, Effect, Notice, Why};
+use crate::planted::{Bug, planted};
 
 /// An automatic renewal in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,7 +132,8 @@ impl Session {
     pub(super) fn may_attempt(&self, now: Now) -> bool {
         let asked = matches!(self.due, Some(Why::OperatorAsked | Why::Scheduled));
         let wanted = !self.policy.is_quiet(now.wall) || asked;
-        wanted && self.attempt.is_none() && now.mono >= self.retry_at && self.usable_way().is_some()
+        let free = self.attempt.is_none() || planted(Bug::TwoRenewals);
+        wanted && free && now.mono >= self.retry_at && self.usable_way().is_some()
     }
 
     /// Takes up the refresh token that came with a new token, if one did.

@@ -20,6 +20,7 @@ use super::proving::Subject;
 use super::{
     Candidate, Effect, Event, NotTaken, Notice, Operator, State, TradingMode, Transition as Step, Verdict, Why,
 };
+use crate::planted::{Bug, planted};
 
 /// What a probe's answer came to.
 enum Judged {
@@ -156,7 +157,12 @@ impl Session {
         match event {
             Signal::Told(Event::Probed { probe, verdict }) => {
                 match self.judge(*probe, verdict, context) {
-                    Judged::Adopted(_) => self.tell_failback(failback::Input::Accepted, context.now.mono),
+                    Judged::Adopted(_) => {
+                        self.tell_failback(failback::Input::Accepted, context.now.mono);
+                        if planted(Bug::NoComparison) {
+                            self.tell_failback(failback::Input::Compared, context.now.mono);
+                        }
+                    }
                     Judged::Dead => self.abandon_failback(context),
                     Judged::Nothing => {}
                 }
@@ -368,6 +374,11 @@ impl Session {
             (Subject::Candidate(candidate), Verdict::Refused) => {
                 self.not_taken(candidate, NotTaken::Refused, context);
                 Judged::Nothing
+            }
+            (Subject::Candidate(candidate), Verdict::Inconclusive) if planted(Bug::UnprovenToken) => {
+                let user_id = self.user_id.clone().unwrap_or_default();
+                self.adopt(candidate, &user_id, context);
+                Judged::Adopted(candidate)
             }
             (Subject::Candidate(candidate), Verdict::Inconclusive) => {
                 self.undecided(candidate, context);

@@ -76,7 +76,7 @@ catalogue! {
     ClockForward, "clock-forward", 60, "the machine's wall clock is set forward by as long as this lasts, and set right ten minutes later";
     ClockBack, "clock-back", 60, "the machine's wall clock is set back by as long as this lasts, and set right ten minutes later";
     MachineSleeps, "machine-sleeps", 600, "the machine sleeps; its connections are cut";
-    ProcessDies, "process-dies", 5, "the process dies between two things it does, with what its journal has not synced; another one starts at the end";
+    ProcessDies, "process-dies", 180, "within this time the process dies, between two things it does, with what its journal has not synced; another one starts five seconds later";
     HolidayMoves, "holiday-moves", 0, "the exchange declares the rest of the day a holiday, which our calendar does not know";
     OperatorHalts, "operator-halts", 60, "the operator halts trading, and lets it go on at the end";
 }

@@ -13,7 +13,7 @@ use crate::session::{FallbackOrders, Policy, Resume};
 pub(super) fn of_seed(seed: u64) -> Policy {
     let mut rng = Rng::from_seed(seed ^ 0x9011c7);
     let mut policy = Policy::for_broker(&facts(App::Approved));
-    policy.user_id = (rng.below(4) > 0).then(|| super::OWN_USER.to_owned());
+    policy.user_id = Some(super::OWN_USER.to_owned());
     if rng.below(2) == 0 {
         policy.expiry = Expiry::Ttl(Duration::from_secs(3600 * (2 + rng.below(8))));
     }

@@ -104,7 +104,7 @@ mod tests {
         plan.sort_unstable();
         let found = run(40, FaultPlan::These(plan));
         let small = shrink(found, run);
-        assert_eq!(small.fault_list(), "socket-cut@3/10:00:00,process-dies@7/10:00:00+5s");
+        assert_eq!(small.fault_list(), "socket-cut@3/10:00:00,process-dies@7/10:00:00+180s");
         assert_eq!(small.days, 7);
     }
 

@@ -56,9 +56,14 @@ impl Story {
         }
     }
 
+    /// Whether anybody listens.
+    pub(super) const fn is_told(&self) -> bool {
+        !matches!(self, Self::Silent)
+    }
+
     /// Tells a line, if anybody listens.
     pub(super) fn tell(&mut self, at: Timestamp, who: &str, what: impl FnOnce() -> String) {
-        if matches!(self, Self::Silent) {
+        if !self.is_told() {
             return;
         }
         let line = format!("{} {who:<7} {}", at.to_ist().format("%Y-%m-%d %H:%M:%S%.6f"), what());

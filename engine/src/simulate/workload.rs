@@ -8,6 +8,7 @@ use nirantar_brokers::{
     Quantity, Side, Venue,
 };
 
+use super::story::Story;
 use crate::core::{Core, Event, Output, Standing};
 use crate::orders::{Refused, Tracked};
 
@@ -37,6 +38,11 @@ pub trait Strategy {
         let _ = (event, trader);
     }
 
+    /// Whether [`on_event`](Self::on_event) does anything: one that does not listen is not told, which saves time.
+    fn listens(&self) -> bool {
+        true
+    }
+
     /// It is time to trade: in market hours, as often as [`Simulation::order_every`](super::Simulation::order_every) says.
     fn on_time(&mut self, trader: &mut Trader<'_>) {
         let _ = trader;
@@ -57,6 +63,10 @@ impl<S: Strategy + ?Sized> Strategy for &mut S {
         (**self).on_event(event, trader);
     }
 
+    fn listens(&self) -> bool {
+        (**self).listens()
+    }
+
     fn on_time(&mut self, trader: &mut Trader<'_>) {
         (**self).on_time(trader);
     }
@@ -72,6 +82,7 @@ pub struct Trader<'a> {
     pub(super) core: &'a mut Core,
     pub(super) now: Now,
     pub(super) out: &'a mut Vec<Output>,
+    pub(super) story: &'a mut Story,
     pub(super) taken: &'a mut u64,
     pub(super) refused: &'a mut u64,
 }
@@ -106,7 +117,13 @@ impl Trader<'_> {
     /// # Errors
     /// [`Refused`]: nothing was written or sent.
     pub fn submit(&mut self, request: OrderRequest) -> Result<ClientOrderId, Refused> {
-        let done = self.core.submit(request, self.now, self.out);
+        let (core, at) = (&mut *self.core, self.now.wall);
+        let wish = |request: &OrderRequest| format!("{} {} {}", request.side, request.quantity, request.instrument);
+        let wished = if self.story.is_told() { wish(&request) } else { String::new() };
+        let done = core.submit(request, self.now, self.out);
+        if let Err(why) = &done {
+            self.story.tell(at, "refused", || format!("{wished}: {why}"));
+        }
         *if done.is_ok() { &mut *self.taken } else { &mut *self.refused } += 1;
         done
     }
@@ -171,6 +188,10 @@ impl Trades {
 }
 
 impl Strategy for Trades {
+    fn listens(&self) -> bool {
+        false
+    }
+
     fn on_tick(&mut self, tick: SimulatedTick<'_>, _: &mut Trader<'_>) {
         match self.prices.iter_mut().find(|(key, _)| key == tick.instrument) {
             Some((_, price)) => *price = tick.price,

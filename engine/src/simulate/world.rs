@@ -158,8 +158,6 @@ pub(super) struct World<'a> {
     slept_from: Instant,
     /// The process dies after so many more outputs.
     dies_after: Option<u64>,
-    /// When another one starts after it.
-    starts_at: Instant,
     conditions: Conditions,
     faults: Vec<Fault>,
     /// Some process will read the journal.
@@ -211,7 +209,6 @@ impl<'a> World<'a> {
             asleep_until: None,
             slept_from: Instant::START,
             dies_after: None,
-            starts_at: Instant::START,
             conditions: Conditions::default(),
             keeps_records: faults.iter().any(|fault| fault.kind == FaultKind::ProcessDies),
             faults,

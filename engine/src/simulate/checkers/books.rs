@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use nirantar_brokers::{Book, ClientOrderId, Intent, Venue};
 
-use super::{Violation, broken};
+use super::{Violation, broken, number};
 use crate::core::{Core, Input, Output};
 use crate::orders::{Command, Route};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    books: BTreeMap<ClientOrderId, Book>,
+    books: BTreeMap<u128, Book>,
     /// What the book held that must not change in this step.
     untouched: Option<(Book, u64)>,
 }
@@ -58,11 +58,11 @@ impl Books {
     }
 
     pub(super) fn belongs(&mut self, id: &ClientOrderId, book: Book) -> Result<(), Violation> {
-        match self.books.get(id) {
+        match self.books.get(&number(id)) {
             Some(first) if *first != book => broken(7, format!("order {id} was {first} and is {book}")),
             Some(_) => Ok(()),
             None => {
-                self.books.insert(id.clone(), book);
+                self.books.insert(number(id), book);
                 Ok(())
             }
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nirantar_brokers::{Book, Cause, ClientOrderId, Refusal};
 
-use super::{Leaving, Violation, broken};
+use super::{Leaving, Violation, broken, number};
 use crate::core::{Core, Input, Output};
 use crate::orders::{Command, SendId, What};
 
@@ -12,16 +12,16 @@ use crate::orders::{Command, SendId, What};
 pub(super) struct Orders {
     records: usize,
     /// Of each order with a message announced and not yet gone: the position of that record.
-    announced: BTreeMap<ClientOrderId, usize>,
+    announced: BTreeMap<u128, usize>,
     /// Place messages on their way.
-    placing: BTreeMap<SendId, ClientOrderId>,
+    placing: BTreeMap<SendId, u128>,
     /// Orders whose bytes left and that are not known not to have arrived.
-    may_be_there: BTreeSet<ClientOrderId>,
-    refused_once: BTreeSet<ClientOrderId>,
+    may_be_there: BTreeSet<u128>,
+    refused_once: BTreeSet<u128>,
     /// Orders of today that the broker took.
     acted: BTreeSet<ClientOrderId>,
     /// Orders asked for in this process.
-    ours: BTreeSet<ClientOrderId>,
+    ours: BTreeSet<u128>,
 }
 
 impl Orders {
@@ -33,7 +33,7 @@ impl Orders {
                 let again = match outcome.as_ref().map_err(|failure| failure.cause) {
                     Err(Cause::Throttled { .. }) => true,
                     // Refused for the token's sake: once more, and no third time.
-                    Err(Cause::Refused(Refusal::Conclusive)) => self.refused_once.insert(id.clone()),
+                    Err(Cause::Refused(Refusal::Conclusive)) => self.refused_once.insert(id),
                     _ => false,
                 };
                 if again {
@@ -50,14 +50,14 @@ impl Orders {
                 self.records += 1;
                 match (&record.id, &record.what) {
                     (Some(id), What::Sending { .. }) if record.book == Book::Live => {
-                        self.announced.insert(id.clone(), self.records);
+                        self.announced.insert(number(id), self.records);
                     }
-                    (Some(id), What::Intent(_)) if record.book == Book::Live => drop(self.ours.insert(id.clone())),
+                    (Some(id), What::Intent(_)) if record.book == Book::Live => drop(self.ours.insert(number(id))),
                     _ => {}
                 }
             }
             Output::Send { send, id, book: Book::Live, command: Command::Place(_), .. } => {
-                self.placing.insert(*send, id.clone());
+                self.placing.insert(*send, number(id));
             }
             _ => {}
         }
@@ -66,7 +66,7 @@ impl Orders {
 
     pub(super) fn leaves(&mut self, leaving: &Leaving<'_>) -> Result<(), Violation> {
         let Leaving { id, command, synced, .. } = leaving;
-        match self.announced.remove(*id) {
+        match self.announced.remove(&number(id)) {
             None => return broken(5, format!("a message about {id} left and was not written first")),
             Some(record) if record > *synced => {
                 return broken(5, format!("a message about {id} left before its record was safe"));
@@ -74,10 +74,10 @@ impl Orders {
             Some(_) => {}
         }
         if matches!(command, Command::Place(_)) {
-            if !self.ours.contains(*id) {
+            if !self.ours.contains(&number(id)) {
                 return broken(5, format!("{id} was placed after a restart, and was not accepted since"));
             }
-            if !self.may_be_there.insert((*id).clone()) {
+            if !self.may_be_there.insert(number(id)) {
                 return broken(6, format!("{id} was placed again, and may be there already"));
             }
         }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::kite::{App, Kite, facts};
+use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Book, ClientOrderId, Fingerprint, InstrumentKey, Mode, RateLimit, Secret, Venue};
 use nirantar_exchange_mock::{MockExchange, Update};
 
 use super::super::broker;
 use super::super::checkers::{Leaving, Violation};
-use super::super::market;
+use super::super::market::{self, Market};
 use super::super::time::Instant;
 use super::super::workload::{SimulatedTick, Trader};
 use super::{Arriving, Happening, Question, World};
@@ -27,6 +28,9 @@ use crate::token::{Gate, Pass, Snapshot, TokenCell};
 
 /// An operator who is asked whether live trading may go on, or is told what to mend, takes this long.
 const OPERATOR_TAKES: Duration = Duration::from_secs(30);
+
+/// Another process starts so long after one has died.
+const STARTS_AFTER: Duration = Duration::from_secs(5);
 
 /// A process that runs.
 pub(super) struct Process {
@@ -49,6 +53,17 @@ pub(super) struct Process {
     /// When the core wants to be woken. `None`: it is to be asked.
     wake_at: Option<Instant>,
     feed_live_since: Option<Instant>,
+    /// The paper exchange has the last prices.
+    priced: bool,
+}
+
+impl Process {
+    fn price_paper(&mut self, market: &Market, at: Timestamp) {
+        self.priced = true;
+        for quoted in &market.quoted {
+            self.paper.price(&quoted.key, quoted.price, quoted.volume, at);
+        }
+    }
 }
 
 /// A message on its way to the broker.
@@ -118,6 +133,7 @@ impl World<'_> {
             given_up: BTreeSet::new(),
             wake_at: None,
             feed_live_since: None,
+            priced: true,
         });
         self.offered = None;
         self.perform(out)?;
@@ -155,7 +171,7 @@ impl World<'_> {
         self.checkers.died();
         // The number is taken when it starts.
         self.who -= 1;
-        self.queue.put(self.starts_at.max(self.now), Happening::Starts);
+        self.queue.put(self.now + STARTS_AFTER, Happening::Starts);
     }
 
     /// When the process wants to be woken.
@@ -323,6 +339,10 @@ impl World<'_> {
             Output::Send { send, id, book: Book::Paper, command, .. } => {
                 let wall = self.clock.now(now).wall;
                 self.counts.paper += 1;
+                let at = self.market.at;
+                if !std::mem::replace(&mut process.priced, true) {
+                    process.price_paper(&self.market, at);
+                }
                 let outcome = broker::act(&mut process.paper, &id, &command, wall);
                 answers.push_back(Input::Reply { send, outcome });
                 answers.extend(paper_updates(&mut process.paper));
@@ -355,7 +375,9 @@ impl World<'_> {
             Output::Feed(output) => self.feed(output),
             Output::Tell(event) => {
                 self.hear(&event);
-                told.push_back(event);
+                if self.strategy.listens() {
+                    told.push_back(event);
+                }
             }
         }
     }
@@ -492,9 +514,13 @@ impl World<'_> {
         let books = if live { BOTH } else { &[Book::Paper] };
         let now = self.clock.now(self.now);
         let Some(process) = &mut self.process else { return Ok(()) };
+        process.priced = false;
+        // Where nothing works on paper nobody can tell whether its prices came now or with the next order.
+        if process.paper.next_wake(now.wall).is_some() {
+            process.price_paper(&self.market, now.wall);
+        }
         let mut passed = false;
         for quoted in &self.market.quoted {
-            process.paper.price(&quoted.key, quoted.price, quoted.volume, now.wall);
             passed |= process.core.watches(books, &quoted.key)
                 && process.core.mark(books, &quoted.key, quoted.price, now.wall);
         }
@@ -548,6 +574,7 @@ impl World<'_> {
             core: &mut process.core,
             now,
             out,
+            story: &mut self.story,
             taken: &mut self.counts.orders,
             refused: &mut self.counts.refused,
         };

@@ -19,7 +19,7 @@ const CLOCK_WRONG: Duration = Duration::from_secs(600);
 /// What a fault leaves behind is over this long after it: calls under way, sockets that wait.
 const SETTLES: Duration = Duration::from_secs(15);
 /// Outputs among which a process dies.
-const DIES_WITHIN: u64 = 24;
+const DIES_WITHIN: u64 = 40;
 
 impl World<'_> {
     /// A fault begins.
@@ -96,7 +96,6 @@ impl World<'_> {
                 Ok(())
             }
             F::ProcessDies => {
-                self.starts_at = until;
                 self.dies_after = Some(1 + self.dice.lives.below(DIES_WITHIN));
                 Ok(())
             }
