@@ -222,7 +222,18 @@ impl FaultPlan {
 /// be seen to mend.
 fn day_of_faults(day: u32, rng: &mut Rng) -> Vec<Fault> {
     let count = 1 + rng.below(4);
-    (0..count).filter_map(|_| one_fault(day, rng)).collect()
+    let mut faults: Vec<Fault> = Vec::new();
+    for _ in 0..count {
+        let Some(fault) = one_fault(day, rng) else { continue };
+        // Troubles come together: half of them within a minute and a half of the one before.
+        let soon = chrono::TimeDelta::seconds(i64::try_from(rng.below(90)).unwrap_or(0));
+        let at = match faults.last().filter(|_| rng.below(2) == 0) {
+            Some(before) => before.at.overflowing_add_signed(soon).0,
+            None => fault.at,
+        };
+        faults.push(Fault { at, ..fault });
+    }
+    faults
 }
 
 fn one_fault(day: u32, rng: &mut Rng) -> Option<Fault> {

@@ -11,7 +11,7 @@ fn of(seed: u64, faults: &str) -> Report {
 
 #[test]
 fn a_day_on_which_nothing_goes_wrong_is_traded_live() {
-    let report = of(1, "");
+    let report = Simulation::new(1).human_only().faults(FaultPlan::none()).run();
     assert!(report.is_ok(), "{report}");
     let Counts { days, orders, refused, live, paper, processes, .. } = report.counts;
     assert_eq!((days, processes, paper), (1, 1, 0));
@@ -21,24 +21,20 @@ fn a_day_on_which_nothing_goes_wrong_is_traded_live() {
 #[test]
 fn every_fault_alone_breaks_no_rule_and_happens() {
     for kind in FaultKind::ALL {
-        // At half past ten, under two policies.
-        for seed in [3, 12] {
-            let report = of(seed, &format!("{kind}@1/10:30:01"));
-            assert!(report.is_ok(), "{report}");
-            assert_eq!(report.counts.faults, 1, "{kind}");
-            let checked = report.counts.checked;
-            assert!(checked.left > 100 || *kind == FaultKind::HolidayMoves, "{kind}: {checked:?}");
-            if *kind == FaultKind::ProcessDies {
-                assert_eq!(report.counts.processes, 2);
-            }
-        }
+        let report = of(3, &format!("{kind}@1/10:30:01"));
+        assert!(report.is_ok(), "{report}");
+        assert_eq!(report.counts.faults, 1, "{kind}");
+        let checked = report.counts.checked;
+        assert!(checked.left > 100 || *kind == FaultKind::HolidayMoves, "{kind}: {checked:?}");
+        let processes = if *kind == FaultKind::ProcessDies { 2 } else { 1 };
+        assert_eq!(report.counts.processes, processes, "{kind}");
     }
 }
 
 #[test]
-fn twenty_seeds_hold_every_rule_and_reach_what_the_rules_are_about() {
+fn ten_seeds_hold_every_rule_and_reach_what_the_rules_are_about() {
     let (mut counts, mut runs) = (Counts::default(), 0);
-    Simulation::new(1).days(2).run_many(20, NonZeroUsize::MIN, |report| {
+    Simulation::new(1).days(2).run_many(10, NonZeroUsize::MIN, |report| {
         assert!(report.is_ok(), "{report}");
         counts.add(&report.counts);
         runs += 1;
@@ -46,8 +42,8 @@ fn twenty_seeds_hold_every_rule_and_reach_what_the_rules_are_about() {
     });
     println!("{runs} runs: {counts:?}");
     let Checked { left, adopted, attempts, moves, returns, texts } = counts.checked;
-    assert!(left > 10_000 && adopted > 40 && attempts > 20 && moves > 100 && returns > 20 && texts > 1000);
-    assert!(counts.paper > 0 && counts.processes > 20);
+    assert!(left > 5_000 && adopted > 20 && attempts > 10 && moves > 50 && returns > 10 && texts > 500);
+    assert!(counts.paper > 0 && counts.processes > 10);
 }
 
 #[test]
@@ -86,12 +82,12 @@ fn a_token_that_dies_sends_orders_to_paper_and_a_login_brings_them_back() {
 #[test]
 fn what_is_known_of_an_order_survives_a_process_that_dies_anywhere() {
     let (mut died, mut lost) = (0, 0);
-    for seed in 0..12 {
+    for seed in 0..8 {
         let report = of(seed, "process-dies@1/10:00, process-dies@1/11:00, process-dies@1/12:00");
         assert!(report.is_ok(), "{report}");
         died += report.counts.processes - 1;
         lost += report.counts.records_lost;
     }
     println!("{died} processes died, {lost} records lost");
-    assert!(died == 36 && lost > 0, "{died} died, and {lost} records were lost");
+    assert!(died == 24 && lost > 0, "{died} died, and {lost} records were lost");
 }

@@ -64,6 +64,8 @@ enum Happening {
     Begins(usize),
     /// A fault that lasts ends.
     Heals(Fault),
+    /// The operator has looked at an order that nobody knows the end of.
+    Acknowledged(u32, ClientOrderId),
     /// A human logs in.
     Login,
     /// The watcher looks at the store.
@@ -294,11 +296,13 @@ impl<'a> World<'a> {
             Happening::Frame(who, socket, ticks) if who == self.who => self.frame(socket, ticks),
             Happening::Looks(who) if who == self.who => self.look_at_store(),
             Happening::Asks(who, question) if who == self.who => self.asked(question),
+            Happening::Acknowledged(who, id) if who == self.who => self.acknowledge(&id),
             Happening::Tell(..)
             | Happening::AtGate(..)
             | Happening::Left(..)
             | Happening::Frame(..)
             | Happening::Looks(_)
+            | Happening::Acknowledged(..)
             | Happening::Asks(..) => Ok(()), // of a process that is no more
             Happening::Arrives(arriving) => self.arrives(*arriving),
             Happening::Tick => self.tick(),
@@ -455,6 +459,7 @@ const fn is_of_the_machine(what: &Happening) -> bool {
             | Happening::Left(..)
             | Happening::Frame(..)
             | Happening::Looks(_)
+            | Happening::Acknowledged(..)
             | Happening::Starts
             | Happening::Work
     )

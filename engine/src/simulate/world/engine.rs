@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nirantar_brokers::kite::{App, Kite, facts};
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Book, ClientOrderId, Fingerprint, InstrumentKey, Mode, RateLimit, Secret, Venue};
+use nirantar_brokers::{Book, ClientOrderId, Fingerprint, InstrumentKey, Mode, OrderStatus, RateLimit, Secret, Venue};
 use nirantar_exchange_mock::{MockExchange, Update};
 
 use super::super::broker;
@@ -144,6 +144,7 @@ impl World<'_> {
         self.tell(Input::Subscribe(wanted, Mode::Full))?;
         self.look_at_store_at_start()?;
         self.tell(Input::Started)?;
+        self.show_unresolved();
         if self.who > 1 {
             self.with_strategy(|strategy, trader| strategy.restarted(trader))?;
         }
@@ -172,6 +173,27 @@ impl World<'_> {
         // The number is taken when it starts.
         self.who -= 1;
         self.queue.put(self.now + STARTS_AFTER, Happening::Starts);
+    }
+
+    /// The operator has looked at an order that nobody knows the end of: it counts as exposure no more.
+    pub(super) fn acknowledge(&mut self, id: &ClientOrderId) -> Result<(), Violation> {
+        let now = self.clock.now(self.now);
+        let mut out = Vec::new();
+        let Some(process) = &mut self.process else { return Ok(()) };
+        process.wake_at = None;
+        // Refused is right where evidence has overtaken the operator.
+        let _ = process.core.acknowledge(id, now, &mut out);
+        self.perform(out)
+    }
+
+    /// Of orders of before that nobody knows the end of, the operator is told when a process starts.
+    fn show_unresolved(&mut self) {
+        let (now, who) = (self.now, self.who);
+        let Some(process) = &self.process else { return };
+        let open = |order: &&Tracked| order.status == OrderStatus::Unresolved && !order.acknowledged;
+        for order in process.core.desk().orders().filter(open) {
+            self.queue.put(now + OPERATOR_TAKES, Happening::Acknowledged(who, order.id.clone()));
+        }
     }
 
     /// When the process wants to be woken.
@@ -438,6 +460,10 @@ impl World<'_> {
                     let live = matches!(status, FeedStatus::Live { .. });
                     process.feed_live_since = live.then_some(process.feed_live_since.unwrap_or(now));
                 }
+            }
+            Event::Order { order, .. } if order.status == OrderStatus::Unresolved && !order.acknowledged => {
+                let looked = Happening::Acknowledged(who, order.id.clone());
+                self.queue.put(now + OPERATOR_TAKES, looked);
             }
             Event::Transition(_) => self.counts.transitions += 1,
             Event::Gap { gap, .. } => self.counts.gaps += u64::from(gap.to.is_none()),
