@@ -255,7 +255,7 @@ impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
                 Some(Ok(Message::Text(text))) => self.read_text(text.as_str()),
                 Some(Ok(Message::Binary(bytes))) => {
                     let ticks = self.plan.codec.count_ticks(&bytes);
-                    Events::of_frame(bytes, ticks, &reader)
+                    Events::of_frame(&bytes, ticks, &reader)
                 }
                 // Answered by the library, and counted by nobody.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
