@@ -265,7 +265,7 @@ impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
                 Some(Ok(Message::Binary(bytes))) => {
                     self.record(FrameKind::Binary, &bytes);
                     let ticks = self.plan.codec.count_ticks(&bytes);
-                    Events::of_frame(bytes, ticks, &reader)
+                    Events::of_frame(&bytes, ticks, &reader)
                 }
                 // Answered by the library, and counted by nobody.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,

@@ -11,7 +11,7 @@ use crate::feed::event::count_ticks;
 /// What a frame says, in order.
 ///
 /// A binary frame is kept as it came, and read by whoever wants to know ([`visit`](Self::visit)), one event after the
-/// other. So it goes from the socket to the engine without a copy, and no tick is laid down in memory on the way.
+/// other: no tick is laid down in memory on the way from the socket to the engine.
 #[derive(Clone)]
 pub struct Events(Said);
 
@@ -21,26 +21,27 @@ enum Said {
     Frame { bytes: Bytes, ticks: usize, reader: Reader },
 }
 
-/// A broker's way to read a binary frame.
+/// A broker's way to read a binary frame, and what takes the token out of what others say.
 #[derive(Clone)]
-pub(super) struct Reader(Arc<dyn Fn(&[u8], &mut dyn FnMut(FeedEvent)) + Send + Sync>);
+pub(super) struct Reader(Arc<Reading>);
+
+struct Reading {
+    decode: Box<dyn Fn(&[u8], &mut dyn FnMut(FeedEvent)) + Send + Sync>,
+    redactor: Redactor,
+}
 
 impl Reader {
-    /// Of a codec. What others say passes the redactor.
     pub(super) fn of<F: Feed + Send + Sync + ?Sized + 'static>(codec: Arc<F>, redactor: Redactor) -> Self {
-        Self(Arc::new(move |bytes, each| {
-            codec.decode_binary(bytes, &mut |mut event| {
-                redact(&redactor, &mut event);
-                each(event);
-            });
-        }))
+        let decode = Box::new(move |bytes: &[u8], each: &mut dyn FnMut(FeedEvent)| codec.decode_binary(bytes, each));
+        Self(Arc::new(Reading { decode, redactor }))
     }
 }
 
 impl Events {
-    /// Of a binary frame with that many ticks in it.
-    pub(super) fn of_frame(bytes: Bytes, ticks: usize, reader: &Reader) -> Self {
-        Self(Said::Frame { bytes, ticks, reader: reader.clone() })
+    /// Of a binary frame with that many ticks in it. The frame is copied: a piece of the library's own buffer that is kept
+    /// would make it allocate another for every read, which costs several times as much.
+    pub(super) fn of_frame(bytes: &[u8], ticks: usize, reader: &Reader) -> Self {
+        Self(Said::Frame { bytes: Bytes::copy_from_slice(bytes), ticks, reader: reader.clone() })
     }
 
     /// How many of them are ticks.
@@ -56,7 +57,13 @@ impl Events {
     pub fn visit(self, mut each: impl FnMut(FeedEvent)) {
         match self.0 {
             Said::Read(events) => events.into_iter().for_each(each),
-            Said::Frame { bytes, reader, .. } => (reader.0)(&bytes, &mut each),
+            Said::Frame { bytes, reader, .. } => {
+                let Reading { decode, redactor } = &*reader.0;
+                decode(&bytes, &mut |mut event| {
+                    redact(redactor, &mut event);
+                    each(event);
+                });
+            }
         }
     }
 
