@@ -22,7 +22,7 @@ use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 33] = [
+pub(super) const KEYS: [&str; 34] = [
     "name",
     "broker",
     "store",
@@ -55,6 +55,7 @@ pub(super) const KEYS: [&str; 33] = [
     "journal",
     "halt_file",
     "settle_paper",
+    "fallback_prices",
     "risk",
 ];
 
@@ -128,6 +129,8 @@ pub struct Account {
     pub journal: PathBuf,
     /// The file that halts its trading while it is there, resolved likewise.
     pub halt_file: PathBuf,
+    /// Whether a made-up market goes on from the last live price while there is none. False by default: no price.
+    pub synthetic_prices: bool,
     /// What becomes of paper positions when live trading goes on. They are closed by default.
     pub settle_paper: SettlePaper,
     /// What it risks at most. Nothing is bounded by default.
@@ -171,6 +174,8 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         journal: trading::file(table, "journal", &name, "journal.db", folder)?,
         halt_file: trading::file(table, "halt_file", &name, "halt", folder)?,
         settle_paper: trading::settle_paper(table)?,
+        synthetic_prices: choice(table, "fallback_prices", &[("none", false), ("synthetic", true)])?
+            .unwrap_or_default(),
         risk: trading::risk(table)?,
         name,
         broker,

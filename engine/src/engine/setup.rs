@@ -329,6 +329,7 @@ impl Builder {
             policy,
             events: events.clone(),
         };
+        let wants_others = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (inbox, messages) = mpsc::channel(INBOX);
         let last_error = LastError::default();
         let task = Task {
@@ -344,6 +345,7 @@ impl Builder {
             renewer: renewer.clone(),
             paper,
             fallback: fallback.map(|Fallback(prices, source)| (prices, source)),
+            wants_others: Arc::clone(&wants_others),
             feed_address,
             hub: hub.clone(),
             events: events.clone(),
@@ -374,6 +376,7 @@ impl Builder {
             last_error,
             durable_journal: durable,
             journal_watch,
+            wants_others,
             task,
             _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };

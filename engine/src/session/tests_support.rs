@@ -15,6 +15,7 @@ pub(crate) fn facts(expiry: Expiry) -> BrokerFacts {
             orders: &[],
             reads_share: false,
             quotes: limit,
+            quote_instruments: 500,
             historical: limit,
             other: limit,
             modifications_per_order: 25,
