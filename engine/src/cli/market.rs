@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Exchange, InstrumentKey};
+use nirantar_brokers::{Exchange, Instrument, InstrumentKey, Price};
 use nirantar_exchange_mock::prices::{Merge, Replay, Walk};
-use nirantar_exchange_mock::{Calendar, PriceSource, universe};
+use nirantar_exchange_mock::{Calendar, PriceEvent, PriceSource, universe};
 
 use super::CliError;
 
@@ -129,6 +129,50 @@ impl Market {
     #[must_use]
     pub(super) fn ten_o_clock(&self) -> Timestamp {
         Timestamp::from_ist_parts(self.date, NaiveTime::from_hms_opt(10, 0, 0).unwrap_or_default())
+    }
+}
+
+/// A made-up market of some instruments that goes on day after day.
+#[derive(Debug)]
+pub(super) struct DailyWalk {
+    instruments: Vec<(Instrument, Price)>,
+    today: Walk,
+}
+
+impl DailyWalk {
+    /// From that day on. Only the built-in universe knows ticks and lots; of anything else there is no price.
+    pub(super) fn new(instruments: &[InstrumentKey], date: NaiveDate) -> Self {
+        let mut known = universe::with_start_prices(date);
+        known.retain(|(instrument, _)| instruments.contains(&instrument.key));
+        let mut this = Self { today: Walk::new(1, &known, &Calendar::nse(), date), instruments: known };
+        this.skip_days_off();
+        this
+    }
+
+    /// Nothing is left of this day, or nothing trades on it: the next one that has prices.
+    fn skip_days_off(&mut self) {
+        for date in self.today.date().iter_days().skip(1).take(DAYS_BACK) {
+            if self.today.peek().is_some() {
+                return;
+            }
+            self.today = Walk::new(1, &self.instruments, &Calendar::nse(), date);
+        }
+    }
+}
+
+impl PriceSource for DailyWalk {
+    fn peek(&self) -> Option<Timestamp> {
+        self.today.peek()
+    }
+
+    fn next(&mut self) -> Option<PriceEvent> {
+        let event = self.today.next();
+        self.skip_days_off();
+        event
+    }
+
+    fn date(&self) -> NaiveDate {
+        self.today.date()
     }
 }
 

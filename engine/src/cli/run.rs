@@ -8,12 +8,14 @@ use std::time::Duration;
 use clap::Args;
 use nirantar_brokers::time::{Clock, SystemClock, Timestamp};
 
+use super::market::DailyWalk;
 use super::orders::story::{self, Counts};
 use super::signals::{Signals, Word};
 use super::{CliError, log, print};
 use crate::alerts::{self, Alerts};
 use crate::config::{Account, Config};
 use crate::engine::{Engine, Events, Setup};
+use crate::feed::PaperSource;
 use crate::orders::{Journal as _, SqliteJournal};
 use crate::server::Server;
 use crate::session::{Operator, TradingMode};
@@ -77,6 +79,10 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
             }
         };
         let mut builder = Engine::builder(setup).clock(Arc::clone(&clock)).login_link(link);
+        if account.synthetic_prices {
+            let walk = DailyWalk::new(&account.instruments, clock.now().wall.ist_date());
+            builder = builder.fallback_prices(Box::new(walk), PaperSource::Synthetic);
+        }
         if let Some((journal, words)) = journal {
             print::say(&words);
             builder = builder.journal(Box::new(journal));
@@ -94,6 +100,12 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
                 stop(&engines).await;
                 return Err(CliError::Start { account: account.name.clone(), reason });
             }
+        }
+    }
+    // An account without a live feed takes the prices of one that has.
+    for engine in &engines {
+        for other in engines.iter().filter(|other| !Arc::ptr_eq(other, engine)) {
+            engine.take_prices_of(other);
         }
     }
     let alerts = match Alerts::start(&config.alerts, watched, Arc::clone(&clock)) {

@@ -22,7 +22,7 @@ use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 34] = [
+pub(super) const KEYS: [&str; 35] = [
     "name",
     "broker",
     "store",
@@ -56,6 +56,7 @@ pub(super) const KEYS: [&str; 34] = [
     "halt_file",
     "calendar",
     "settle_paper",
+    "fallback_prices",
     "risk",
 ];
 
@@ -131,6 +132,8 @@ pub struct Account {
     pub halt_file: PathBuf,
     /// Sessions and holidays in place of the built-in ones, resolved likewise; looked at again while the engine runs.
     pub calendar: Option<PathBuf>,
+    /// Whether a made-up market goes on from the last live price while there is none. False by default: no price.
+    pub synthetic_prices: bool,
     /// What becomes of paper positions when live trading goes on. They are closed by default.
     pub settle_paper: SettlePaper,
     /// What it risks at most. Nothing is bounded by default.
@@ -175,6 +178,8 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         halt_file: trading::file(table, "halt_file", &name, "halt", folder)?,
         calendar: trading::calendar(table, folder)?,
         settle_paper: trading::settle_paper(table)?,
+        synthetic_prices: choice(table, "fallback_prices", &[("none", false), ("synthetic", true)])?
+            .unwrap_or_default(),
         risk: trading::risk(table)?,
         name,
         broker,

@@ -101,7 +101,7 @@ impl Core {
             }
         };
         // A plan without market data stops no order.
-        if !failure.as_ref().is_some_and(|failure| failure.cause == Cause::Misconfigured) {
+        if failure.as_ref().is_none_or(|failure| failure.cause != Cause::Misconfigured) {
             self.answered(Facts { generation, failure }, now, out);
         }
     }

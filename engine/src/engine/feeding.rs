@@ -136,7 +136,7 @@ impl Task {
     }
 
     /// To the paper exchange, to whoever judges by prices, and to the strategies.
-    fn hand_on_tick(&mut self, instrument: Arc<InstrumentKey>, tick: Tick, origin: Origin) {
+    pub(super) fn hand_on_tick(&mut self, instrument: Arc<InstrumentKey>, tick: Tick, origin: Origin) {
         let Origin { source, socket_port, packet, received } = origin;
         let volume = match tick.detail {
             Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
@@ -149,9 +149,9 @@ impl Task {
 }
 
 /// Where a tick comes from.
-struct Origin {
-    source: feed::Source,
-    socket_port: u16,
-    packet: u64,
-    received: Now,
+pub(super) struct Origin {
+    pub(super) source: feed::Source,
+    pub(super) socket_port: u16,
+    pub(super) packet: u64,
+    pub(super) received: Now,
 }

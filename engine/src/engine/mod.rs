@@ -46,6 +46,7 @@ pub(crate) mod vault;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nirantar_brokers::time::Clock;
@@ -73,7 +74,7 @@ pub use vault::Redaction;
 pub(crate) use vault::Vault;
 
 use crate::core::{Core, Input};
-use crate::feed::{Backlog, Hub, TickEvent, Ticks};
+use crate::feed::{Backlog, Hub, TickEvent, TickMessage, Ticks};
 use crate::orders::{JournalError, Refused, Tracked};
 use crate::session::Operator;
 use crate::token::{Cached, Snapshot, TokenCell, WatcherHandle};
@@ -98,6 +99,7 @@ pub struct Engine {
     last_error: health::LastError,
     durable_journal: bool,
     journal_watch: journalling::JournalWatch,
+    wants_others: Arc<AtomicBool>,
     task: tokio::task::JoinHandle<()>,
     _watchers: Vec<WatcherHandle>,
 }
@@ -157,6 +159,26 @@ impl Engine {
     #[must_use]
     pub fn redaction(&self) -> Redaction {
         Redaction::new(self.renewer.vault.clone())
+    }
+
+    /// While this account has no live feed of its own, it takes the live prices of `other`, for the instruments both have,
+    /// marked as [`OtherAccount`](crate::feed::Source::OtherAccount). Nothing is traded live on them.
+    pub fn take_prices_of(&self, other: &Self) {
+        let (mut ticks, wanted) = (other.ticks(), Arc::clone(&self.wants_others));
+        let (inbox, clock) = (self.inbox.downgrade(), Arc::clone(&self.clock));
+        tokio::spawn(async move {
+            while let Some(message) = ticks.next().await {
+                let Some(inbox) = inbox.upgrade() else { return };
+                // What this account is too slow for is lost to it, and slows nobody else.
+                if let TickMessage::Tick(event) = message
+                    && event.source.is_live()
+                    && wanted.load(Ordering::Relaxed)
+                    && inbox.send(Message::Lent(Box::new(event), clock.busy())).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
     }
 
     /// Every tick, from now on, each labelled with its source.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{
@@ -10,6 +11,7 @@ use nirantar_brokers::{
 use nirantar_exchange_mock::{PriceEvent, Update};
 
 use super::asking::call;
+use super::feeding::Origin;
 use super::task::Task;
 use crate::core::Input;
 use crate::feed::{FeedStatus, PaperSource, Source, TickEvent};
@@ -104,11 +106,18 @@ impl Task {
                 source.next();
             }
         }
+        if live {
+            self.state.chain.live();
+        }
+        self.wants_others.store(wanted, Ordering::Relaxed);
         self.state.playing = wanted && self.fallback.is_some();
     }
 
     pub(super) fn play_fallback_prices(&mut self, now: Now) {
         while let Some((price, kind)) = self.next_fallback_price(now) {
+            let market = self.paper.with(|exchange| exchange.market(&price.instrument));
+            let last = || market.map(|market| (market.last_price, market.volume));
+            let Some(price) = self.state.chain.played(price, now.mono, last) else { continue };
             if !self.state.played.contains_key(&price.instrument) {
                 let live = self.last_price(&price.instrument);
                 self.state.played.insert(price.instrument.clone(), live);
@@ -126,6 +135,19 @@ impl Task {
                 received: now,
             });
         }
+    }
+
+    /// Another account's live feed has a tick. It counts while this account has no live feed of its own.
+    pub(super) fn lent(&mut self, event: TickEvent) {
+        let number = self.core.number(&event.instrument).filter(|_| self.wants_others.load(Ordering::Relaxed));
+        let Some(token) = number else { return };
+        let now = self.clock.now();
+        self.state.chain.other_account(&event.instrument, now.mono);
+        // The numbers of an instrument are each broker's own.
+        let tick = Tick { token, ..event.tick };
+        let origin = Origin { source: Source::OtherAccount, socket_port: 0, packet: 0, received: now };
+        self.hand_on_tick(event.instrument, tick, origin);
+        self.drain_paper();
     }
 
     fn next_fallback_price(&mut self, now: Now) -> Option<(PriceEvent, PaperSource)> {

@@ -354,6 +354,7 @@ impl Builder {
             policy,
             events: events.clone(),
         };
+        let wants_others = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (inbox, messages) = mpsc::channel(INBOX);
         let last_error = LastError::default();
         let task = Task {
@@ -369,6 +370,7 @@ impl Builder {
             renewer: renewer.clone(),
             paper,
             fallback: fallback.map(|Fallback(prices, source)| (prices, source)),
+            wants_others: Arc::clone(&wants_others),
             feed_address,
             hub: ticks,
             tap,
@@ -401,6 +403,7 @@ impl Builder {
             last_error,
             durable_journal: durable,
             journal_watch,
+            wants_others,
             task,
             _watchers: std::iter::once(watcher).chain(fallbacks).collect(),
         };

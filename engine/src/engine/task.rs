@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -31,7 +32,9 @@ use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
-use crate::feed::{Admission, FeedAddress, PaperSource, Publisher, SocketEvent, SocketHandle, SocketId, Tap};
+use crate::feed::{
+    Admission, FeedAddress, PaperSource, PriceChain, Publisher, SocketEvent, SocketHandle, SocketId, Tap, TickEvent,
+};
 use crate::orders::{JournalError, Refused, Route};
 use crate::session::{NotTaken, Notice, Source};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
@@ -46,12 +49,34 @@ type Taken<T> = oneshot::Sender<Result<T, super::NotTaken>>;
 
 /// What the engine's handle, its sub-tasks and its watchers tell it.
 pub(crate) enum Message {
-    Submit { request: OrderRequest, taken: Taken<ClientOrderId>, busy: Busy },
-    Cancel { id: ClientOrderId, taken: Taken<()>, busy: Busy },
-    Modify { id: ClientOrderId, change: OrderChange, taken: oneshot::Sender<Result<(), Refused>>, busy: Busy },
-    Acknowledge { id: ClientOrderId, taken: Taken<()>, busy: Busy },
+    Submit {
+        request: OrderRequest,
+        taken: Taken<ClientOrderId>,
+        busy: Busy,
+    },
+    Cancel {
+        id: ClientOrderId,
+        taken: Taken<()>,
+        busy: Busy,
+    },
+    Modify {
+        id: ClientOrderId,
+        change: OrderChange,
+        taken: oneshot::Sender<Result<(), Refused>>,
+        busy: Busy,
+    },
+    Acknowledge {
+        id: ClientOrderId,
+        taken: Taken<()>,
+        busy: Busy,
+    },
     Do(Input, Busy),
-    Look { at: Box<dyn FnOnce(&Core) + Send>, busy: Busy },
+    Look {
+        at: Box<dyn FnOnce(&Core) + Send>,
+        busy: Busy,
+    },
+    /// A tick of another account's live feed.
+    Lent(Box<TickEvent>, Busy),
     Stop,
 }
 
@@ -70,6 +95,8 @@ pub(crate) struct Task {
     pub(crate) renewer: Renewer,
     pub(crate) paper: PaperBroker,
     pub(crate) fallback: Option<(Box<dyn PriceSource + Send>, PaperSource)>,
+    /// Whether another account's prices are of use now.
+    pub(crate) wants_others: Arc<AtomicBool>,
     pub(crate) feed_address: FeedAddress,
     pub(crate) hub: Publisher,
     /// What comes over the feed's sockets is recorded.
@@ -109,6 +136,7 @@ pub(crate) struct Doing {
     /// Fallback prices are being played.
     pub(super) playing: bool,
     pub(super) played: Played,
+    pub(super) chain: PriceChain,
 }
 
 enum Happened {
@@ -237,6 +265,10 @@ impl Task {
             }
             Message::Look { at, busy } => {
                 at(&self.core);
+                busy
+            }
+            Message::Lent(event, busy) => {
+                self.lent(*event);
                 busy
             }
             Message::Stop => Busy::idle(),

@@ -9,6 +9,7 @@
 //! The promise: **while the feed says [`FeedStatus::Live`], nothing is silently lost**. Whatever may have been missed lies
 //! between the start and the end of a declared [`Gap`].
 
+mod chain;
 mod event;
 mod hub;
 mod policy;
@@ -19,6 +20,7 @@ mod supervisor;
 mod swaps;
 mod watchdog;
 
+pub(crate) use chain::PriceChain;
 pub use event::{
     Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict, count_ticks,
 };
