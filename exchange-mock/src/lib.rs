@@ -46,12 +46,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not do: auctions (nothing matches in pre-open and closing), charges, exact margins (they are labelled
-//! approximate), settlement overnight. It never claims a fill that the replayed market did not allow.
+//! What it does not do: charges, exact margins (they are labelled approximate), the post-close session, settlement
+//! overnight. It never claims a fill that the replayed market did not allow.
 
 #![forbid(unsafe_code)]
 
 mod account;
+mod auction;
 pub mod calendar;
 #[cfg(feature = "server")]
 mod choices;
@@ -72,7 +73,8 @@ pub mod upstox;
 
 pub use calendar::{Calendar, Market, Phase, Step};
 pub use exchange::{
-    Config, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand, Update,
+    Config, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, SquareOff,
+    Stand, Update,
 };
 pub use freeze::{FreezeRow, FreezeTable};
 pub use paper::PaperBroker;

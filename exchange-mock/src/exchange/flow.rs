@@ -11,6 +11,10 @@ use crate::matching::{Fill, OrderNo, Working};
 impl MockExchange {
     /// Risk management, then the exchange.
     pub(super) fn admit(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
+        if let Some(words) = self.take_reject() {
+            self.step(no, OrderStatus::Rejected, words::REJECTED, Some(words));
+            return;
+        }
         let Some(order) = self.orders.get(no) else { return };
         let claim = order.resting_claim();
         if let Err(shortage) = self.account.check(claim) {
@@ -25,6 +29,18 @@ impl MockExchange {
         self.step(no, OrderStatus::Accepted, words::OPENING, None);
         self.set_deadline(no, deadline);
         self.enter(no);
+    }
+
+    /// The words of a fault that rejects orders, counted as having happened once.
+    fn take_reject(&mut self) -> Option<String> {
+        let (words, count) = self.rejects.as_mut()?;
+        let words = words.clone();
+        match count {
+            Some(left) if *left <= 1 => self.rejects = None,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Some(words)
     }
 
     /// Into the book, behind all orders at its price, and against what is there.
@@ -116,7 +132,17 @@ impl MockExchange {
         self.step(no, OrderStatus::Open, words::OPEN, None);
     }
 
-    fn apply(&mut self, fills: Vec<Fill>) {
+    /// Puts what is left of an order back into the book it was just taken out of, at its place in time.
+    pub(super) fn return_to_book(&mut self, no: OrderNo) {
+        let Some(order) = self.orders.get(no).filter(|order| order.is_working() && !order.open().is_zero()) else {
+            return;
+        };
+        if let Some(listing) = self.listings.get_mut(order.instrument) {
+            listing.book.insert(working_of(no, order));
+        }
+    }
+
+    pub(super) fn apply(&mut self, fills: Vec<Fill>) {
         for fill in fills {
             let Some(order) = self.orders.get_mut(fill.order) else { continue };
             self.account.release(order.claim(fill.quantity, order.plan.limit));

@@ -11,6 +11,7 @@ use nirantar_brokers::{Money, OrderRow, OrderStatus, OrderType, Price, Quantity,
 use super::checks::{self, Plan};
 use super::order::{Order, words};
 use super::{MockExchange, PastOrder, Update};
+use crate::calendar::Market;
 use crate::matching::OrderNo;
 
 /// What is left of an order whose terms can not be restored.
@@ -28,7 +29,7 @@ impl MockExchange {
     /// not known any more, are cancelled, which [`drain`](Self::drain) tells. Trades of earlier days count in positions
     /// and money only. Numbers given from now on are higher than all of these.
     pub fn restore(&mut self, orders: &[PastOrder], trades: &[Trade], now: Timestamp) {
-        self.clock = self.clock.max(now);
+        self.wake(now);
         let today = now.ist_date();
         for trade in trades.iter().filter(|trade| trade.at.ist_date() < today) {
             self.take_over_trade(trade);
@@ -76,17 +77,19 @@ impl MockExchange {
             row.exchange_at = Some(past.entered);
         }
         let exchange = past.request.instrument.exchange;
-        let day_end = self.calendar.day_orders_end(exchange, past.placed_at.ist_date());
+        let market = self.market_of(instrument).unwrap_or_else(|| Market::of(exchange));
+        let day_end = self.calendar.day_orders_end_of(market, past.placed_at.ist_date());
         self.orders.push(Order {
             instrument,
             rows: vec![row.clone()],
             row,
             // Of an order without terms only what is final, or is cancelled at once, is left: its limit is never used.
-            plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0) }),
+            plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0), at_market: false }),
             priority: 0,
             entered: past.entered,
             value: Money::ZERO,
             deadline: super::end_of(past.request.validity, past.valid_from, day_end),
+            auctioned: false,
             trades: Vec::new(),
         });
         self.by_id.insert(past.order_id.clone(), no);
