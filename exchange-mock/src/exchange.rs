@@ -429,7 +429,10 @@ impl MockExchange {
     /// Stops trading in one instrument, or with `None` in all, or lets it go on. Working orders stay.
     pub fn halt(&mut self, key: Option<&InstrumentKey>, halted: bool) {
         match key {
-            None => self.halted_all = halted,
+            None => {
+                self.halted_all = halted;
+                self.listings.iter_mut().for_each(|listing| listing.halted &= halted);
+            }
             Some(key) => {
                 if let Some(listing) = self.by_key.get(key).and_then(|no| self.listings.get_mut(*no)) {
                     listing.halted = halted;
