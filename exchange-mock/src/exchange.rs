@@ -16,12 +16,15 @@
 //! Known simplifications: orders are taken in continuous trading only; the day's book is not rolled over to the next day
 //! (the account is); MODIFIED and the pending states read as accepted.
 
+mod bands;
 mod books;
 #[cfg(test)]
 mod books_tests;
 mod checks;
+mod entry;
 mod flow;
 mod order;
+mod phases;
 #[cfg(test)]
 mod properties;
 mod reads;
@@ -32,6 +35,9 @@ mod restore;
 #[cfg(test)]
 mod restore_properties;
 #[cfg(test)]
+mod session_tests;
+mod squaring;
+#[cfg(test)]
 mod tests;
 mod types;
 
@@ -41,18 +47,20 @@ use std::time::Duration;
 use chrono::{Datelike, NaiveDate};
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{
-    BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind, Money,
-    OrderChange, OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
+    BrokerOrderId, BrokerToken, ClientOrderId, Holding, Instrument, InstrumentKey, InstrumentKind, Money, OrderChange,
+    OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
 };
 
+use crate::Calendar;
 use crate::account::{Account, InstrumentNo, Lot, Shortage};
+use crate::calendar::{Market, Step};
 use crate::matching::{Book, LastPrice, Matcher, OrderNo};
 use crate::universe::{self, BadListing};
-use crate::{Calendar, Phase};
 use checks::{MAX_PRICE, Plan};
 use order::{Order, words};
+use phases::{Run, Traded};
 pub use recollection::{PastOrder, Recollection, Stand};
-pub use types::{Config, Funds, MarginRates, MarketState, Rejection, RejectionKind, Update};
+pub use types::{Config, Funds, MarginRates, MarketState, Rejection, RejectionKind, SquareOff, Update};
 
 /// A paper exchange with one account.
 #[derive(Clone, Debug)]
@@ -68,6 +76,17 @@ pub struct MockExchange {
     trades: Vec<Trade>,
     deadlines: BTreeSet<(Timestamp, OrderNo)>,
     updates: Vec<Update>,
+    /// The day of each market that something is listed in.
+    runs: Vec<Run>,
+    /// All trading is stopped, by a fault.
+    halted_all: bool,
+    /// The market-wide breaker's last level, in hundredths of a percent, and its day.
+    broken: Option<(NaiveDate, u16)>,
+    /// When intraday positions were closed last, and whether they are being closed now.
+    squared: Timestamp,
+    squaring: bool,
+    /// What the exchange refuses the next orders with, and how many of them.
+    rejects: Option<(String, Option<u32>)>,
     clock: Timestamp,
     rng: Rng,
     last_id: u64,
@@ -82,6 +101,19 @@ struct Listing {
     market: Option<MarketState>,
     previous_close: Option<Price>,
     matcher: Matcher<LastPrice>,
+    /// Its market's place in the exchange's list.
+    run: usize,
+    /// Whether it is the derivative of a share.
+    of_stock: bool,
+    /// Stopped by a fault.
+    halted: bool,
+    /// By how much its band of the day has been made wider, in hundredths of a percent.
+    flex: i64,
+    /// What was traded while the average for a band is taken.
+    traded: Traded,
+    /// What our own auction, and the market's, came to last.
+    auction_price: Option<(Timestamp, Price)>,
+    print: Option<(Timestamp, Price)>,
 }
 
 impl MockExchange {
@@ -90,12 +122,31 @@ impl MockExchange {
     pub fn new(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Self {
         let mut listings: Vec<Listing> = Vec::with_capacity(instruments.len());
         let (mut by_key, mut by_token) = (BTreeMap::new(), BTreeMap::new());
+        let markets = Markets::of(&instruments);
+        let mut runs: Vec<Run> = Vec::new();
         for instrument in instruments {
+            let (market, of_stock) = (markets.market(&instrument), markets.is_of_stock(&instrument));
+            let run = runs.iter().position(|run| run.market == market).unwrap_or(runs.len());
+            if run == runs.len() {
+                runs.push(Run::new(market));
+            }
             if !by_key.contains_key(&instrument.key) {
                 by_key.insert(instrument.key.clone(), listings.len());
                 by_token.entry(instrument.token).or_insert(listings.len());
                 let matcher = Matcher::new(Book::new(instrument.tick), LastPrice::default());
-                listings.push(Listing { instrument, market: None, previous_close: None, matcher });
+                listings.push(Listing {
+                    instrument,
+                    market: None,
+                    previous_close: None,
+                    matcher,
+                    run,
+                    of_stock,
+                    halted: false,
+                    flex: 0,
+                    traded: Traded::default(),
+                    auction_price: None,
+                    print: None,
+                });
             }
         }
         let held = |holding: &Holding| {
@@ -118,6 +169,12 @@ impl MockExchange {
             trades: Vec::new(),
             deadlines: BTreeSet::new(),
             updates: Vec::new(),
+            runs,
+            halted_all: false,
+            broken: None,
+            squared: Timestamp::from_nanos(i64::MIN),
+            squaring: false,
+            rejects: None,
             clock: Timestamp::from_nanos(i64::MIN),
             last_id: 0,
             told: Vec::new(),
@@ -149,9 +206,11 @@ impl MockExchange {
         let instrument_no = *self.by_key.get(&request.instrument).ok_or_else(Rejection::no_such_instrument)?;
         let listing = self.listings.get(instrument_no).ok_or_else(Rejection::no_such_instrument)?;
         checks::check_request(&listing.instrument, request)?;
-        let last = listing.market.map(|market| market.last_price);
-        let plan = checks::plan(&listing.instrument, request.side, request.order_type, last)?;
-        let deadline = self.deadline(listing.instrument.key.exchange, request.validity)?;
+        self.check_entry(listing, request.order_type, request.validity)?;
+        self.check_product(listing, request.product, request.quantity)?;
+        let plan = self.plan(instrument_no, request.side, request.order_type)?;
+        self.check_range(instrument_no, request.order_type)?;
+        let deadline = self.deadline(listing, request.validity);
 
         let order_id = self.next_order_id();
         let row = OrderRow {
@@ -183,6 +242,7 @@ impl MockExchange {
             entered: self.clock,
             value: Money::ZERO,
             deadline: None,
+            auctioned: false,
             trades: Vec::new(),
         });
         self.by_id.insert(order_id.clone(), no);
@@ -204,6 +264,7 @@ impl MockExchange {
     ) -> Result<BrokerOrderId, Rejection> {
         self.wake(now);
         let (no, order, listing) = self.working(id)?;
+        self.check_touch(order)?;
         let quantity = change.quantity.unwrap_or(order.row.quantity);
         checks::check_quantity(&listing.instrument, quantity)?;
         if quantity <= order.row.filled {
@@ -211,10 +272,14 @@ impl MockExchange {
         }
         let validity = change.validity.unwrap_or(order.row.validity);
         checks::check_validity(validity)?;
+        // Closed is closed, whatever changes.
+        self.check_entry(listing, change.order_type.unwrap_or(order.row.order_type), validity)?;
+        self.check_product(listing, order.row.product, quantity)?;
         let mut plan = order.plan;
         if let Some(order_type) = change.order_type {
             let last = listing.market.map(|market| market.last_price);
-            plan = checks::plan(&listing.instrument, order.row.side, order_type, last)?;
+            plan = self.plan(order.instrument, order.row.side, order_type)?;
+            self.check_range(order.instrument, order_type)?;
             let fired = |plan: Plan| plan.stop.filter(|stop| stop.fired).map(|stop| stop.trigger);
             // A stop that has fired stays in the market, unless it is given another trigger.
             if let (Some(stop), Some(last)) = (plan.stop, last)
@@ -224,14 +289,15 @@ impl MockExchange {
             }
         }
         let deadline = match change.validity {
-            Some(validity) => self.deadline(listing.instrument.key.exchange, validity)?,
-            // Closed is closed, whatever changes.
-            None => self.deadline(listing.instrument.key.exchange, Validity::Day).map(|_| order.deadline)?,
+            Some(validity) => self.deadline(listing, validity),
+            None => order.deadline,
         };
 
         let (old, open) = (order.resting_claim(), quantity.less(order.row.filled));
         let new = order.claim(open, plan.limit);
-        let keeps_place = plan == order.plan && open <= order.open();
+        // A changed order is a new one in the closing auction.
+        let anew = self.step_of(listing).is_closing_entry();
+        let keeps_place = plan == order.plan && open <= order.open() && !anew;
         self.account.release(old);
         let checked = self.account.check(new);
         self.account.block(if checked.is_ok() { new } else { old });
@@ -262,7 +328,8 @@ impl MockExchange {
     /// [`Rejection`] when there is no such order or it works no more.
     pub fn cancel(&mut self, id: &BrokerOrderId, now: Timestamp) -> Result<BrokerOrderId, Rejection> {
         self.wake(now);
-        let (no, ..) = self.working(id)?;
+        let (no, order, _) = self.working(id)?;
+        self.check_touch(order)?;
         self.step(no, OrderStatus::Accepted, words::CANCELLING, None);
         // No message: Kite leaves it empty when the user cancels.
         self.cancel_rest(no, None);
@@ -279,39 +346,93 @@ impl MockExchange {
         self.wake(at);
         let default_liquidity = self.config.default_liquidity;
         let Some(listing) = self.listings.get_mut(instrument_no) else { return };
+        let mut new_day = false;
         match &mut listing.market {
             Some(market) if market.at > at => return,
             Some(market) if market.at.ist_date() == at.ist_date() => {
+                let before = market.volume;
                 market.tick(ltp, day_volume, default_liquidity, at);
+                let window = self.runs.get(listing.run).and_then(|run| run.window);
+                listing.traded.count(window, ltp, market.volume.less(before), at);
             }
             market => {
+                new_day = true;
                 let close = listing.previous_close.take().or(market.map(|market| market.last_price)).unwrap_or(ltp);
                 *market = Some(MarketState::first(ltp, close, day_volume, default_liquidity, at));
             }
         }
-        if listing.instrument.kind != InstrumentKind::Index {
-            self.match_tick(instrument_no, ltp, at);
+        if listing.instrument.kind == InstrumentKind::Index {
+            self.look_at_breakers(instrument_no, ltp);
+            return;
+        }
+        self.flex(instrument_no, ltp, new_day);
+        match self.fresh_step(instrument_no) {
+            Some(Step::Continuous) => self.match_tick(instrument_no, ltp, at),
+            Some(Step::PreOpenMatch | Step::Buffer | Step::ClosingMatch) => self.meet_auction_price(instrument_no, ltp),
+            _ => {}
         }
     }
 
     /// Lets time pass: orders whose day or time to live has ended are cancelled. Every other call does this first.
     pub fn wake(&mut self, now: Timestamp) {
-        self.clock = self.clock.max(now);
-        while let Some((_, no)) = self.deadlines.first().copied().filter(|(at, _)| *at <= self.clock) {
-            let is_day = self.orders.get(no).is_some_and(|order| order.row.validity == Validity::Day);
-            let message =
-                if is_day { "Order cancelled at day end." } else { "Order cancelled: its time to live has ended." };
-            self.cancel_rest(no, Some(message.to_owned()));
+        let now = self.clock.max(now);
+        if self.clock == Timestamp::from_nanos(i64::MIN) {
+            self.start(now);
         }
+        self.pass_turns(now);
+        self.clock = now;
         if self.account.day_is_over(self.clock) {
             self.open_day(self.clock);
         }
     }
 
+    /// Nothing has happened before this.
+    fn start(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(now);
+        self.squared = self.clock;
+        self.locate_markets(self.clock);
+    }
+
+    /// Everything that is due up to `now`, in order of time; of one moment the market's day goes first.
+    fn pass_turns(&mut self, now: Timestamp) {
+        loop {
+            let turn = self.next_turn().filter(|(at, _)| *at <= now);
+            let end = self.deadlines.first().copied().filter(|(at, _)| *at <= now);
+            let square = self.next_square_off().filter(|at| *at <= now);
+            let Some(next) = [turn.map(|(at, _)| at), end.map(|(at, _)| at), square].into_iter().flatten().min() else {
+                return;
+            };
+            self.clock = self.clock.max(next);
+            match (turn, square, end) {
+                (Some((at, run)), ..) if at == next => {
+                    // With no order anywhere nothing happens at a turn: a year of nights is passed over at once.
+                    if self.deadlines.is_empty() {
+                        self.pass_over(run, now);
+                    } else {
+                        self.turn(run, at);
+                    }
+                }
+                (_, Some(at), _) if at == next => self.square_off(at),
+                (.., Some((_, no))) => self.expire(no),
+                _ => return,
+            }
+        }
+    }
+
+    /// The day of an order, or its time to live, has ended.
+    fn expire(&mut self, no: OrderNo) {
+        let is_day = self.orders.get(no).is_some_and(|order| order.row.validity == Validity::Day);
+        let message =
+            if is_day { "Order cancelled at day end." } else { "Order cancelled: its time to live has ended." };
+        self.cancel_rest(no, Some(message.to_owned()));
+    }
+
     /// When [`wake`](Self::wake) has something to do: `now` or later.
     #[must_use]
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
-        self.deadlines.first().map(|(at, _)| (*at).max(now))
+        let end = self.deadlines.first().map(|(at, _)| *at);
+        let turn = self.next_turn().map(|(at, _)| at).filter(|_| end.is_some());
+        [end, turn, self.next_square_off()].into_iter().flatten().min().map(|at| at.max(now))
     }
 
     /// What happened since the last call, in order. Kept until it is drained.
@@ -330,6 +451,28 @@ impl MockExchange {
     /// Replaces the calendar, say for a holiday announced late. Orders that rest keep the end of their day.
     pub fn set_calendar(&mut self, calendar: Calendar) {
         self.calendar = calendar;
+        self.locate_markets(self.clock);
+    }
+
+    /// Stops trading in one instrument, or with `None` in all, or lets it go on. Working orders stay.
+    pub fn halt(&mut self, key: Option<&InstrumentKey>, halted: bool) {
+        match key {
+            None => {
+                self.halted_all = halted;
+                self.listings.iter_mut().for_each(|listing| listing.halted &= halted);
+            }
+            Some(key) => {
+                if let Some(listing) = self.by_key.get(key).and_then(|no| self.listings.get_mut(*no)) {
+                    listing.halted = halted;
+                }
+            }
+        }
+    }
+
+    /// Has the exchange reject the next orders, so many or until it is told otherwise, with these words: they get a number
+    /// and end as REJECTED. `None` ends it.
+    pub fn reject_next(&mut self, words: Option<(&str, Option<u32>)>) {
+        self.rejects = words.map(|(words, count)| (words.to_owned(), count));
     }
 }
 
@@ -343,6 +486,9 @@ impl MockExchange {
         let no = *self.by_id.get(id).ok_or_else(Rejection::no_such_order)?;
         let order = self.orders.get(no).ok_or_else(Rejection::no_such_order)?;
         let listing = self.listings.get(order.instrument).ok_or_else(Rejection::no_such_order)?;
+        if order.auctioned && order.row.status == OrderStatus::Filled {
+            return Err(Rejection::order("Trade executed during closing auction session is not allowed to cancel."));
+        }
         if !order.is_working() {
             return Err(Rejection::order(format!(
                 "Order cannot be changed or cancelled: it is {}.",
@@ -353,15 +499,15 @@ impl MockExchange {
     }
 
     /// When an order that comes now expires.
-    ///
-    /// # Errors
-    /// The market is closed.
-    fn deadline(&self, exchange: Exchange, validity: Validity) -> Result<Option<Timestamp>, Rejection> {
-        if self.calendar.phase(exchange, self.clock) != Phase::Continuous {
-            return Err(Rejection::order("Markets are closed right now. Try placing an order in market hours."));
-        }
-        let day_end = self.calendar.day_orders_end(exchange, self.clock.ist_date());
-        Ok(end_of(validity, self.clock, day_end))
+    fn deadline(&self, listing: &Listing, validity: Validity) -> Option<Timestamp> {
+        let market = self.runs.get(listing.run).map_or(Market::of(listing.instrument.key.exchange), |run| run.market);
+        let day_end = self.calendar.day_orders_end_of(market, self.clock.ist_date());
+        end_of(validity, self.clock, day_end)
+    }
+
+    /// The market an instrument trades in.
+    fn market_of(&self, instrument_no: InstrumentNo) -> Option<Market> {
+        self.listings.get(instrument_no).and_then(|listing| self.runs.get(listing.run)).map(|run| run.market)
     }
 
     fn set_deadline(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
@@ -376,10 +522,14 @@ impl MockExchange {
 
     /// Whether the instrument's last tick may fill orders now.
     fn is_fresh(&self, instrument_no: InstrumentNo) -> bool {
-        let Some(listing) = self.listings.get(instrument_no) else { return false };
-        let exchange = listing.instrument.key.exchange;
-        listing.market.is_some_and(|market| self.clock.since(market.at) <= self.config.freshness)
-            && self.calendar.phase(exchange, self.clock) == Phase::Continuous
+        self.fresh_step(instrument_no) == Some(Step::Continuous)
+    }
+
+    /// What the instrument's market does, if its last tick is fresh.
+    fn fresh_step(&self, instrument_no: InstrumentNo) -> Option<Step> {
+        let listing = self.listings.get(instrument_no)?;
+        let market = listing.market.filter(|market| self.clock.since(market.at) <= self.config.freshness);
+        market.map(|_| self.step_of(listing))
     }
 
     /// 19 digits: the date as yymmdd, then thirteen that depend on the seed. Each is higher than the one before.
@@ -390,6 +540,30 @@ impl MockExchange {
         }
         self.last_id += 1 + self.rng.below(1_000);
         BrokerOrderId(self.last_id.to_string())
+    }
+}
+
+/// Which shares of a list have derivatives: they have a closing auction, the others trade on.
+struct Markets(BTreeSet<String>);
+
+impl Markets {
+    fn of(instruments: &[Instrument]) -> Self {
+        let shares: BTreeSet<&str> = instruments
+            .iter()
+            .filter(|one| one.kind == InstrumentKind::Equity)
+            .map(|one| one.key.symbol.as_str())
+            .collect();
+        let named = instruments.iter().filter(|one| bands::is_derivative(one)).map(|one| &one.name);
+        Self(named.filter(|name| shares.contains(name.as_str())).cloned().collect())
+    }
+
+    /// Of a list without any share's derivatives nothing can be told: its shares count as having them.
+    fn market(&self, instrument: &Instrument) -> Market {
+        Market::of_instrument(instrument, self.0.is_empty() || self.0.contains(&instrument.key.symbol))
+    }
+
+    fn is_of_stock(&self, instrument: &Instrument) -> bool {
+        bands::is_derivative(instrument) && self.0.contains(&instrument.name)
     }
 }
 

@@ -47,12 +47,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not do: auctions (nothing matches in pre-open and closing), exact margins (they are labelled
-//! approximate). It never claims a fill that the replayed market did not allow.
+//! What it does not do: exact margins (they are labelled approximate), the post-close session. It never claims a fill that
+//! the replayed market did not allow.
 
 #![forbid(unsafe_code)]
 
 mod account;
+mod auction;
 pub mod calendar;
 pub mod charges;
 #[cfg(feature = "server")]
@@ -74,8 +75,8 @@ pub mod upstox;
 
 pub use calendar::{Calendar, Market, Phase, Step};
 pub use exchange::{
-    Config, Funds, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind, Stand,
-    Update,
+    Config, Funds, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection, RejectionKind,
+    SquareOff, Stand, Update,
 };
 pub use freeze::{FreezeRow, FreezeTable};
 pub use paper::PaperBroker;

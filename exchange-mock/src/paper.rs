@@ -173,8 +173,11 @@ mod tests {
         let (broker, key) = broker();
         let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Limit(Price::from_paise(100_000)));
         ready(broker.place(&order, &"N9".parse().unwrap(), now(0))).unwrap();
-        let after = broker.next_wake(now(0).wall).unwrap();
-        let book = ready(broker.book(Now { wall: after, ..now(0) })).unwrap();
+        let mut book = Vec::new();
+        // Through the closing auction to the end of the day.
+        while let Some(after) = broker.next_wake(now(0).wall) {
+            book = ready(broker.book(Now { wall: after, ..now(0) })).unwrap();
+        }
         assert_eq!(book[0].status, OrderStatus::Cancelled);
     }
 }

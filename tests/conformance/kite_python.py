@@ -17,6 +17,7 @@ import requests
 from kiteconnect import KiteConnect, exceptions
 
 import kite_fixtures
+import kite_rules
 from harness import Checks, Exchange, drive, eventually, expect, raises
 from kite_ticker import check_ticker
 
@@ -405,6 +406,7 @@ def main():
         desk = Desk(address)
         for part in parts:
             part(checks, desk)
+        kite_rules.run(checks, Desk, sys.argv[1])
 
     return drive(checks, Exchange(sys.argv[1], "kite"), WHOLE_SCRIPT_SECONDS, use)
 

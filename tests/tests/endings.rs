@@ -292,7 +292,7 @@ async fn resting_live_orders_stay_or_are_cancelled_as_the_account_says() {
     for on_stop in [OnStop::Leave, OnStop::Cancel] {
         let mut world = World::stepped(Plan { on_stop, ..Plan::new(Settings::default()) }).await;
         // Far below the market.
-        let far = Price::from_paise(100_000);
+        let far = Price::from_paise(132_000);
         let order = OrderRequest::new(harness::instrument(), Side::Buy, 1, OrderType::Limit(far));
         let mut resting = Vec::new();
         for _ in 0..3 {

@@ -97,7 +97,7 @@ fn order(number: usize) -> OrderRequest {
     let valid_for = Duration::from_secs(600);
     if number.is_multiple_of(RESTING) {
         // Far below the market.
-        OrderRequest { order_type: OrderType::Limit(Price::from_paise(100_000)), valid_for, ..market_order() }
+        OrderRequest { order_type: OrderType::Limit(Price::from_paise(132_000)), valid_for, ..market_order() }
     } else {
         OrderRequest { valid_for, ..market_order() }
     }

@@ -78,7 +78,7 @@ async fn paper_goes_on_after_a_restart_with_its_positions_and_its_resting_orders
         let id = world.buy().await;
         world.wait_for_order(&id, OrderStatus::Filled).await;
     }
-    let far_below = OrderType::Limit(Price::from_paise(10_000));
+    let far_below = OrderType::Limit(Price::from_paise(132_000));
     let resting = world.engine.submit(OrderRequest::new(instrument(), Side::Buy, 5, far_below)).await.unwrap();
     let before = world.wait_for_order(&resting, OrderStatus::Open).await;
     let (orders, numbers) = (book_of(&world, Book::Paper).await, paper_numbers(&world));

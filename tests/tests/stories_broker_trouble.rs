@@ -264,7 +264,7 @@ async fn a_death_while_an_answer_is_outstanding_does_not_keep_paper_waiting() {
     }
     world.control.kill_tokens();
     world.wait_for_venue(Venue::Paper).await;
-    let limit = OrderType::Limit(Price::from_paise(100_000));
+    let limit = OrderType::Limit(Price::from_paise(132_000));
     let paper = world.engine.submit(OrderRequest { order_type: limit, ..market_order() }).await.unwrap();
     let paper = world.wait_for_order(&paper, OrderStatus::Open).await;
     assert_eq!(paper.book, Book::Paper);
@@ -340,7 +340,7 @@ async fn an_order_believed_never_placed_that_turns_up_after_all_is_taken_up_loud
     world.fault("book-delay=60s");
     world.fault("reply-cut@1");
     // Far below the market: it rests.
-    let resting = OrderRequest { order_type: OrderType::Limit(Price::from_paise(100_000)), ..market_order() };
+    let resting = OrderRequest { order_type: OrderType::Limit(Price::from_paise(132_000)), ..market_order() };
     let id = world.engine.submit(resting).await.unwrap();
     let sent = world.now();
     world.wait_for_order(&id, OrderStatus::NotPlaced).await;

@@ -75,6 +75,17 @@ pub enum CliError {
         /// The day of the others.
         first: NaiveDate,
     },
+    /// A calendar makes no sense.
+    #[error("--calendar: {0}")]
+    Calendar(#[from] nirantar_exchange_mock::calendar::CalendarError),
+    /// A list of instruments makes no sense.
+    #[error("--instruments: {file}: {why}", file = file.display())]
+    Instruments {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A recording of another day under today's clock.
     #[error("--wall-clock: the replay is of {replay}, and today is {today}: leave --wall-clock out")]
     NotToday {

@@ -4,15 +4,17 @@ mod fyers;
 mod upstox;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use chrono::NaiveTime;
+use chrono::{NaiveDate, NaiveTime};
 use clap::Args;
-use nirantar_brokers::Secret;
+use nirantar_brokers::kite::wire::instruments as dump;
 use nirantar_brokers::time::{Clock, OffsetClock, SystemClock, Timestamp};
-use nirantar_exchange_mock::Calendar;
+use nirantar_brokers::{Instrument, Secret};
 use nirantar_exchange_mock::kite::{FaultRule, KiteServer, NewLogin, OldSocket, Refresh, Settings};
+use nirantar_exchange_mock::{Calendar, SquareOff, universe};
 
 use super::market::{Market, ReplayArg, last_trading_day};
 use super::signals::Signals;
@@ -68,7 +70,8 @@ pub(super) struct ExchangeArgs {
     /// Something that goes wrong from the start on; may be repeated. One of token-exception, permission-exception,
     /// permission-data, throttle or throttle=DURATION, no-reply, reply-cut, reset=before, reset=after, reset=accepted,
     /// garbage, timed-out or timed-out=accepted, late=DURATION, 500, 502, 503, 504 (each also =orders or =accepted),
-    /// socket-cut, socket-mute, slow=DURATION, book-delay=DURATION; any with @COUNT, like no-reply@1
+    /// socket-cut, socket-mute, slow=DURATION, book-delay=DURATION, halt or halt=TOKEN, reject, freeze, duplicate,
+    /// reorder; any with @COUNT, like no-reply@1
     #[arg(long, value_name = "NAME[=ARG]", verbatim_doc_comment)]
     fault: Vec<FaultRule>,
     /// Api key that clients must use
@@ -99,6 +102,18 @@ pub(super) struct ExchangeArgs {
     /// Follow real time instead of starting at 10:00: outside trading hours the market is closed
     #[arg(long)]
     wall_clock: bool,
+    /// Time of day (IST) at which the market clock starts, instead of 10:00
+    #[arg(long, value_name = "HH:MM:SS", value_parser = time_of_day, conflicts_with = "wall_clock")]
+    start_at: Option<NaiveTime>,
+    /// Sessions and holidays in place of the built-in ones: a CSV file whose first line may be `built-in`
+    #[arg(long, value_name = "FILE")]
+    calendar: Option<PathBuf>,
+    /// Instruments besides the built-in ones: a dump as the broker's /instruments gives it (CSV)
+    #[arg(long, value_name = "FILE")]
+    instruments: Option<PathBuf>,
+    /// Close intraday (MIS) positions at 15:10 (shares) and 15:25, and take no new ones after that
+    #[arg(long)]
+    square_off: bool,
     /// Do not enforce the broker's rate limits
     #[arg(long)]
     no_rate_limits: bool,
@@ -125,11 +140,18 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
         }
         Arc::new(real)
     } else {
-        Arc::new(OffsetClock::starting_at(market.ten_o_clock()))
+        let start = arguments.start_at.map(|time| Timestamp::from_ist_parts(market.date, time));
+        Arc::new(OffsetClock::starting_at(start.unwrap_or_else(|| market.ten_o_clock())))
     };
     log::start(Arc::clone(&clock), log::Default::Info)?;
     let mut signals = Signals::watch()?;
+    let calendar = arguments.calendar.as_deref().map(Calendar::load).transpose()?.unwrap_or_else(Calendar::nse);
+    let instruments = arguments.instruments.as_deref().map(|file| instruments(file, market.date)).transpose()?;
+    let trades_today = calendar.is_trading_day(market.date);
     let settings = Settings {
+        calendar,
+        instruments,
+        square_off: arguments.square_off.then(SquareOff::default),
         api_key: arguments.api_key,
         api_secret,
         user_id: arguments.user_id,
@@ -147,7 +169,7 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     for (instrument, first, last) in &market.replayed {
         tracing::info!("{instrument} is replayed, {first} to {last} IST");
     }
-    if !Calendar::nse().is_trading_day(market.date) {
+    if !trades_today {
         tracing::warn!("the market is closed on {}: only what is replayed has prices", market.date);
     }
     let address = arguments.listen;
@@ -158,6 +180,16 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     signals.wait().await;
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The built-in instruments, and those of a dump. Of one that is in both the dump's row counts.
+fn instruments(file: &Path, date: NaiveDate) -> Result<Vec<Instrument>, CliError> {
+    let bad = |why: String| CliError::Instruments { file: file.to_owned(), why };
+    let bytes = std::fs::read(file).map_err(|why| bad(format!("cannot be read: {why}")))?;
+    let dump = dump::read(&bytes).map_err(|why| bad(why.to_string()))?;
+    let mut all = dump.instruments;
+    all.extend(universe::instruments(date));
+    Ok(all)
 }
 
 /// The secret of the variable that was named, of the usual one, or the default.
@@ -190,6 +222,10 @@ fn without_market(arguments: &ExchangeArgs) -> Result<(), CliError> {
         ("--fault", !arguments.fault.is_empty()),
         ("--old-socket", arguments.old_socket != OldSocket::default()),
         ("--no-rate-limits", arguments.no_rate_limits),
+        ("--start-at", arguments.start_at.is_some()),
+        ("--calendar", arguments.calendar.is_some()),
+        ("--instruments", arguments.instruments.is_some()),
+        ("--square-off", arguments.square_off),
     ];
     let broker = arguments.broker.as_str();
     let first = given.into_iter().find(|(_, given)| *given);

@@ -139,7 +139,12 @@ fn eleven_worked_books() {
         let reference = Price::from_paise(book.reference * 100);
         let outcome = hold(&bids(0, book.buys), &bids(100, book.sells), reference, book.priority);
         let price = outcome.price.map(|price| (price, outcome.volume.get()));
-        assert_eq!(price, book.price.map(|(rupees, volume)| (Price::from_paise(rupees * 100), volume)), "{}", book.what);
+        assert_eq!(
+            price,
+            book.price.map(|(rupees, volume)| (Price::from_paise(rupees * 100), volume)),
+            "{}",
+            book.what
+        );
         let fills: Vec<_> = outcome.fills.iter().map(|(order, quantity)| (*order, quantity.get())).collect();
         assert_eq!(fills, book.fills, "{}", book.what);
     }

@@ -64,6 +64,8 @@ pub enum Step {
     Transition,
     /// Trades at the closing price only.
     PostClose,
+    /// Trading is stopped, by a breaker or a fault: no timetable names it.
+    Halted,
 }
 
 impl Step {
@@ -98,6 +100,7 @@ impl Step {
             Self::ClosingMatch => "closing-match",
             Self::Transition => "transition",
             Self::PostClose => "post-close",
+            Self::Halted => "halted",
         }
     }
 
@@ -105,7 +108,7 @@ impl Step {
     #[must_use]
     pub const fn phase(self) -> Phase {
         match self {
-            Self::Closed => Phase::Closed,
+            Self::Closed | Self::Halted => Phase::Closed,
             Self::PreOpenEntry | Self::PreOpenLimit | Self::PreOpenMatch | Self::Buffer => Phase::PreOpen,
             Self::Continuous => Phase::Continuous,
             Self::ClosingReference

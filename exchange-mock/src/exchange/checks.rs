@@ -31,12 +31,17 @@ pub(super) struct Plan {
     pub(super) limit: Price,
     /// The protection in hundredths of a percent, if it was a market order.
     pub(super) was_market: Option<u16>,
+    /// Whether it waits for an auction's price, whatever that is; the limit is the edge of the band then.
+    pub(super) at_market: bool,
 }
 
 impl Plan {
     /// The type as the order's row shows it: a market order shows as the limit order it became.
     pub(super) fn shown(self) -> OrderType {
         match self.stop {
+            None if self.at_market => {
+                OrderType::Market(self.was_market.map_or(MarketProtection::Automatic, MarketProtection::BasisPoints))
+            }
             None => OrderType::Limit(self.limit),
             Some(Stop { trigger, protection: Some(protection), fired: false }) => {
                 OrderType::StopMarket { trigger, protection }
@@ -52,7 +57,7 @@ impl Plan {
 
     /// Whether it should trade at once rather than wait for the next tick.
     pub(super) fn is_market(self) -> bool {
-        self.was_market.is_some() && self.stop.is_none()
+        self.was_market.is_some() && self.stop.is_none() && !self.at_market
     }
 
     /// The trigger is reached with the market at `last`.
@@ -122,14 +127,14 @@ pub(super) fn plan(
         check_price(instrument, "trigger_price", trigger)?;
     }
     match order_type {
-        OrderType::Limit(limit) => Ok(Plan { stop: None, limit, was_market: None }),
+        OrderType::Limit(limit) => Ok(Plan { stop: None, limit, was_market: None, at_market: false }),
         OrderType::Market(protection) => {
             check_protection(protection)?;
             let last = last.ok_or_else(|| {
                 Rejection::order("Market orders need a last traded price and there is none yet. Use a limit order.")
             })?;
             let (limit, basis_points) = protected(instrument, side, last, protection);
-            Ok(Plan { stop: None, limit, was_market: Some(basis_points) })
+            Ok(Plan { stop: None, limit, was_market: Some(basis_points), at_market: false })
         }
         OrderType::StopLimit { trigger, limit } => {
             let (beyond, words) = match side {
@@ -139,13 +144,18 @@ pub(super) fn plan(
             if beyond {
                 return Err(Rejection::input(format!("Trigger price for stoploss {words} the limit price.")));
             }
-            Ok(Plan { stop: Some(Stop { trigger, protection: None, fired: false }), limit, was_market: None })
+            Ok(Plan {
+                stop: Some(Stop { trigger, protection: None, fired: false }),
+                limit,
+                was_market: None,
+                at_market: false,
+            })
         }
         OrderType::StopMarket { trigger, protection } => {
             check_protection(protection)?;
             let (limit, basis_points) = protected(instrument, side, trigger, protection);
             let stop = Stop { trigger, protection: Some(protection), fired: false };
-            Ok(Plan { stop: Some(stop), limit, was_market: Some(basis_points) })
+            Ok(Plan { stop: Some(stop), limit, was_market: Some(basis_points), at_market: false })
         }
     }
 }

@@ -14,6 +14,10 @@ use crate::matching::{
 impl MockExchange {
     /// Risk management, then the exchange.
     pub(super) fn admit(&mut self, no: OrderNo, deadline: Option<Timestamp>) {
+        if let Some(words) = self.take_reject() {
+            self.step(no, OrderStatus::Rejected, words::REJECTED, Some(words));
+            return;
+        }
         let Some(order) = self.orders.get(no) else { return };
         let claim = order.resting_claim();
         if let Err(shortage) = self.account.check(claim) {
@@ -28,6 +32,18 @@ impl MockExchange {
         self.step(no, OrderStatus::Accepted, words::OPENING, None);
         self.set_deadline(no, deadline);
         self.enter(no);
+    }
+
+    /// The words of a fault that rejects orders, counted as having happened once.
+    fn take_reject(&mut self) -> Option<String> {
+        let (words, count) = self.rejects.as_mut()?;
+        let words = words.clone();
+        match count {
+            Some(left) if *left <= 1 => self.rejects = None,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Some(words)
     }
 
     /// Into the book, behind all orders at its price, and against what is there.
@@ -107,7 +123,7 @@ impl MockExchange {
         for told in told.drain(..) {
             match told {
                 Told::Fired(no, last) => self.fired(no, last),
-                Told::Fill(fill) => self.apply(fill),
+                Told::Fill(fill) => self.apply(fill.order, fill.quantity, fill.price),
                 Told::Cancelled(no, cause) => {
                     let message = match cause {
                         Cause::Asked => None,
@@ -133,12 +149,13 @@ impl MockExchange {
         self.step(no, OrderStatus::Open, words::OPEN, None);
     }
 
-    fn apply(&mut self, fill: Fill) {
-        let Some(order) = self.orders.get_mut(fill.order) else { return };
-        self.account.release(order.claim(fill.quantity, order.plan.limit));
-        self.account.fill(order.claim(fill.quantity, fill.price), order.value);
-        order.row.filled = order.row.filled + fill.quantity;
-        order.value = order.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
+    /// So many of an order were traded at that price.
+    pub(super) fn apply(&mut self, no: OrderNo, quantity: Quantity, price: Price) {
+        let Some(order) = self.orders.get_mut(no) else { return };
+        self.account.release(order.claim(quantity, order.plan.limit));
+        self.account.fill(order.claim(quantity, price), order.value);
+        order.row.filled = order.row.filled + quantity;
+        order.value = order.value + price.times(quantity).unwrap_or(Money::ZERO);
         order.row.average_price = order.value.per_unit(order.row.filled);
         order.trades.push(self.trades.len());
         let trade = Trade {
@@ -147,15 +164,15 @@ impl MockExchange {
             instrument: order.row.instrument.clone(),
             side: order.row.side,
             product: order.row.product,
-            quantity: fill.quantity,
-            price: fill.price,
+            quantity,
+            price,
             at: self.clock,
         };
         if order.open().is_zero() {
-            self.set_deadline(fill.order, None);
-            self.step(fill.order, OrderStatus::Filled, words::COMPLETE, None);
+            self.set_deadline(no, None);
+            self.step(no, OrderStatus::Filled, words::COMPLETE, None);
         } else {
-            self.step(fill.order, OrderStatus::Open, words::OPEN, None);
+            self.step(no, OrderStatus::Open, words::OPEN, None);
         }
         self.trades.push(trade.clone());
         self.updates.push(Update::Trade(trade));
@@ -179,6 +196,29 @@ impl MockExchange {
         let Some(listing) = self.listings.get_mut(order.instrument) else { return };
         if let Some(key) = order.key.take() {
             listing.matcher.book.remove(key);
+        }
+    }
+
+    /// Tells the book of how much of an order traded elsewhere; what is left keeps its place.
+    pub(super) fn shrink_in_book(&mut self, no: OrderNo) {
+        let Some(order) = self.orders.get_mut(no) else { return };
+        let (open, key) = (order.open(), order.key);
+        let Some(listing) = self.listings.get_mut(order.instrument) else { return };
+        if let Some(key) = key {
+            listing.matcher.book.resize(key, open);
+        }
+        if open.is_zero() {
+            order.key = None;
+        }
+    }
+
+    /// Puts an order that was taken out of its book back into it, behind those at its price.
+    pub(super) fn return_to_book(&mut self, no: OrderNo) {
+        let Some(order) = self.orders.get_mut(no).filter(|order| order.is_working() && !order.open().is_zero()) else {
+            return;
+        };
+        if let Some(listing) = self.listings.get_mut(order.instrument) {
+            order.key = listing.matcher.book.insert(&working_of(no, order));
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Order {
     pub(super) value: Money,
     /// When the rest is cancelled.
     pub(super) deadline: Option<Timestamp>,
+    /// Whether it traded in a closing auction.
+    pub(super) auctioned: bool,
     /// Places of its trades in the exchange's list.
     pub(super) trades: Vec<usize>,
 }

@@ -5,8 +5,8 @@ use nirantar_brokers::{
 };
 
 use super::{Config, MarketState, MockExchange};
-use crate::Calendar;
 use crate::account::InstrumentNo;
+use crate::{Calendar, Step};
 
 impl MockExchange {
     /// The day's orders in the order they were placed, each in its latest state.
@@ -73,6 +73,12 @@ impl MockExchange {
     #[must_use]
     pub fn market(&self, key: &InstrumentKey) -> Option<MarketState> {
         self.listings.get(*self.by_key.get(key)?)?.market
+    }
+
+    /// What an instrument's market does now; `None` if it is not listed.
+    #[must_use]
+    pub fn market_step(&self, key: &InstrumentKey) -> Option<Step> {
+        self.by_key.get(key).and_then(|no| self.listings.get(*no)).map(|listing| self.step_of(listing))
     }
 
     /// A listed instrument.

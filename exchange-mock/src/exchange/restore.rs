@@ -13,6 +13,7 @@ use nirantar_brokers::{BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, P
 use super::checks::{self, Plan};
 use super::order::{Order, words};
 use super::{MockExchange, PastOrder, Update};
+use crate::calendar::Market;
 use crate::matching::{OrderNo, Working};
 
 /// What is left of an order whose terms can not be restored.
@@ -30,7 +31,7 @@ impl MockExchange {
     /// not known any more, are cancelled, which [`drain`](Self::drain) tells. Trades of earlier days count in positions,
     /// holdings, charges and money only, each day closed before the next. Numbers given from now on are higher than all of these.
     pub fn restore(&mut self, orders: &[PastOrder], trades: &[Trade], now: Timestamp) {
-        self.clock = self.clock.max(now);
+        self.start(now);
         let today = now.ist_date();
         // What each order had been filled for so far: brokerage goes by order.
         let mut worth: BTreeMap<&BrokerOrderId, Money> = BTreeMap::new();
@@ -81,17 +82,19 @@ impl MockExchange {
             row.exchange_at = Some(past.entered);
         }
         let exchange = past.request.instrument.exchange;
-        let day_end = self.calendar.day_orders_end(exchange, past.placed_at.ist_date());
+        let market = self.market_of(instrument).unwrap_or_else(|| Market::of(exchange));
+        let day_end = self.calendar.day_orders_end_of(market, past.placed_at.ist_date());
         self.orders.push(Order {
             instrument,
             rows: vec![row.clone()],
             row,
             // Of an order without terms only what is final, or is cancelled at once, is left: its limit is never used.
-            plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0) }),
+            plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0), at_market: false }),
             key: None,
             entered: past.entered,
             value: Money::ZERO,
             deadline: super::end_of(past.request.validity, past.valid_from, day_end),
+            auctioned: false,
             trades: Vec::new(),
         });
         self.by_id.insert(past.order_id.clone(), no);

@@ -426,13 +426,15 @@ fn a_day_order_expires_with_the_day_and_a_ttl_order_with_its_minutes() {
     day.tick(121, 900, 200_000);
     assert_eq!(day.row(&minutes).status, OrderStatus::Cancelled, "it ended before this tick");
     assert_eq!(day.row(&whole_day).status, OrderStatus::Filled);
-    let rest = day.place(122, &limit(Side::Buy, 10, 800));
+    let rest = day.place(122, &limit(Side::Buy, 10, 890));
     let end = Timestamp::parse_ist("2026-11-20 15:35:00").unwrap();
-    assert_eq!(day.0.next_wake(at(122)), Some(end));
+    let closing = Timestamp::parse_ist("2026-11-20 15:15:00").unwrap();
+    assert_eq!(day.0.next_wake(at(122)), Some(closing), "the continuous session ends");
     day.0.wake(end - Duration::from_nanos(1));
     assert_eq!(day.row(&rest).status, OrderStatus::Open);
     day.0.wake(end);
-    assert_eq!(day.row(&rest).message.as_deref(), Some("Order cancelled at day end."));
+    let words = "Order cancelled: not executed in the closing auction.";
+    assert_eq!(day.row(&rest).message.as_deref(), Some(words));
     assert_eq!((day.row(&rest).status, day.0.next_wake(end)), (OrderStatus::Cancelled, None));
 }
 

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use chrono::NaiveTime;
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Holding, Money, Ohlc, OrderRow, Price, Product, Quantity, Trade};
+use nirantar_brokers::{Exchange, Holding, Money, Ohlc, OrderRow, Price, Product, Quantity, Trade};
 
+use crate::FreezeTable;
 use crate::charges::Tariff;
 
 /// How an exchange is set up.
@@ -29,10 +31,15 @@ pub struct Config {
     /// What trades cost; `None`: nothing is charged. Where the tariff does not cover the day, orders that open a position
     /// are rejected: what they would cost is not known.
     pub charges: Option<Tariff>,
+    /// Largest quantity of one order in derivatives.
+    pub freeze: FreezeTable,
+    /// When the broker closes intraday positions; `None`: never.
+    pub square_off: Option<SquareOff>,
 }
 
 impl Default for Config {
-    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, the approximate margins, Zerodha's charges.
+    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, the approximate margins, Zerodha's charges,
+    /// NSE's freeze quantities, no square-off.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -43,7 +50,34 @@ impl Default for Config {
             default_liquidity: Quantity::new(1_000),
             margin: MarginRates::default(),
             charges: Some(Tariff::zerodha()),
+            freeze: FreezeTable::nse(),
+            square_off: None,
         }
+    }
+}
+
+/// When the broker closes intraday (MIS) positions and takes no new ones that day. IST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SquareOff {
+    /// Of shares.
+    pub cash: NaiveTime,
+    /// Of everything else.
+    pub derivatives: NaiveTime,
+}
+
+impl SquareOff {
+    /// The time of an exchange.
+    #[must_use]
+    pub const fn of(self, exchange: Exchange) -> NaiveTime {
+        if exchange.is_cash() { self.cash } else { self.derivatives }
+    }
+}
+
+impl Default for SquareOff {
+    /// 15:10 and 15:25: an assumption. Brokers' times since the closing auction (2026-08-03) are not known to us.
+    fn default() -> Self {
+        let time = |minute| NaiveTime::from_hms_opt(15, minute, 0).unwrap_or_default();
+        Self { cash: time(10), derivatives: time(25) }
     }
 }
 

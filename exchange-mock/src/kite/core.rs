@@ -22,7 +22,7 @@ use super::orders::Note;
 use super::tokens::Tokens;
 use super::{Fault, FaultRule, OldSocket, Reply, ServerLog, Settings};
 use crate::prices::{PriceEvent, PriceSource};
-use crate::{Calendar, Config, MarketState, MockExchange, Update, universe};
+use crate::{Config, MarketState, MockExchange, Update, universe};
 
 /// A socket, numbered from 1 in the order they open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +94,7 @@ impl KiteExchange {
             user_id: settings.user_id.clone(),
             cash: settings.cash,
             holdings: settings.holdings.clone(),
+            square_off: settings.square_off,
             ..Config::default()
         };
         let mut this = Self {
@@ -101,7 +102,7 @@ impl KiteExchange {
             faults: Faults::default(),
             limits: RateLimits::default(),
             log: ServerLog::default(),
-            exchange: MockExchange::new(config, instruments, Calendar::nse()),
+            exchange: MockExchange::new(config, instruments, settings.calendar.clone()),
             candles: Candles::default(),
             sockets: Sockets::default(),
             notes: BTreeMap::new(),
@@ -219,6 +220,9 @@ impl KiteExchange {
     pub fn clear_fault(&mut self, name: &str, now: Timestamp) -> bool {
         self.advance(now);
         let mut ended = self.faults.clear(name);
+        if matches!(name, "halt" | "all") {
+            self.exchange.halt(None, false);
+        }
         if matches!(name, "socket-cut" | "all") {
             ended |= std::mem::take(&mut self.cut_next) > 0;
         }
@@ -258,7 +262,11 @@ impl KiteExchange {
 
     /// Tells the sockets what became of orders since the last call.
     pub(super) fn publish_orders(&mut self) {
-        for update in self.exchange.drain() {
+        let mut updates = self.exchange.drain();
+        if updates.len() > 1 && self.faults.hit(Fault::Reorder) {
+            updates.reverse();
+        }
+        for update in updates {
             // A trade is told by the row before it.
             if let Update::Order(row) = update {
                 self.publish_order(&row);
@@ -269,6 +277,9 @@ impl KiteExchange {
     fn publish_order(&mut self, row: &OrderRow) {
         if let Some(postback) = self.postback(row) {
             self.sockets.text(None, &postback, self.now);
+            if self.faults.hit(Fault::Duplicate) {
+                self.sockets.text(None, &postback, self.now);
+            }
         }
     }
 
@@ -287,6 +298,15 @@ impl KiteExchange {
                 for socket in open.into_iter().take(count(rule)) {
                     self.sockets.mute(socket, Mute::Fault, &mut self.log, self.now);
                 }
+            }
+            Fault::Halt(token) => {
+                let key = token.and_then(|token| self.exchange.instrument_by_token(BrokerToken(token)));
+                let key = key.map(|instrument| instrument.key.clone());
+                // A number that names nothing stops nothing.
+                if token.is_none() || key.is_some() {
+                    self.exchange.halt(key.as_ref(), true);
+                }
+                self.faults.set(rule);
             }
             _ => self.faults.set(rule),
         }
@@ -317,6 +337,9 @@ impl KiteExchange {
     }
 
     fn tick(&mut self, event: &PriceEvent) {
+        if self.faults.hit(Fault::Freeze) {
+            return;
+        }
         let before = self.exchange.market(&event.instrument).map_or(0, |market| market.volume.get());
         self.exchange.price(&event.instrument, event.ltp, event.volume, self.now);
         let Some((token, kind)) = self.exchange.instrument(&event.instrument).map(|known| (known.token, known.kind))

@@ -53,6 +53,16 @@ pub enum Fault {
     /// An order cannot be seen in book, history and trades for that long after it was placed, in market time. The feed
     /// tells of it at once all the same. A count is of reads.
     BookDelay(Duration),
+    /// Trading is stopped: in all instruments, or in the one of that token. Orders are refused, nothing matches.
+    Halt(Option<u32>),
+    /// Orders get a number and are rejected by risk management.
+    Reject,
+    /// Prices stand still: what would come is dropped. A count is of ticks.
+    Freeze,
+    /// An order's update is sent twice. A count is of updates.
+    Duplicate,
+    /// Updates that come together are sent in the wrong order. A count is of such moments.
+    Reorder,
 }
 
 /// When a connection is reset.
@@ -82,7 +92,7 @@ impl Fault {
     pub const HELP: &'static str = "token-exception, permission-exception, permission-data, throttle or \
         throttle=DURATION, no-reply, reply-cut, reset=before, reset=after, reset=accepted, garbage, timed-out or \
         timed-out=accepted, late=DURATION, 500, 502, 503, 504 (each also =orders or =accepted), socket-cut, \
-        socket-mute, slow=DURATION, book-delay=DURATION; any with @COUNT, like no-reply@1";
+        socket-mute, slow=DURATION, book-delay=DURATION, halt or halt=TOKEN, reject, freeze, duplicate, reorder; any with @COUNT, like no-reply@1";
 
     /// The name without argument: what `clear` takes.
     #[must_use]
@@ -106,6 +116,11 @@ impl Fault {
             Self::SocketMute => "socket-mute",
             Self::Slow(_) => "slow",
             Self::BookDelay(_) => "book-delay",
+            Self::Halt(_) => "halt",
+            Self::Reject => "reject",
+            Self::Freeze => "freeze",
+            Self::Duplicate => "duplicate",
+            Self::Reorder => "reorder",
         }
     }
 
@@ -141,6 +156,15 @@ impl Fault {
             "socket-mute" => plain(Self::SocketMute),
             "slow" => duration(name, argument).map(Self::Slow),
             "book-delay" => duration(name, argument).map(Self::BookDelay),
+            "halt" => match argument.map(str::parse) {
+                None => Ok(Self::Halt(None)),
+                Some(Ok(token)) => Ok(Self::Halt(Some(token))),
+                Some(Err(_)) => Err(BadFault::Argument { name: name.to_owned(), expected: "an instrument token" }),
+            },
+            "reject" => plain(Self::Reject),
+            "freeze" => plain(Self::Freeze),
+            "duplicate" => plain(Self::Duplicate),
+            "reorder" => plain(Self::Reorder),
             "500" | "502" | "503" | "504" => {
                 let scope = match argument {
                     None | Some("all") => Scope::All,
@@ -164,6 +188,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Http { scope: Scope::Orders, .. } => f.write_str("=orders"),
             Self::Http { scope: Scope::Accepted, .. } => f.write_str("=accepted"),
+            Self::Halt(Some(token)) => write!(f, "={token}"),
             Self::Reset(Moment::BeforeBody) => f.write_str("=before"),
             Self::Reset(Moment::AfterBody) => f.write_str("=after"),
             Self::Reset(Moment::Accepted) | Self::TimedOut { accepted: true } => f.write_str("=accepted"),
@@ -334,6 +359,12 @@ mod tests {
             "socket-mute@2",
             "slow=250ms",
             "book-delay=10000ms",
+            "halt",
+            "halt=738561",
+            "reject@2",
+            "freeze@10",
+            "duplicate@1",
+            "reorder",
         ] {
             assert_eq!(text.parse::<FaultRule>().unwrap().to_string(), text);
         }
@@ -354,6 +385,7 @@ mod tests {
             ("timed-out=maybe", "accepted, or no argument"),
             ("throttle=soon", "like 250ms"),
             ("late", "like 250ms"),
+            ("halt=RELIANCE", "an instrument token"),
             ("garbage=1", "no argument"),
             ("no-reply=1", "no argument"),
             ("no-reply@0", "above zero"),

@@ -13,12 +13,15 @@ use super::Fault;
 use super::api::Acted;
 use super::core::KiteExchange;
 use super::reply::{ApiError, Reply};
-use crate::{Rejection, RejectionKind};
+use crate::{Rejection, RejectionKind, Step};
 
 /// Longest tag (kite.md 2.3).
 const MAX_TAG: usize = 20;
 /// Most slices of an auto-sliced order.
 const MAX_SLICES: u64 = 10;
+
+/// The words of an order that [`Fault::Reject`] hits.
+const REJECTED: &str = "RMS: rejected on demand.";
 
 /// What the server remembers of an order beside the exchange's rows.
 #[derive(Clone, Debug)]
@@ -42,6 +45,11 @@ impl KiteExchange {
             Placement::read(form).map_err(|error| ApiError::input(error.to_string()))?;
         if tag.as_ref().is_some_and(|tag| tag.chars().count() > MAX_TAG) {
             return Err(ApiError::input("Invalid `tag`. Maximum 20 characters are allowed."));
+        }
+        let closing = self.exchange.market_step(&order.instrument).is_some_and(Step::is_closing_entry);
+        if closing && !disclosed.is_zero() {
+            let words = "Orders with a disclosed quantity are not allowed in the closing auction session.";
+            return Err(refused(Rejection::new(RejectionKind::Order, words)));
         }
         let note = Note { tag, placed: self.now, disclosed, modified: false, parent: None, told_open: false };
         let placed = if autoslice {
@@ -149,7 +157,12 @@ impl KiteExchange {
     fn place_one(&mut self, order: &OrderRequest, note: Note) -> Result<String, Rejection> {
         // A tag that could be no client order id is kept in the note only.
         let client_id = note.tag.as_ref().and_then(|tag| tag.parse().ok());
-        let id = self.exchange.place(order, client_id.as_ref(), self.now)?;
+        if self.faults.hit(Fault::Reject) {
+            self.exchange.reject_next(Some((REJECTED, Some(1))));
+        }
+        let placed = self.exchange.place(order, client_id.as_ref(), self.now);
+        self.exchange.reject_next(None);
+        let id = placed?;
         self.notes.insert(id.clone(), note);
         Ok(id.0)
     }

@@ -7,6 +7,7 @@ use nirantar_brokers::{Holding, Instrument, Money, Quantity, Secret};
 
 use super::FaultRule;
 use crate::choices::{NewLogin, named};
+use crate::{Calendar, SquareOff};
 
 /// What becomes of a socket that is open under a token when the token dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -70,8 +71,12 @@ pub struct Settings {
     pub seed: u64,
     /// What can be traded; `None` for the built-in universe with the ticks of the prices' date.
     pub instruments: Option<Vec<Instrument>>,
-    /// Largest slice of an order placed with `autoslice=true`. Orders without it are not held against any freeze
-    /// quantity.
+    /// Sessions and holidays.
+    pub calendar: Calendar,
+    /// When the broker closes intraday positions; `None`: never.
+    pub square_off: Option<SquareOff>,
+    /// Largest slice of an order placed with `autoslice=true`. Orders of derivatives are held against the
+    /// exchange's own freeze quantities besides.
     pub freeze_quantity: Quantity,
 }
 
@@ -95,6 +100,8 @@ impl Default for Settings {
             connections: 3,
             seed: 1,
             instruments: None,
+            calendar: Calendar::nse(),
+            square_off: None,
             freeze_quantity: Quantity::new(100_000),
         }
     }

@@ -249,7 +249,10 @@ proptest! {
                     }
                 }
                 Input::Submit { .. } => {
-                    entered.insert(run.asked.len().saturating_sub(1), run.now);
+                    // One that was refused is no order, and the last one keeps its time.
+                    if let Some(last) = run.asked.len().checked_sub(1) {
+                        entered.entry(last).or_insert(run.now);
+                    }
                 }
                 Input::Modify { order, .. } => {
                     // It may have come again.
