@@ -1,6 +1,6 @@
 #!/bin/sh
 # Instructions per event with 10, 1,000 and 100,000 orders resting, by callgrind: the difference of two runs is the events
-# alone, without what filled the book. Then the time by the clock.
+# (with the few hundred instructions that draw the chance for each), without what filled the book. Then the time.
 set -eu
 cd "$(dirname "$0")"
 cargo build --release --quiet --bin flat

@@ -3,7 +3,7 @@
 use nirantar_brokers::Money;
 use nirantar_brokers::time::Timestamp;
 use nirantar_exchange_mock::matching::{
-    Account, Book, Fill, Key, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink, State,
+    Account, Book, Fill, Key, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink,
 };
 
 use crate::Engine;
@@ -17,7 +17,7 @@ pub enum Command {
 
 /// Counts what was bought, and nothing else.
 #[derive(Default)]
-pub struct Counter(u64);
+pub struct Counter(u64, Vec<Option<Key>>);
 
 impl Sink for Counter {
     #[inline]
@@ -32,13 +32,39 @@ impl Sink for Counter {
 /// An order's row in the day's book.
 #[derive(Clone, Copy)]
 pub struct Row {
-    pub state: State,
+    pub value: Money,
+    pub key: Option<Key>,
     pub open: u32,
     pub filled: u32,
-    pub value: Money,
+    pub ended: bool,
 }
 
-const BLANK: Row = Row { state: State::Waiting, open: 0, filled: 0, value: Money::ZERO };
+const BLANK: Row = Row { value: Money::ZERO, key: None, open: 0, filled: 0, ended: false };
+
+/// Where an order's key is kept.
+pub trait Keys {
+    fn key(&mut self, order: usize) -> &mut Option<Key>;
+}
+
+impl Keys for Counter {
+    fn key(&mut self, order: usize) -> &mut Option<Key> {
+        &mut self.1[order]
+    }
+}
+
+impl Keys for Day {
+    #[inline]
+    fn key(&mut self, order: usize) -> &mut Option<Key> {
+        &mut self.rows[order].key
+    }
+}
+
+impl<S: Sink + Keys> Keys for Positions<S> {
+    #[inline]
+    fn key(&mut self, order: usize) -> &mut Option<Key> {
+        self.sink.key(order)
+    }
+}
 
 /// An event as a ring to other threads would carry it.
 #[derive(Clone, Copy)]
@@ -48,7 +74,8 @@ pub enum Out {
     Position(Account, Position),
 }
 
-const RING: usize = 1 << 10;
+/// Small enough to stay in the first cache: whoever reads it keeps up.
+const RING: usize = 1 << 7;
 
 /// Keeps the day's order book, and writes every event into a ring.
 pub struct Day {
@@ -79,7 +106,7 @@ impl Sink for Day {
     #[inline]
     fn record(&mut self, record: Record) {
         if let Some(row) = self.rows.get_mut(record.order) {
-            (row.state, row.open) = (record.state, record.open.get() as u32);
+            (row.ended, row.open) = (record.state.is_final(), record.open.get() as u32);
         }
         self.out(Out::Record(record));
     }
@@ -102,14 +129,13 @@ impl Sink for Day {
 
 pub struct With<S> {
     pub matcher: Matcher<OwnBook>,
-    keys: Vec<Option<Key>>,
     pub sink: S,
 }
 
-impl<S: Sink> With<S> {
-    pub fn around(sink: S, events: usize) -> Self {
+impl<S: Sink + Keys> With<S> {
+    pub fn around(sink: S) -> Self {
         let book = Book::new(nirantar_brokers::Price::from_units(1));
-        Self { matcher: Matcher::new(book, OwnBook), keys: vec![None; events], sink }
+        Self { matcher: Matcher::new(book, OwnBook), sink }
     }
 
     #[inline]
@@ -117,10 +143,10 @@ impl<S: Sink> With<S> {
         match command {
             Command::Limit(order) => {
                 let key = self.matcher.submit(order, Timestamp::default(), &mut self.sink);
-                self.keys[order.order] = key.unwrap();
+                *self.sink.key(order.order) = key.unwrap();
             }
             Command::Cancel(order) => {
-                let key = self.keys[*order].take().unwrap();
+                let key = self.sink.key(*order).take().unwrap();
                 self.matcher.cancel(key, &mut self.sink).unwrap();
             }
         }
@@ -143,7 +169,7 @@ macro_rules! engine {
             const NAME: &'static str = $name;
 
             fn new(events: usize) -> Self {
-                Self::around($new(events), events)
+                Self::around($new(events))
             }
 
             fn translate(event: &Event) -> Command {
@@ -169,10 +195,13 @@ pub type Counted = With<Positions<Counter>>;
 /// Order records and events besides: what the comparison is made with.
 pub type Whole = With<Positions<Day>>;
 
-engine!("nirantar, matching alone", Counter, |_| Counter::default(), |sink: &Counter| sink.0);
-engine!("nirantar, and positions", Positions<Counter>, |_| Positions::new(Counter::default()), |sink: &Positions<
-    Counter,
->| sink.sink.0);
+engine!("nirantar, matching alone", Counter, |events| Counter(0, vec![None; events]), |sink: &Counter| sink.0);
+engine!(
+    "nirantar, and positions",
+    Positions<Counter>,
+    |events| Positions::new(Counter(0, vec![None; events])),
+    |sink: &Positions<Counter>| sink.sink.0
+);
 engine!("nirantar", Positions<Day>, |events| Positions::new(Day::new(events)), |sink: &Positions<Day>| sink
     .sink
     .traded);

@@ -5,7 +5,7 @@ use nirantar_brokers::{Price, Quantity, Side};
 
 use super::ladder::{Ladder, Level, NONE};
 use super::order::{Cause, Fill, Key, OrderNo, Record, SelfTrade, Sink, State, Waiting, Working};
-use super::slab::{Node, Slab, Status};
+use super::slab::{Link, Node, Slab, Status};
 
 /// Most units in one order: quantities are 32 bits wide, as in the exchange's own protocol.
 pub const MAX_QUANTITY: u64 = u32::MAX as u64;
@@ -230,9 +230,13 @@ impl Book {
     }
 
     fn queue<'a>(&'a self, ladder: &'a Ladder) -> impl Iterator<Item = (Key, &'a Node)> {
-        ladder.iter().flat_map(|(_, level)| {
-            let at = |slot: u32| self.nodes.get(slot).map(|node| (slot, node));
-            let nodes = std::iter::successors(at(level.head), move |(_, node)| at(node.next));
+        let orders = &self.nodes;
+        ladder.iter().flat_map(move |(_, level)| {
+            let at = |slot: u32| orders.get(slot).map(|node| (slot, node));
+            let nodes = std::iter::successors(at(level.head), move |(slot, _)| {
+                let next = orders.link(*slot).next;
+                orders.get(next).map(|node| (next, node))
+            });
             nodes.map(|(slot, node)| (Key { slot, generation: node.generation }, node))
         })
     }
@@ -313,7 +317,7 @@ impl Book {
                 next_rank = self.limits.of(side).after(rank);
                 let mut slot = self.limits.of_mut(side).get_mut(rank).map_or(NONE, |level| level.head);
                 while let Some(node) = self.nodes.get(slot).filter(|_| !left.is_zero()) {
-                    let next = node.next;
+                    let next = self.nodes.link(slot).next;
                     if node.entered <= at {
                         self.fill_from(slot, ltp, left, sink);
                     }
@@ -434,8 +438,6 @@ impl Book {
             shown,
             order: u32::try_from(working.order).unwrap_or(u32::MAX),
             generation: 0,
-            next: NONE,
-            prev: NONE,
             account: working.account,
             protection: 0,
             side: working.side,
@@ -460,9 +462,10 @@ impl Book {
         };
         level.shown += u64::from(node.shown);
         let last = std::mem::replace(&mut level.tail, slot);
-        node.prev = last;
-        node.next = NONE;
-        match self.nodes.get_mut(last) {
+        if let Some(link) = self.nodes.link_mut(slot) {
+            *link = Link { next: NONE, prev: last };
+        }
+        match self.nodes.link_mut(last) {
             Some(last) => last.next = slot,
             None => level.head = slot,
         }
@@ -472,7 +475,7 @@ impl Book {
     #[inline]
     fn unlink(&mut self, slot: u32) {
         let Some(node) = self.nodes.get(slot) else { return };
-        let (prev, next, side) = (node.prev, node.next, node.side);
+        let (Link { next, prev }, side) = (self.nodes.link(slot), node.side);
         let (ladder, rank) = match node.status {
             Status::Waits => (self.stops.of_mut(side), stop_rank(side, node.place)),
             _ => (self.limits.of_mut(side), limit_rank(side, node.limit)),
@@ -484,11 +487,11 @@ impl Book {
         let shown = u64::from(node.shown);
         let Some(level) = ladder.get_mut(rank) else { return };
         level.shown = level.shown.saturating_sub(shown);
-        match self.nodes.get_mut(prev) {
+        match self.nodes.link_mut(prev) {
             Some(prev) => prev.next = next,
             None => level.head = next,
         }
-        match self.nodes.get_mut(next) {
+        match self.nodes.link_mut(next) {
             Some(next) => next.prev = prev,
             None => level.tail = prev,
         }

@@ -1,7 +1,7 @@
 //! The same work with so many orders resting: instructions per event must not grow.
 //!
 //! `flat N EVENTS` fills a book with N orders, then runs EVENTS adds and cancels and crossings that leave N resting.
-//! Under callgrind, the difference between two numbers of events is the work of the events alone:
+//! Under callgrind, the difference between two numbers of events is the work of the events, drawing chance included:
 //! `bench/exchange/flat.sh`. Without it, it prints the nanoseconds per event.
 
 #![allow(clippy::unwrap_used)]
