@@ -92,7 +92,7 @@ impl Broker {
         let authorization = Secret::new(format!("token simulated:{}", token.expose()));
         let live = Arc::new(LiveToken::new(token, &authorization).ok()?);
         let issued = clock.right(at);
-        let refresh = (owner == Owner::Own).then(|| Fingerprint(fingerprint.0 ^ 0x5eed_5eed));
+        let refresh = (owner == Owner::Own).then_some(Fingerprint(fingerprint.0 ^ 0x5eed_5eed));
         self.grants.extend(refresh.map(|refresh| (refresh, false)));
         let dies = if owner == Owner::Nobody { Instant::START } else { clock.at(self.death_of(issued)) };
         self.tokens.insert(fingerprint, Issued { live, owner, issued, dies, refresh });

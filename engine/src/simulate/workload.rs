@@ -1,6 +1,7 @@
 //! Who trades: the interface of a [`Strategy`], and the one that trades unless an embedder brings their own.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use nirantar_brokers::time::{Now, Rng, Timestamp};
 use nirantar_brokers::{
@@ -183,7 +184,9 @@ impl Trades {
         let quantity = if closes { quantity.min(held.unsigned_abs()) } else { quantity };
         let intent = if closes { Intent::Reduce(book) } else { Intent::Open };
         let request = OrderRequest::new(instrument, side, quantity, OrderType::Limit(limit));
-        Some((OrderRequest { intent, product: Product::Mis, ..request }, rests))
+        // Some may wait for longer than a broker that forgets to answer is waited for.
+        let valid_for = Duration::from_secs(if self.rng.below(4) == 0 { 60 } else { 5 });
+        Some((OrderRequest { intent, product: Product::Mis, valid_for, ..request }, rests))
     }
 }
 

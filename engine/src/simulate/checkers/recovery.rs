@@ -73,10 +73,10 @@ impl Recovery {
                     self.owe();
                 }
             }
-            Output::Send { id, command: Command::Place(order), route, .. } => {
-                if order.intent == Intent::Open && published.reduce_only {
-                    return broken(9, format!("entry {id} was sent by {route:?} while only exits may go"));
-                }
+            Output::Send { id, command: Command::Place(order), route, .. }
+                if order.intent == Intent::Open && published.reduce_only =>
+            {
+                return broken(9, format!("entry {id} was sent by {route:?} while only exits may go"));
             }
             _ => {}
         }
