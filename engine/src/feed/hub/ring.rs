@@ -96,8 +96,7 @@ impl Ring {
         // The reference counts stand in front of it.
         let entry = size_of::<Entry>() + 2 * size_of::<usize>();
         let table = self.table.load();
-        let full = |place: &&ArcSwapOption<Entry>| place.load().is_some();
-        let mut held: Vec<u64> = self.places.iter().filter(full).filter_map(|place| number_in(place)).collect();
+        let mut held: Vec<u64> = self.places.iter().filter_map(number_in).collect();
         held.extend(table.slots().filter_map(|slot| number_in(&slot.latest)));
         held.sort_unstable();
         held.dedup();
