@@ -107,7 +107,7 @@ pub fn explore<M: Model>(model: &mut M, most: usize) -> Result<Explored, Counter
             (steps, next) = (steps + 1, mixed(next, key as u64));
             if let Some(known) = search.known.get(key) {
                 again += 1;
-                if again % COMPARE_EVERY == 0 && twice.len() < MOST_COMPARED {
+                if again.is_multiple_of(COMPARE_EVERY) && twice.len() < MOST_COMPARED {
                     twice.push((known, after));
                 }
                 continue;
