@@ -53,6 +53,16 @@ impl Events {
         }
     }
 
+    /// The bytes of a binary frame, for one who reads its broker's wire himself: Kite's packets, say, by
+    /// [`packet::visit`](nirantar_brokers::kite::wire::packet::visit), which makes no tick where a number is enough.
+    #[must_use]
+    pub fn frame(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Said::Read(_) => None,
+            Said::Frame { bytes, .. } => Some(bytes),
+        }
+    }
+
     /// Hands them over one after the other.
     pub fn visit(self, mut each: impl FnMut(FeedEvent)) {
         match self.0 {
