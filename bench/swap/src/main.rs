@@ -73,7 +73,7 @@ impl PriceSource for Metronome {
 
 fn instrument(number: u32) -> Instrument {
     Instrument {
-        key: InstrumentKey::new(Exchange::Nse, &format!("SHARE{number}")),
+        key: InstrumentKey::new(Exchange::Nse, format!("SHARE{number}")),
         token: BrokerToken(number * 256 + 1),
         exchange_token: number,
         name: String::new(),

@@ -365,7 +365,7 @@ impl World {
 
 fn instrument(number: u32) -> Instrument {
     Instrument {
-        key: InstrumentKey::new(Exchange::Nse, &format!("SHARE{number}")),
+        key: InstrumentKey::new(Exchange::Nse, format!("SHARE{number}")),
         token: BrokerToken(number * 256 + 1),
         exchange_token: number,
         name: String::new(),
