@@ -1,6 +1,6 @@
 //! From a frame's bytes in hand to the order's bytes handed over.
 //!
-//! `cargo run --release --manifest-path bench/engine/Cargo.toml --bin tick_to_order`
+//! `cargo run --release --manifest-path bench/Cargo.toml --bin tick_to_order`
 //!
 //! The real engine on loopback, through its own tasks, against the Kite server in the same process: the socket's task
 //! decodes, the engine's task judges the tick and hands it to the hub, a strategy in a task of its own orders at once, the
@@ -132,8 +132,8 @@ async fn main() {
         let placed = log.orders.iter().filter(|order| order.action == OrderAction::Place && order.accepted);
         placed.filter_map(|order| Some((order.tag.clone()?, order.at.as_nanos()))).collect()
     });
-    let made = stamps.made.lock().unwrap_or_else(PoisonError::into_inner);
-    let after = |of: &dyn Fn(&(String, i64, i64)) -> Option<i64>| -> Vec<f64> {
+    let made = stamps.made.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let after = |of: Moment<'_>| -> Vec<f64> {
         let counted = ordered.iter().skip(WARM_UP);
         let mut times: Vec<f64> = counted.filter_map(|one| Some((of(one)? - one.1) as f64 / 1e3)).collect();
         times.sort_unstable_by(f64::total_cmp);
@@ -157,9 +157,11 @@ async fn main() {
             times.len()
         );
     }
-    drop(made);
     engine.stop().await;
 }
+
+/// When something became of an order (its id, when its frame came, when the strategy had the tick), in nanoseconds.
+type Moment<'a> = &'a dyn Fn(&(String, i64, i64)) -> Option<i64>;
 
 /// One share that ticks every few milliseconds.
 struct Pulse {

@@ -1,6 +1,6 @@
 //! What reading the token in use costs, against what else one could keep it in.
 //!
-//! `cargo run --release --manifest-path bench/engine/Cargo.toml --bin token_read`
+//! `cargo run --release --manifest-path bench/Cargo.toml --bin token_read`
 //!
 //! Every way of reading is asked for the same: the number of the token's generation, out of the same snapshot. (Of the
 //! bare pointer only the pointer is read: safe Rust cannot follow it.) They take turns in one process, several rounds

@@ -5,7 +5,7 @@
 //! 3. tokio's paused clock doing the same wake-ups: the same machine, woken at the same instants, by `sleep_until`.
 //!
 //! ```sh
-//! cargo run --release --manifest-path bench/simulate/Cargo.toml
+//! cargo run --release --manifest-path bench/Cargo.toml --bin simulate
 //! ```
 
 use std::time::{Duration, Instant};
@@ -40,9 +40,14 @@ fn main() {
     let (ours, theirs) = (hours(SPAN, virtual_time[1]), hours(SHORT_SPAN, paused[1]));
     println!("  session core, virtual time: {ours:.0} simulated hours a second");
     println!("  session core, tokio's paused clock: {theirs:.0} simulated hours a second");
-    println!("  ratio: {:.1} times; the wake-ups are the same: {} in a day", ours / theirs, in_virtual_time(SPAN / 250));
+    println!(
+        "  ratio: {:.1} times; the wake-ups are the same: {} in a day",
+        ours / theirs,
+        in_virtual_time(SPAN / 250)
+    );
 }
 
+#[allow(clippy::disallowed_methods, reason = "a benchmark reads the machine's own time")]
 fn measured(rounds: usize, mut work: impl FnMut()) -> [f64; 3] {
     let mut seconds: Vec<f64> = (0..rounds)
         .map(|_| {
@@ -65,7 +70,8 @@ struct Session {
 
 impl Session {
     fn new() -> Self {
-        let policy = Policy { expiry: Expiry::Ttl(Duration::from_secs(6 * 3600)), ..Policy::for_broker(&facts(App::Approved)) };
+        let policy =
+            Policy { expiry: Expiry::Ttl(Duration::from_secs(6 * 3600)), ..Policy::for_broker(&facts(App::Approved)) };
         Self { machine: Machine::new(policy), tokens: 1, effects: Vec::new(), answers: Vec::new() }
     }
 
@@ -130,7 +136,8 @@ fn in_virtual_time(span: Duration) -> u64 {
 
 /// The same under tokio's paused clock.
 fn under_paused_clock(span: Duration) -> u64 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let (mut session, begin, mut wakes) = (Session::new(), start(), 0);
         let (zero, mut now) = (tokio::time::Instant::now(), begin);

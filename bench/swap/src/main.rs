@@ -1,6 +1,6 @@
 //! How long a token swap keeps an instrument waiting, by the wall clock.
 //!
-//! `cargo run --release --manifest-path bench/swap/Cargo.toml`
+//! `cargo run --release --manifest-path bench/Cargo.toml --bin swap`
 //!
 //! 1,000 instruments tick 20 times a second each (20,000 ticks/s in all, full packets) on the Kite wire server, over
 //! loopback, in this process. The feed's own supervisor and sockets take them over two connections and swap 50 tokens,
@@ -11,7 +11,7 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures the machine's own time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark may fail")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ struct Client {
     sockets: BTreeMap<SocketId, SocketHandle>,
     events: mpsc::Sender<SocketEvent>,
     gaps: Vec<Gap>,
-    last: HashMap<BrokerToken, Monotonic>,
+    last: BTreeMap<BrokerToken, Monotonic>,
     silence: Duration,
     taken: Vec<(u16, u64)>,
 }
@@ -116,6 +116,7 @@ impl Client {
                         codec: Arc::clone(&self.kite),
                         redactor: Redactor::new([Secret::new(token.expose())]),
                         clock: Arc::clone(&self.clock),
+                        tap: None,
                         io_timeout: SocketPlan::<Kite>::IO_TIMEOUT,
                     };
                     self.sockets.insert(socket, open_socket(plan, self.events.clone()));
@@ -139,16 +140,16 @@ impl Client {
             SocketNews::Closed => self.tell(Input::Closed { socket }),
             SocketNews::Events { first_packet, events, .. } => {
                 let mut packet = first_packet;
-                for event in &events {
+                for event in events {
                     let FeedEvent::Tick(tick) = event else { continue };
-                    let judged = self.feed.admit(socket, tick);
+                    let judged = self.feed.admit(socket, &tick);
                     if judged != Admission::Drop {
                         self.taken.push((port, packet));
                     }
-                    if judged == Admission::Tick {
-                        if let Some(before) = self.last.insert(tick.token, received.mono) {
-                            self.silence = self.silence.max(received.mono.since(before));
-                        }
+                    if judged == Admission::Tick
+                        && let Some(before) = self.last.insert(tick.token, received.mono)
+                    {
+                        self.silence = self.silence.max(received.mono.since(before));
                     }
                     packet += 1;
                 }
@@ -211,7 +212,7 @@ async fn main() {
         sockets: BTreeMap::new(),
         events,
         gaps: Vec::new(),
-        last: HashMap::new(),
+        last: BTreeMap::new(),
         silence: Duration::ZERO,
         taken: Vec::new(),
     };
@@ -251,11 +252,11 @@ fn judged(control: &nirantar_exchange_mock::kite::Control, taken: &[(u16, u64)])
     control.with_log(|log| {
         let (mut lost, mut twice, mut disordered) = (0, 0, 0);
         // Ports are used again: the numbers of one port's sockets follow each other.
-        let mut sockets: HashMap<u16, Vec<_>> = HashMap::new();
+        let mut sockets: BTreeMap<u16, Vec<_>> = BTreeMap::new();
         for socket in &log.sockets {
             sockets.entry(socket.port).or_default().push(socket);
         }
-        let mut last: HashMap<BrokerToken, u64> = HashMap::new();
+        let mut last: BTreeMap<BrokerToken, u64> = BTreeMap::new();
         for (port, packet) in taken {
             let sent = sockets[port][0].packets[usize::try_from(*packet - 1).unwrap()];
             if sent.snapshot {

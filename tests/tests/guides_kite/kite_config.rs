@@ -154,8 +154,8 @@ async fn guide_kite_config_a_read_that_meets_a_403_is_renewed_and_repeated_once(
     world.wait_for_venue(Venue::Live).await;
     let log = world.log();
     assert_eq!((log.probes_accepted - probes, log.probes_refused), (1, 0));
-    // The refused read, the renewal, the probe, the comparison's three, and the read again.
-    assert_eq!(log.requests - requests, 7);
+    // The refused read, the renewal, the probe, the comparison's three, the read again, and the quotes after the gap.
+    assert_eq!(log.requests - requests, 8);
     assert_ne!(held(&world).access, first.access);
     assert_ne!(held(&world).refresh, first.refresh);
     world.until("2026-11-20 10:06:00").await;

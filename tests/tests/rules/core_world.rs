@@ -41,6 +41,7 @@ pub struct CoreWorld {
     read: u64,
     epoch: u64,
     socket: SocketId,
+    closing: SocketId,
 }
 
 /// What was done to the core.
@@ -93,8 +94,8 @@ impl CoreWorld {
         let unheard = &mut Vec::new();
         core.on(Input::Subscribe(BTreeSet::from([share()]), Mode::Full), now, unheard);
         core.on(Input::Instruments(universe::instruments(now.wall.ist_date())), now, unheard);
-        let (probe, attempt, read, epoch, socket) = (0, 0, 0, 0, SocketId(0));
-        Self { core, now, on_their_way: BTreeMap::new(), probe, attempt, read, epoch, socket }
+        let (probe, attempt, read, epoch, socket, closing) = (0, 0, 0, 0, SocketId(0), SocketId(0));
+        Self { core, now, on_their_way: BTreeMap::new(), probe, attempt, read, epoch, socket, closing }
     }
 
     /// Lets a move happen, under the judge's eyes.
@@ -153,6 +154,7 @@ impl CoreWorld {
         let mut inputs = vec![
             Input::Settled { epoch: self.epoch },
             Input::Read { read: self.read, generation, state: self.read(Read::Empty) },
+            Input::Feed(self.word(Socket::Closed)),
             Input::Feed(self.word(Socket::Connected)),
             Input::Feed(self.word(Socket::Frame(1))),
         ];
@@ -172,6 +174,7 @@ impl CoreWorld {
                 Output::Attempt { attempt, .. } => self.attempt = *attempt,
                 Output::Read { read, .. } => self.read = *read,
                 Output::Feed(FeedOutput::Connect { socket, .. }) => self.socket = *socket,
+                Output::Feed(FeedOutput::Disconnect { socket }) => self.closing = *socket,
                 Output::Send { send, id, book, route, command } => {
                     let places = matches!(command, Command::Place(_));
                     self.on_their_way.insert(*send, Sent { id: id.clone(), book: *book, route: *route, places });
@@ -348,6 +351,7 @@ impl CoreWorld {
             Socket::Frame(ticks) => FeedInput::Frame { socket, ticks },
             Socket::Refused(cause) => FeedInput::Refused { socket, failure: Failure::new(cause, Endpoint::Feed, "no") },
             Socket::Lost => FeedInput::Lost { socket, why: "cut".to_owned() },
+            Socket::Closed => FeedInput::Closed { socket: self.closing },
         }
     }
 }

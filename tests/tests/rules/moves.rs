@@ -38,6 +38,8 @@ pub enum Socket {
     Refused(Cause),
     /// It is gone.
     Lost,
+    /// The one that was closed last is off the broker's list.
+    Closed,
 }
 
 /// What an order is to be.
@@ -128,11 +130,12 @@ pub fn step(kind: usize, mut dice: Dice) -> Move {
         },
         67 => Move::Nap(Duration::from_secs(dice.pick(&[1, 60, 3600, 40_000]))),
         66 => Move::Foreign(dice.pick(&[Book::Live, Book::Paper]), dice.roll(11)),
-        _ => Move::Socket(match dice.roll(8) {
+        _ => Move::Socket(match dice.roll(9) {
             0..3 => Socket::Connected,
             3..6 => Socket::Frame(dice.roll(2) as usize),
             6 => Socket::Refused(cause(&mut dice)),
-            _ => Socket::Lost,
+            7 => Socket::Lost,
+            _ => Socket::Closed,
         }),
     }
 }

@@ -143,6 +143,7 @@ fn nothing_leaves_before_a_change_of_venue_is_complete_though_exits_only_ends_me
     let mut story = Story::lives();
     let bought = Move::Update { order: 0, right_book: true, status: OrderStatus::Filled, filled: 10 };
     story.told(&[Move::Answered(Of::Current, DEAD), Move::Settled, Move::Submit(BUY), bought]);
+    story.told(&[Move::Socket(Socket::Closed)]);
     story.told(&COMES_BACK);
     story.told(&[Move::Socket(Socket::Connected), Move::Socket(Socket::Frame(1))]);
     story.told(&[Move::Session(Step::Pass(Duration::from_secs(2)))]);

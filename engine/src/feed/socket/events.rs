@@ -25,8 +25,11 @@ enum Said {
 #[derive(Clone)]
 pub(super) struct Reader(Arc<Reading>);
 
+/// Hands over what a binary frame says.
+type Decode = dyn Fn(&[u8], &mut dyn FnMut(FeedEvent)) + Send + Sync;
+
 struct Reading {
-    decode: Box<dyn Fn(&[u8], &mut dyn FnMut(FeedEvent)) + Send + Sync>,
+    decode: Box<Decode>,
     redactor: Redactor,
 }
 
@@ -39,7 +42,7 @@ impl Reader {
 
 impl Events {
     /// Of a binary frame with that many ticks in it. The frame is copied: a piece of the library's own buffer that is kept
-    /// would make it allocate another for every read, which costs several times as much.
+    /// would make it allocate another for every read.
     pub(super) fn of_frame(bytes: &[u8], ticks: usize, reader: &Reader) -> Self {
         Self(Said::Frame { bytes: Bytes::copy_from_slice(bytes), ticks, reader: reader.clone() })
     }

@@ -326,6 +326,7 @@ impl Scene {
         let mut scene = Self::new();
         scene.feed = Supervisor::within(FeedPolicy::default(), limits, 1);
         scene.say(Input::Market { expected: true });
+        scene.say(Input::Life { expected: true });
         let wanted = (1..=instruments).map(|token| (BrokerToken(token), Mode::Full)).collect();
         scene.say(Input::Subscribe(wanted));
         let mut said = scene.say(Input::Open { generation: FIRST }).to_vec();
