@@ -6,6 +6,7 @@
 //! count that the order could have brought. Else it stays unknown.
 
 use std::collections::BTreeSet;
+use std::iter;
 
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderRow, OrderStatus, Quantity};
@@ -128,6 +129,20 @@ impl Desk {
                 left -= taken;
             }
         }
+    }
+
+    /// Of `new` units that an order was filled with: how many a believed position had counted already, which are taken
+    /// off. Whose those units were was a guess: what was counted for the order itself goes first, then what was counted
+    /// for others that trade the same.
+    pub(super) fn take_ahead(&mut self, id: &ClientOrderId, new: Quantity) -> Quantity {
+        let Some(order) = self.orders.get(id).filter(|_| !new.is_zero()) else { return Quantity::ZERO };
+        let others = self.orders.values().filter(|other| !other.counted_ahead.is_zero() && other.trades_like(order));
+        let holders: Vec<ClientOrderId> = iter::once(id).chain(others.map(|other| &other.id)).cloned().collect();
+        let left = holders.iter().fold(new, |left, holder| match self.orders.get_mut(holder) {
+            Some(order) => order.take_ahead(left),
+            None => left,
+        });
+        new.less(left)
     }
 
     /// Acts on the end of an order's day.

@@ -19,6 +19,7 @@
 //! carried over until the broker says otherwise.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::Now;
@@ -92,6 +93,19 @@ impl Replay {
                 left -= taken;
             }
         }
+    }
+
+    /// As [`Desk::take_ahead`].
+    fn take_ahead(&mut self, id: &ClientOrderId, new: Quantity) -> Quantity {
+        let Some(Story { order, .. }) = self.stories.get(id).filter(|_| !new.is_zero()) else { return Quantity::ZERO };
+        let holds = |other: &&Tracked| !other.counted_ahead.is_zero() && other.trades_like(order);
+        let others = self.stories.values().map(|story| &story.order).filter(holds);
+        let holders: Vec<ClientOrderId> = iter::once(id).chain(others.map(|other| &other.id)).cloned().collect();
+        let left = holders.iter().fold(new, |left, holder| match self.stories.get_mut(holder) {
+            Some(story) => story.order.take_ahead(left),
+            None => left,
+        });
+        new.less(left)
     }
 }
 
@@ -237,9 +251,10 @@ impl Desk {
                     replay.paper.stands(id, &stand, at);
                 }
                 // What the broker's word has brought already is not counted twice.
-                let ahead = new.min(order.counted_ahead);
-                order.counted_ahead = order.counted_ahead.less(ahead);
-                self.count_fill(order, new.less(ahead));
+                let ahead = replay.take_ahead(id, new);
+                if let Some(story) = replay.stories.get(id) {
+                    self.count_fill(&story.order, new.less(ahead));
+                }
                 if book == Book::Live && !new.is_zero() {
                     replay.live_until = Some(at.ist_date());
                 }

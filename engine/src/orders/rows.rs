@@ -75,8 +75,8 @@ impl Desk {
         let Some(order) = self.orders.get_mut(id) else { return };
         let (was, told_before) = (order.status, Told::of(order));
         let Taken { new, illegal } = if slice { order.apply_slice(row) } else { order.apply(row) };
-        let ahead = new.min(order.counted_ahead);
-        order.counted_ahead = order.counted_ahead.less(ahead);
+        let ahead = self.take_ahead(id, new);
+        let Some(order) = self.orders.get_mut(id) else { return };
         let book = order.book;
         let signed = order.request.side.signed(new.less(ahead));
         self.exposure.fill(book, &order.request.instrument, order.request.product, signed);

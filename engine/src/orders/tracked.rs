@@ -91,6 +91,19 @@ pub(super) struct Fills {
 }
 
 impl Tracked {
+    /// Takes off units that a believed position has counted already, at most so many. Returns what is left of them.
+    pub(super) fn take_ahead(&mut self, units: Quantity) -> Quantity {
+        let taken = units.min(self.counted_ahead);
+        self.counted_ahead = self.counted_ahead.less(taken);
+        units.less(taken)
+    }
+
+    /// Whether its units count in the same position, from the same side.
+    pub(super) fn trades_like(&self, other: &Self) -> bool {
+        let what = |order: &Self| (order.book, order.request.product, order.request.side);
+        what(self) == what(other) && self.request.instrument == other.request.instrument
+    }
+
     pub(super) fn new(id: ClientOrderId, book: Book, request: OrderRequest, now: Now) -> Self {
         Self {
             id,
