@@ -152,6 +152,8 @@ async fn guide_kite_config_a_read_that_meets_a_403_is_renewed_and_repeated_once(
     assert_eq!(positions, Ok(Vec::new()));
     assert_eq!(asked.into_inner(), 2, "once more, and no more");
     world.wait_for_venue(Venue::Live).await;
+    // Quotes are asked for when the gap ends, which need not be before orders go out again.
+    world.until("2026-11-20 10:05:20").await;
     let log = world.log();
     assert_eq!((log.probes_accepted - probes, log.probes_refused), (1, 0));
     // The refused read, the renewal, the probe, the comparison's three, the read again, and the quotes after the gap.
