@@ -3,6 +3,7 @@
 //! `cargo run --release --manifest-path bench/exchange/Cargo.toml -- [ROUNDS] [EVENTS]`
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the machine's own time")]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -197,6 +197,7 @@ async fn nirantar(server: SocketAddr) -> usize {
     let kite = Kite::new(App::Individual, "key", None);
     let (events, mut met) = tokio::sync::mpsc::channel(SOCKET_EVENTS);
     let plan = SocketPlan {
+        tap: None,
         socket: SocketId(1),
         address: format!("ws://{server}").parse().expect("an address"),
         request: kite.connect(&AccessToken::new("token")),

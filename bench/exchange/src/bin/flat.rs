@@ -5,6 +5,7 @@
 //! `bench/exchange/flat.sh`. Without it, it prints the nanoseconds per event.
 
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the machine's own time")]
 
 use std::time::Instant;
 
@@ -49,7 +50,7 @@ fn main() {
     let start = Instant::now();
     for (side, away, choice) in working {
         // A cancel of any order and a new one in its stead; one time in five a trade at the touch as well.
-        let chosen = (u64::from(*choice) * keys.len() as u64 >> 32) as usize;
+        let chosen = ((u64::from(*choice) * keys.len() as u64) >> 32) as usize;
         let _ = matcher.cancel(keys[chosen], &mut ());
         if let Some(key) = submit(&mut matcher, *side, price(*side, *away)) {
             keys[chosen] = key;
