@@ -132,15 +132,14 @@ impl Desk {
     }
 
     /// Of `new` units that an order was filled with: how many a believed position had counted already, which are taken
-    /// off. Whose those units were was a guess: what was counted for the order itself goes first, then what was counted
-    /// for others that trade the same.
+    /// off.
     pub(super) fn take_ahead(&mut self, id: &ClientOrderId, new: Quantity) -> Quantity {
         let Some(order) = self.orders.get(id).filter(|_| !new.is_zero()) else { return Quantity::ZERO };
-        let others = self.orders.values().filter(|other| !other.counted_ahead.is_zero() && other.trades_like(order));
-        let holders: Vec<ClientOrderId> = iter::once(id).chain(others.map(|other| &other.id)).cloned().collect();
-        let left = holders.iter().fold(new, |left, holder| match self.orders.get_mut(holder) {
-            Some(order) => order.take_ahead(left),
-            None => left,
+        let left = counted_ahead_of(order, self.orders.values()).iter().fold(new, |left, holder| {
+            match self.orders.get_mut(holder) {
+                Some(order) => order.take_ahead(left),
+                None => left,
+            }
         });
         new.less(left)
     }
@@ -182,6 +181,13 @@ impl Desk {
 pub(super) fn is_sought(order: &Tracked) -> bool {
     let open_question = order.doubted.is_some() || order.day_over.is_some() || lacks_slices(order);
     order.book == Book::Live && (order.status == OrderStatus::Unknown || open_question && !order.status.is_final())
+}
+
+/// Whom a believed position may have counted an order's units for. Whose they were was a guess: the order itself comes
+/// first, then the others that trade the same and have units counted ahead.
+pub(super) fn counted_ahead_of<'a>(order: &Tracked, all: impl Iterator<Item = &'a Tracked>) -> Vec<ClientOrderId> {
+    let others = all.filter(|other| !other.counted_ahead.is_zero() && other.trades_like(order));
+    iter::once(order.id.clone()).chain(others.map(|other| other.id.clone())).collect()
 }
 
 /// Its slices are finished and are not all of it.

@@ -19,14 +19,13 @@
 //! carried over until the broker says otherwise.
 
 use std::collections::BTreeMap;
-use std::iter;
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::Now;
 use nirantar_brokers::{Book, ClientOrderId, OrderRequest, OrderStatus, Quantity, Trade};
 use nirantar_exchange_mock::{PastOrder, Recollection, Stand};
 
-use super::absence::could_explain;
+use super::absence::{could_explain, counted_ahead_of};
 use super::{Action, CommandKind, Desk, Difference, Record, Tracked, What};
 
 /// What was found in the journal.
@@ -98,10 +97,8 @@ impl Replay {
     /// As [`Desk::take_ahead`].
     fn take_ahead(&mut self, id: &ClientOrderId, new: Quantity) -> Quantity {
         let Some(Story { order, .. }) = self.stories.get(id).filter(|_| !new.is_zero()) else { return Quantity::ZERO };
-        let holds = |other: &&Tracked| !other.counted_ahead.is_zero() && other.trades_like(order);
-        let others = self.stories.values().map(|story| &story.order).filter(holds);
-        let holders: Vec<ClientOrderId> = iter::once(id).chain(others.map(|other| &other.id)).cloned().collect();
-        let left = holders.iter().fold(new, |left, holder| match self.stories.get_mut(holder) {
+        let all = self.stories.values().map(|story| &story.order);
+        let left = counted_ahead_of(order, all).iter().fold(new, |left, holder| match self.stories.get_mut(holder) {
             Some(story) => story.order.take_ahead(left),
             None => left,
         });
