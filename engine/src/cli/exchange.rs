@@ -39,7 +39,7 @@ const SECRET: &str = "nirantar-secret";
 ///   curl http://ADDR/nirantar/log                            what was sent, numbered
 ///
 /// Of fyers (PIN 1234) and upstox only the sessions are served, with a login page that asks; there --fault, --replay,
-/// --old-socket and --no-rate-limits are of no use. What goes wrong is thrown as
+/// --old-socket, --connections and --no-rate-limits are of no use. What goes wrong is thrown as
 ///   curl -d fault=renew=lost-reply@1 -d rotate=1 http://ADDR/nirantar/control    fyers: ROUTE=WHAT[@COUNT]; a renewal
 ///                                                                              is acted on and its answer lost
 ///   curl -d fault=orders=401:UDAPI100050@3 http://ADDR/nirantar/control    upstox: TARGET=STATUS[:CODE][@COUNT]
@@ -90,9 +90,9 @@ pub(super) struct ExchangeArgs {
     /// What becomes of a socket whose token died: cut, mute or lives
     #[arg(long, value_name = "WHAT", default_value_t)]
     old_socket: OldSocket,
-    /// How many sockets may be open at once; a further handshake is answered 429 (kite)
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    connections: u16,
+    /// How many sockets may be open at once; a further handshake is answered 429 (kite) [default: 3]
+    #[arg(long, value_name = "N")]
+    connections: Option<u16>,
     /// Whether refresh tokens are given out and work: works or withdrawn
     #[arg(long, value_name = "WHAT", default_value_t)]
     refresh: Refresh,
@@ -148,6 +148,7 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     let calendar = arguments.calendar.as_deref().map(Calendar::load).transpose()?.unwrap_or_else(Calendar::nse);
     let instruments = arguments.instruments.as_deref().map(|file| instruments(file, market.date)).transpose()?;
     let trades_today = calendar.is_trading_day(market.date);
+    let defaults = Settings::default();
     let settings = Settings {
         calendar,
         instruments,
@@ -158,13 +159,13 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
         redirect_url: arguments.redirect_url,
         new_login: arguments.new_login,
         old_socket: arguments.old_socket,
-        connections: usize::from(arguments.connections),
+        connections: arguments.connections.map_or(defaults.connections, usize::from),
         refresh: arguments.refresh,
         token_dies_at: arguments.token_dies_at,
         faults: arguments.fault,
         rate_limits: !arguments.no_rate_limits,
         seed: arguments.seed,
-        ..Settings::default()
+        ..defaults
     };
     for (instrument, first, last) in &market.replayed {
         tracing::info!("{instrument} is replayed, {first} to {last} IST");
@@ -220,6 +221,7 @@ fn without_market(arguments: &ExchangeArgs) -> Result<(), CliError> {
     let given = [
         ("--replay", !arguments.replay.is_empty()),
         ("--fault", !arguments.fault.is_empty()),
+        ("--connections", arguments.connections.is_some()),
         ("--old-socket", arguments.old_socket != OldSocket::default()),
         ("--no-rate-limits", arguments.no_rate_limits),
         ("--start-at", arguments.start_at.is_some()),

@@ -73,6 +73,7 @@ mod tests {
             ("--replay", &["--replay", "day.csv=TCS"][..]),
             ("--fault", &["--fault", "503"]),
             ("--old-socket", &["--old-socket", "mute"]),
+            ("--connections", &["--connections", "2"]),
             ("--no-rate-limits", &["--no-rate-limits"]),
         ] {
             let error = read(more).unwrap_err().to_string();
