@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod server;
 pub mod session;
 pub mod simulate;
+mod timetables;
 pub mod token;
 mod waiting;
 

@@ -13,13 +13,14 @@ use clap::Args;
 use nirantar_brokers::kite::wire::instruments as dump;
 use nirantar_brokers::time::{Clock, OffsetClock, SystemClock, Timestamp};
 use nirantar_brokers::{Instrument, Secret};
-use nirantar_exchange_mock::kite::{FaultRule, KiteServer, NewLogin, OldSocket, Refresh, Settings};
+use nirantar_exchange_mock::kite::{Control, FaultRule, KiteServer, NewLogin, OldSocket, Refresh, Settings};
 use nirantar_exchange_mock::{Calendar, SquareOff, universe};
 
 use super::market::{Market, ReplayArg, last_trading_day};
 use super::signals::Signals;
 use super::{CliError, log, print};
 use crate::config::BrokerName;
+use crate::timetables::Timetables;
 
 /// Where the api secret is looked for.
 const SECRET_VARIABLE: &str = "NIRANTAR_EXCHANGE_SECRET";
@@ -105,8 +106,9 @@ pub(super) struct ExchangeArgs {
     /// Time of day (IST) at which the market clock starts, instead of 10:00
     #[arg(long, value_name = "HH:MM:SS", value_parser = time_of_day, conflicts_with = "wall_clock")]
     start_at: Option<NaiveTime>,
-    /// Sessions and holidays in place of the built-in ones: a CSV file whose first line may be `built-in`
-    #[arg(long, value_name = "FILE")]
+    /// Sessions and holidays in place of the built-in ones: a CSV file whose first line may be `built-in`. A change of
+    /// it is taken up within a minute; prices that are made up keep to the sessions of the start
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     calendar: Option<PathBuf>,
     /// Instruments besides the built-in ones: a dump as the broker's /instruments gives it (CSV)
     #[arg(long, value_name = "FILE")]
@@ -130,10 +132,14 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
         BrokerName::Fyers => return fyers::serve(arguments, api_secret).await,
         BrokerName::Upstox => return upstox::serve(arguments, api_secret).await,
     }
+    let (timetables, calendar) = match arguments.calendar.clone() {
+        Some(file) => Timetables::load(file).map(|(file, calendar)| (Some(file), calendar))?,
+        None => (None, Calendar::nse()),
+    };
     let real = SystemClock::start();
     let today = real.now().wall.ist_date();
-    let day = if arguments.wall_clock { today } else { last_trading_day(today) };
-    let market = Market::load(&arguments.replay, arguments.seed, day)?;
+    let day = if arguments.wall_clock { today } else { last_trading_day(today, &calendar) };
+    let market = Market::load(&arguments.replay, arguments.seed, day, &calendar)?;
     let clock: Arc<dyn Clock> = if arguments.wall_clock {
         if market.date != today {
             return Err(CliError::NotToday { replay: market.date, today });
@@ -145,7 +151,6 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     };
     log::start(Arc::clone(&clock), log::Default::Info)?;
     let mut signals = Signals::watch()?;
-    let calendar = arguments.calendar.as_deref().map(Calendar::load).transpose()?.unwrap_or_else(Calendar::nse);
     let instruments = arguments.instruments.as_deref().map(|file| instruments(file, market.date)).transpose()?;
     let trades_today = calendar.is_trading_day(market.date);
     let defaults = Settings::default();
@@ -178,9 +183,29 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
     let server = started.map_err(|reason| CliError::Listen { address, reason })?;
     tracing::info!("the market shows {} IST", clock.now().wall);
     print::complain(&format!("listening on {}", server.addr()));
-    signals.wait().await;
+    let control = server.control();
+    tokio::select! {
+        () = signals.wait() => {}
+        () = follow(timetables, &control, &*clock) => {}
+    }
     server.shutdown().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes up what the calendar's file says whenever it has changed. Ends never.
+async fn follow(timetables: Option<Timetables>, control: &Control, clock: &dyn Clock) {
+    let Some(mut file) = timetables else { return std::future::pending().await };
+    loop {
+        drop(clock.sleep_until(file.next_look()).await);
+        match file.changed(clock.now()) {
+            None => {}
+            Some(Ok(calendar)) => {
+                tracing::warn!("the calendar has changed: its new sessions and holidays hold from now on");
+                control.set_calendar(calendar);
+            }
+            Some(Err(error)) => tracing::error!("the calendar was left as it was: {error}"),
+        }
+    }
 }
 
 /// The built-in instruments, and those of a dump. Of one that is in both the dump's row counts.
@@ -212,7 +237,7 @@ fn sessions_clock(arguments: &ExchangeArgs) -> Arc<dyn Clock> {
         return Arc::new(real);
     }
     let ten = NaiveTime::from_hms_opt(10, 0, 0).unwrap_or_default();
-    let day = last_trading_day(real.now().wall.ist_date());
+    let day = last_trading_day(real.now().wall.ist_date(), &Calendar::nse());
     Arc::new(OffsetClock::starting_at(Timestamp::from_ist_parts(day, ten)))
 }
 

@@ -83,12 +83,17 @@ impl std::fmt::Debug for Market {
 }
 
 impl Market {
-    /// Reads every recording whole, and lets a walk of that seed move every other instrument of the universe. Without a
-    /// recording the day is `day`. Blocking: call it at the start.
+    /// Reads every recording whole, and lets a walk of that seed move every other instrument of the universe through the
+    /// sessions of `calendar`. Without a recording the day is `day`. Blocking: call it at the start.
     ///
     /// # Errors
     /// A recording that cannot be replayed, an unknown or repeated instrument, recordings of different days.
-    pub(super) fn load(replays: &[ReplayArg], seed: u64, day: NaiveDate) -> Result<Self, CliError> {
+    pub(super) fn load(
+        replays: &[ReplayArg],
+        seed: u64,
+        day: NaiveDate,
+        calendar: &Calendar,
+    ) -> Result<Self, CliError> {
         let mut sources: Vec<Box<dyn PriceSource + Send>> = Vec::with_capacity(replays.len() + 1);
         let mut replayed: Vec<(InstrumentKey, Timestamp, Timestamp)> = Vec::with_capacity(replays.len());
         let mut files: BTreeMap<InstrumentKey, PathBuf> = BTreeMap::new();
@@ -116,7 +121,7 @@ impl Market {
         let date = date.unwrap_or(day);
         let mut others = universe::with_start_prices(date);
         others.retain(|(instrument, _)| !replayed.iter().any(|(key, ..)| *key == instrument.key));
-        let walk = Walk::new(seed, &others, &Calendar::nse(), date);
+        let walk = Walk::new(seed, &others, calendar, date);
         sources.push(Box::new(walk.clone()));
         let prices: Box<dyn PriceSource + Send> = match Merge::new(sources) {
             Some(merged) => Box::new(merged),
@@ -178,8 +183,7 @@ impl PriceSource for DailyWalk {
 
 /// The last day up to `today` on which shares trade; `today` itself if there was none for a month.
 #[must_use]
-pub(super) fn last_trading_day(today: NaiveDate) -> NaiveDate {
-    let calendar = Calendar::nse();
+pub(super) fn last_trading_day(today: NaiveDate, calendar: &Calendar) -> NaiveDate {
     let mut back = std::iter::successors(Some(today), chrono::NaiveDate::pred_opt).take(DAYS_BACK);
     back.find(|day| calendar.is_trading_day(*day)).unwrap_or(today)
 }
@@ -228,7 +232,7 @@ mod tests {
     #[test]
     fn every_instrument_has_prices_and_a_replayed_one_only_its_own() {
         let file = recording("2021-04-12 09:30:00,1950.00,10\n2021-04-12 09:30:01,1951.05,20\n");
-        let mut market = Market::load(&[argument(&file, "RELIANCE")], 7, day("2026-11-20")).unwrap();
+        let mut market = Market::load(&[argument(&file, "RELIANCE")], 7, day("2026-11-20"), &Calendar::nse()).unwrap();
         assert_eq!(market.date, day("2021-04-12"));
         assert_eq!(market.ten_o_clock().to_string(), "2021-04-12 10:00:00");
         let reliance = InstrumentKey::new(Exchange::Nse, "RELIANCE");
@@ -248,7 +252,7 @@ mod tests {
     fn recordings_that_are_no_market_are_refused() {
         let one = recording("2021-04-12 09:30:00,1950.00,10\n");
         let other = recording("2021-04-13 09:30:00,1950.00,10\n");
-        let load = |replays: &[ReplayArg]| Market::load(replays, 1, day("2026-11-20")).unwrap_err();
+        let load = |replays: &[ReplayArg]| Market::load(replays, 1, day("2026-11-20"), &Calendar::nse()).unwrap_err();
         let days = load(&[argument(&one, "RELIANCE"), argument(&other, "TCS")]);
         assert!(matches!(days, CliError::DifferentDays { .. }), "{days}");
         let twice = load(&[argument(&one, "RELIANCE"), argument(&one, "NSE:RELIANCE")]);
@@ -260,8 +264,9 @@ mod tests {
 
     #[test]
     fn the_last_trading_day_skips_weekends_and_holidays() {
-        assert_eq!(last_trading_day(day("2026-11-20")), day("2026-11-20"));
-        assert_eq!(last_trading_day(day("2026-11-22")), day("2026-11-20"));
-        assert_eq!(last_trading_day(day("2026-11-24")), day("2026-11-23"));
+        let last = |today| last_trading_day(day(today), &Calendar::nse());
+        assert_eq!(last("2026-11-20"), day("2026-11-20"));
+        assert_eq!(last("2026-11-22"), day("2026-11-20"));
+        assert_eq!(last("2026-11-24"), day("2026-11-23"));
     }
 }

@@ -24,13 +24,13 @@ use super::journalling::Journalling;
 use super::login::SpentCodes;
 use super::renewal::{Command, Renewer, candidate};
 use super::task::{Doing, Task};
-use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Input};
 use crate::feed::{BadFeedAddress, FeedAddress, FeedPolicy, PaperSource, Publisher, Supervisor, Tap};
 use crate::orders::{Desk, DeskPolicy, Journal, MemoryJournal, Refused, Restored, RiskLimits, SettlePaper};
 use crate::session::{Machine, Policy, Source, TradingDays, TradingMode};
+use crate::timetables::Timetables;
 use crate::token::store::{Store, StoreError};
 use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
 

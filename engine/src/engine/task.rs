@@ -28,7 +28,6 @@ use super::journalling::{Journalling, Ticket};
 use super::keeping::PutBack;
 use super::paper::Played;
 use super::renewal::{Known, Renewer, candidate};
-use super::timetables::Timetables;
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
@@ -37,6 +36,7 @@ use crate::feed::{
 };
 use crate::orders::{JournalError, Refused, Route};
 use crate::session::{NotTaken, Notice, Source};
+use crate::timetables::Timetables;
 use crate::token::{Gate, Sighting, Snapshot, TokenCell};
 
 /// How long the end of an engine waits for a renewal to be stored, by the wall clock.

@@ -14,6 +14,7 @@ use super::core::KiteExchange;
 use super::driver::Driver;
 use super::reply::{ApiError, HttpParts, Reply};
 use super::{FaultRule, Refresh, ServerLog};
+use crate::Calendar;
 
 /// A handle on a running server. Clones are the same handle.
 #[derive(Clone, Debug)]
@@ -57,6 +58,11 @@ impl Control {
     /// Says whether renewal works from now on.
     pub fn refresh(&self, refresh: Refresh) {
         self.driver.with(|exchange, _| exchange.set_refresh(refresh));
+    }
+
+    /// Replaces the calendar, say for a holiday announced late.
+    pub fn set_calendar(&self, calendar: Calendar) {
+        self.driver.with(|exchange, now| exchange.set_calendar(calendar, now));
     }
 
     /// A copy of the log.

@@ -22,7 +22,7 @@ use super::orders::Note;
 use super::tokens::Tokens;
 use super::{Fault, FaultRule, OldSocket, Reply, ServerLog, Settings};
 use crate::prices::{PriceEvent, PriceSource};
-use crate::{Config, MarketState, MockExchange, Update, universe};
+use crate::{Calendar, Config, MarketState, MockExchange, Update, universe};
 
 /// A socket, numbered from 1 in the order they open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -231,6 +231,12 @@ impl KiteExchange {
             self.sockets.unmute(self.now);
         }
         ended
+    }
+
+    /// Replaces the calendar, say for a holiday announced late.
+    pub fn set_calendar(&mut self, calendar: Calendar, now: Timestamp) {
+        self.advance(now);
+        self.exchange.set_calendar(calendar);
     }
 
     /// The faults in force, without those of sockets, which act at once or on the next socket.

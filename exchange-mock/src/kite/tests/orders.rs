@@ -155,3 +155,17 @@ fn the_eleventh_order_of_a_market_second_is_throttled_and_not_acted_on() {
         free.place(&format!("{LIMIT}&price=1990"));
     }
 }
+
+#[test]
+fn a_holiday_that_is_announced_late_closes_the_market_from_then_on() {
+    let mut desk = Desk::open();
+    desk.place(&format!("{LIMIT}&price=1990"));
+    let file = "built-in\nholiday,*,*,2021-04-12,,,,,,C,announced late\n";
+    let calendar = crate::Calendar::parse(std::path::Path::new("calendar.csv"), file.as_bytes()).unwrap();
+    desk.exchange.set_calendar(calendar, desk.now);
+    let form =
+        "exchange=NSE&tradingsymbol=RELIANCE&product=MIS&quantity=10&transaction_type=BUY&order_type=LIMIT&price=1990";
+    let (status, error, message) = desk.refusal(Method::Post, "/orders/regular", "", form);
+    assert_eq!((status, error.as_str()), (400, "OrderException"));
+    assert!(message.starts_with("Markets are closed right now."), "{message}");
+}
