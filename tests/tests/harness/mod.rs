@@ -115,6 +115,14 @@ pub struct World {
     setup: Setup,
 }
 
+/// An account beside that of the story.
+pub struct Neighbour {
+    pub control: Control,
+    pub engine: Engine,
+    _server: KiteServer,
+    _folder: TempDir,
+}
+
 impl World {
     /// A story on a stepped clock, under way: the session is Valid and orders go to the broker.
     pub async fn stepped(plan: Plan) -> Self {
@@ -179,6 +187,12 @@ impl World {
         let events = engine.events();
         let (seen, looked_at, _stepping) = (Vec::new(), 0, JoinSet::new());
         Self { control, engine, clock, store, folder, journal, seen, looked_at, events, hold, _stepping, server, setup }
+    }
+
+    /// Another account, at a broker of its own, on this story's clock. Nobody listens to it, so that it holds no time.
+    pub async fn neighbour(&self, plan: Plan) -> Neighbour {
+        let Self { control, engine, server, folder, .. } = Self::start(plan, Arc::clone(&self.clock)).await;
+        Neighbour { control, engine, _server: server, _folder: folder }
     }
 
     /// The engine dies where it stands, and another one goes on with its store and its journal. What was seen so far is
