@@ -207,10 +207,10 @@ impl Core {
             }
             Input::Subscribe(instruments, mode) => {
                 self.exchanges.extend(instruments.iter().map(|instrument| instrument.exchange));
-                self.wanted.extend(instruments.into_iter().map(|instrument| (instrument, mode)));
+                self.wanted.extend(instruments.iter().map(|instrument| (instrument.clone(), mode)));
                 self.outlook = None;
                 self.look_at_the_market(now, out);
-                self.subscribe(now, out);
+                self.subscribe(|instrument| instruments.contains(instrument), now, out);
             }
             Input::Unsubscribe(instruments) => self.unsubscribe(&instruments, now, out),
             Input::Operator(operator) => {

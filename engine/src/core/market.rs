@@ -11,7 +11,7 @@ use nirantar_exchange_mock::{Calendar, Phase};
 
 use super::{Core, Event, Input, Output, Told};
 use crate::feed::{self, Outlook};
-use crate::orders::{Key, list_day};
+use crate::orders::{Key, Listed, list_day};
 use crate::session::TradingDays;
 
 /// How long after it was asked for a list that has not come is asked for again, if an order needs it.
@@ -105,7 +105,33 @@ impl Core {
 
     // --- instruments -------------------------------------------------------------------------------------------
 
-    pub(super) fn subscribe(&mut self, now: Now, out: &mut Vec<Output>) {
+    /// Finds the numbers of what is wanted in the lists that are here, and subscribes to it. Of those that `asked` names
+    /// one that is not listed is told.
+    pub(super) fn subscribe(&mut self, asked: impl Fn(&InstrumentKey) -> bool, now: Now, out: &mut Vec<Output>) {
+        let (listings, day) = (self.desk.listings(), list_day(now.wall));
+        let mut catalog = BTreeMap::new();
+        for instrument in self.wanted.keys() {
+            match listings.find(instrument, day) {
+                Listed::Yes(terms) => {
+                    catalog.insert(instrument.clone(), terms.token);
+                }
+                Listed::No if asked(instrument) => {
+                    let words =
+                        format!("the broker's list of instruments has no {instrument}: no ticks will come for it");
+                    out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
+                }
+                Listed::No | Listed::NotKnownYet => {}
+            }
+        }
+        // Numbers are reused: one that named an instrument yesterday may be another's today. So the names are made anew,
+        // and what is no longer anybody's is asked for no more.
+        let names = catalog.iter().map(|(key, token)| (*token, Arc::new(key.clone()))).collect();
+        let before = std::mem::replace(&mut self.names, names);
+        self.catalog = catalog;
+        let gone: BTreeSet<BrokerToken> = before.into_keys().filter(|token| !self.names.contains_key(token)).collect();
+        if !gone.is_empty() {
+            self.tell_feed(feed::Input::Unsubscribe(gone), now, out);
+        }
         let known: BTreeMap<BrokerToken, Mode> = self
             .wanted
             .iter()
@@ -165,25 +191,13 @@ impl Core {
         }
     }
 
-    /// The dump is some hundred thousand rows: the numbers of what is wanted are kept, and for the desk what orders need.
+    /// The day's lists of some exchanges are here. They come one by one: of the others they say nothing.
     pub(super) fn learn(&mut self, instruments: &[Instrument], now: Now, out: &mut Vec<Output>) {
-        for (exchange, count) in self.desk.learn(instruments, now) {
-            out.push(Output::Tell(Event::Instruments { at: now.wall, exchange, count }));
+        let told = self.desk.learn(instruments, now);
+        for (exchange, count) in &told {
+            out.push(Output::Tell(Event::Instruments { at: now.wall, exchange: *exchange, count: *count }));
         }
-        for instrument in instruments.iter().filter(|instrument| self.wanted.contains_key(&instrument.key)) {
-            self.catalog.insert(instrument.key.clone(), instrument.token);
-        }
-        // Numbers are reused: one that named an instrument yesterday may be another's today. So the names are made anew.
-        self.names = self.catalog.iter().map(|(key, token)| (*token, Arc::new(key.clone()))).collect();
-        // Exchanges come one by one: of the others this list says nothing.
-        let told: BTreeSet<Exchange> = instruments.iter().map(|instrument| instrument.key.exchange).collect();
-        let missing = |key: &&InstrumentKey| told.contains(&key.exchange) && !self.catalog.contains_key(*key);
-        let unknown = self.wanted.keys().filter(missing);
-        for instrument in unknown {
-            let words = format!("the broker's list of instruments has no {instrument}: no ticks will come for it");
-            out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
-        }
-        self.subscribe(now, out);
+        self.subscribe(|instrument| told.contains_key(&instrument.exchange), now, out);
     }
 }
 
@@ -197,6 +211,7 @@ mod tests {
         BrokerOrderId, Cause, Endpoint, Failure, MarketProtection, OrderRequest, OrderStatus, OrderType, Outcome, Side,
         Venue, kite,
     };
+    use nirantar_exchange_mock::universe;
 
     fn at(time: &str) -> Now {
         Now { wall: Timestamp::parse_ist(&format!("2026-11-20 {time}")).unwrap(), ..Now::default() }
@@ -216,6 +231,35 @@ mod tests {
         let machine = Machine::new(Policy::for_broker(&kite::facts(kite::App::Individual)));
         let feed = Supervisor::new(FeedPolicy::default(), Duration::from_secs(5), 1);
         Core::new(machine, desk, feed, Calendar::nse(), true)
+    }
+
+    #[test]
+    fn what_is_wanted_after_the_list_is_here_has_its_number_at_once_and_a_name_that_is_not_listed_is_told() {
+        let (now, mut out) = (at("10:00:00"), Vec::new());
+        let mut core = with_an_unknown_order(now);
+        let listed = universe::instruments(now.wall.ist_date());
+        let (first, second) = (&listed[0], &listed[1]);
+        let want = |keys: [&InstrumentKey; 1]| Input::Subscribe(keys.into_iter().cloned().collect(), Mode::Full);
+        core.on(want([&first.key]), now, &mut out);
+        assert_eq!(core.number(&first.key), None, "there is no list yet");
+        core.on(Input::Instruments(listed.clone()), now, &mut out);
+        assert_eq!((core.number(&first.key), core.number(&second.key)), (Some(first.token), None));
+        core.on(want([&second.key]), now, &mut out);
+        assert_eq!(core.number(&second.key), Some(second.token));
+        assert_eq!(core.name(second.token).map(|name| &**name), Some(&second.key));
+        assert_eq!(alarms(&out), 0);
+
+        let nothing = InstrumentKey::new(Exchange::Nse, "RELIANCEX");
+        core.on(want([&nothing]), now, &mut out);
+        core.on(want([&first.key]), now, &mut out);
+        assert_eq!(alarms(&out), 1, "told once, to whoever asked for it");
+
+        // The next day's list gives its number to another.
+        let tomorrow = now + Duration::from_secs(3 * 24 * 3600);
+        let renumbered = [Instrument { token: second.token, ..first.clone() }];
+        core.on(Input::Instruments(renumbered.to_vec()), tomorrow, &mut out);
+        assert_eq!((core.number(&first.key), core.number(&second.key)), (Some(second.token), None));
+        assert_eq!(core.name(second.token).map(|name| &**name), Some(&first.key));
     }
 
     fn alarms(outputs: &[Output]) -> usize {

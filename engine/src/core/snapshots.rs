@@ -106,3 +106,90 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use nirantar_brokers::{Endpoint, Failure, Mode};
+    use nirantar_exchange_mock::universe;
+
+    use super::super::Input;
+    use super::super::tests::{evening, live};
+    use super::*;
+
+    const BATCH: usize = 2;
+
+    /// A core after a gap, and the five instruments it wants.
+    fn after_a_gap(now: Now) -> (Core, Vec<InstrumentKey>) {
+        let mut core = live(now).with_snapshots(BATCH as u32, RateLimit::new(1, 1));
+        let mut listed = universe::instruments(now.wall.ist_date());
+        listed.truncate(5);
+        let wanted: Vec<InstrumentKey> = listed.iter().map(|instrument| instrument.key.clone()).collect();
+        core.on(Input::Instruments(listed), now, &mut Vec::new());
+        core.on(Input::Subscribe(wanted.iter().cloned().collect(), Mode::Full), now, &mut Vec::new());
+        core.want_snapshots();
+        (core, wanted)
+    }
+
+    /// Plays until nothing is asked for any more; every call is answered with the failure that `fails` finds for it.
+    /// Returns when each call was made, and for what.
+    fn calls(
+        core: &mut Core,
+        mut now: Now,
+        fails: impl Fn(&[InstrumentKey]) -> Option<Cause>,
+    ) -> Vec<(Now, Vec<InstrumentKey>)> {
+        let (mut out, mut calls) = (Vec::new(), Vec::new());
+        core.on(Input::Wake, now, &mut out);
+        loop {
+            let asked = out.drain(..).find_map(|output| match output {
+                Output::Quote { generation, instruments } => Some((generation, instruments)),
+                _ => None,
+            });
+            if let Some((generation, instruments)) = asked {
+                let failure = fails(&instruments).map(|cause| Failure::new(cause, Endpoint::Quote, "no"));
+                let quotes = failure.map_or(Ok(Vec::new()), Err);
+                calls.push((now, instruments));
+                core.on(Input::Quoted { generation, quotes }, now, &mut out);
+                continue;
+            }
+            let Some(next) = core.next_snapshot() else { return calls };
+            now = now + next.since(now.mono);
+            core.on(Input::Wake, now, &mut out);
+        }
+    }
+
+    #[test]
+    fn every_instrument_is_asked_for_once_in_batches_that_keep_to_the_rate() {
+        let (mut core, mut wanted) = after_a_gap(evening());
+        let calls = calls(&mut core, evening(), |_| None);
+        assert!(calls.iter().all(|(_, batch)| batch.len() <= BATCH));
+        assert!(calls.windows(2).all(|two| two[1].0.mono.since(two[0].0.mono) >= Duration::from_secs(1)), "{calls:?}");
+        let mut asked: Vec<InstrumentKey> = calls.into_iter().flat_map(|(_, batch)| batch).collect();
+        asked.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(asked, wanted);
+    }
+
+    #[test]
+    fn a_batch_that_fails_is_asked_for_three_times_and_one_that_is_refused_once() {
+        for (cause, tries) in [
+            (Cause::Throttled { retry_after: None }, TRIES),
+            (Cause::Unknown, TRIES),
+            (Cause::Rejected, 1),
+            (Cause::Misconfigured, 1),
+        ] {
+            let (mut core, wanted) = after_a_gap(evening());
+            let bad = wanted.iter().min().cloned().unwrap();
+            let calls = calls(&mut core, evening(), |batch| batch.contains(&bad).then_some(cause));
+            let mut times: BTreeMap<&InstrumentKey, u32> = BTreeMap::new();
+            calls.iter().flat_map(|(_, batch)| batch).for_each(|one| *times.entry(one).or_default() += 1);
+            assert_eq!(times.get(&bad), Some(&tries), "{cause:?}");
+            assert_eq!(
+                times.values().filter(|times| **times == 1).count(),
+                if tries == 1 { 5 } else { 3 },
+                "{cause:?}"
+            );
+        }
+    }
+}

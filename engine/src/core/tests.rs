@@ -13,12 +13,12 @@ use crate::orders::{Desk, DeskPolicy, LiveState, SendId};
 use crate::session::{Candidate, Generation, Machine, Notice, Policy, Source, Verdict};
 
 /// The market is closed: nobody waits for a feed.
-fn evening() -> Now {
+pub(super) fn evening() -> Now {
     Now { wall: Timestamp::parse_ist("2026-11-20 18:00:00").unwrap(), ..Now::default() }
 }
 
 /// A core under a living token, after the first comparison.
-fn live(now: Now) -> Core {
+pub(super) fn live(now: Now) -> Core {
     let machine = Machine::new(Policy::for_broker(&kite::facts(kite::App::Individual)));
     let feed = Supervisor::new(FeedPolicy::default(), std::time::Duration::from_secs(5), 1);
     let mut core = Core::new(machine, Desk::new(DeskPolicy::default()), feed, Calendar::nse(), true);

@@ -1,4 +1,5 @@
-//! The day's lists of instruments, whole, as far as orders need them: lot, tick, kind and freeze quantity by symbol.
+//! The day's lists of instruments, whole, as far as orders and the feed need them: number, lot, tick, kind and freeze
+//! quantity by symbol.
 //!
 //! A broker's list of one exchange has up to a hundred thousand rows; it is kept sorted behind one reference count, so
 //! that a clone of the desk costs nothing. A list stays until the next one is here: what changed overnight the broker
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Exchange, Instrument, InstrumentKey, InstrumentKind, Price, Quantity};
+use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, InstrumentKind, Price, Quantity};
 use nirantar_exchange_mock::FreezeTable;
 
 /// Time of day, IST, from which the broker's list of instruments is the day's (kite.md 2.11).
@@ -22,9 +23,11 @@ pub fn list_day(now: Timestamp) -> NaiveDate {
     (now - READY).ist_date()
 }
 
-/// What orders in an instrument must keep to.
+/// The broker's number of an instrument, and what orders in it must keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
+    /// Its number; numbers are reused from one day to another.
+    pub token: BrokerToken,
     /// What it is.
     pub kind: InstrumentKind,
     /// Quantity is a multiple of this.
@@ -68,9 +71,9 @@ impl Listings {
         freeze: &FreezeTable,
     ) -> BTreeMap<Exchange, usize> {
         let mut told: BTreeMap<Exchange, Vec<(Box<str>, Terms)>> = BTreeMap::new();
-        for Instrument { key, kind, lot, tick, name, .. } in instruments {
+        for Instrument { token, key, kind, lot, tick, name, .. } in instruments {
             let freeze = freeze.most(key.exchange, name, day);
-            let terms = Terms { kind: *kind, lot: *lot, tick: *tick, freeze };
+            let terms = Terms { token: *token, kind: *kind, lot: *lot, tick: *tick, freeze };
             told.entry(key.exchange).or_default().push((key.symbol.as_str().into(), terms));
         }
         let mut counts = BTreeMap::new();

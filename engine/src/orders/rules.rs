@@ -160,9 +160,12 @@ fn check_type(order: &OrderRequest, terms: Option<&Terms>) -> Result<(), RuleBro
 
 #[cfg(test)]
 mod tests {
+    use nirantar_brokers::BrokerToken;
+
     use super::*;
 
     const TERMS: Terms = Terms {
+        token: BrokerToken(1),
         kind: InstrumentKind::Future,
         lot: Quantity::new(65),
         tick: Price::from_paise(10),
