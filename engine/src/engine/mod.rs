@@ -263,6 +263,14 @@ impl Engine {
         self.tell(Input::Subscribe(wanted, mode)).await.ok_or(NotTaken::Stopped)
     }
 
+    /// Wants no more ticks of these instruments, whoever subscribed to them.
+    ///
+    /// # Errors
+    /// [`NotTaken::Stopped`].
+    pub async fn unsubscribe(&self, instruments: impl IntoIterator<Item = InstrumentKey>) -> Result<(), NotTaken> {
+        self.tell(Input::Unsubscribe(instruments.into_iter().collect())).await.ok_or(NotTaken::Stopped)
+    }
+
     /// What the operator wants: a new token, live trading again, a halt, or its end. When this returns it is done: a halt
     /// is in its file, and every cancel that can leave is on its way.
     ///

@@ -69,6 +69,8 @@ pub struct Plan {
     pub halted: Option<&'static str>,
     /// What becomes of orders in Fallback.
     pub fallback_orders: FallbackOrders,
+    /// Shares that the server has prices of, beside the one that is traded.
+    pub others: &'static [&'static str],
 }
 
 impl Plan {
@@ -87,6 +89,7 @@ impl Plan {
             risk: RiskLimits::default(),
             halted: None,
             fallback_orders: FallbackOrders::Paper,
+            others: &[],
         }
     }
 
@@ -153,7 +156,8 @@ impl World {
         let (user_id, api_key) = (settings.user_id.clone(), settings.api_key.clone());
         let api_secret = settings.api_secret.clone();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), prices(&clock)).await.unwrap();
+        let played = prices(&clock, plan.others);
+        let server = KiteServer::start(anywhere, settings, Arc::clone(&clock), played).await.unwrap();
         let control = server.control();
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join(stores[0]);
@@ -450,23 +454,24 @@ pub fn market_order() -> OrderRequest {
 }
 
 fn builder(setup: Setup, clock: &Arc<dyn Clock>, journal: &MemoryJournal) -> Builder {
-    let instruments = market(clock).into_iter().map(|(instrument, _)| instrument).collect();
+    let instruments = market(clock, &[]).into_iter().map(|(instrument, _)| instrument).collect();
     Engine::builder(setup)
         .clock(Arc::clone(clock))
         .journal(Box::new(journal.clone()))
         .paper(PaperBroker::new(MockExchange::new(PaperConfig::default(), instruments, Calendar::nse())))
-        .fallback_prices(prices(clock), PaperSource::Synthetic)
+        .fallback_prices(prices(clock, &[]), PaperSource::Synthetic)
 }
 
 fn beginning() -> Timestamp {
     Timestamp::parse_ist(BEGINNING).unwrap()
 }
 
-fn market(clock: &Arc<dyn Clock>) -> Vec<(Instrument, Price)> {
+fn market(clock: &Arc<dyn Clock>, others: &[&str]) -> Vec<(Instrument, Price)> {
     let of_the_day = universe::with_start_prices(clock.now().wall.ist_date());
-    of_the_day.into_iter().filter(|(known, _)| known.key == instrument()).collect()
+    let is_traded = |key: &InstrumentKey| *key == instrument() || others.contains(&key.symbol.as_str());
+    of_the_day.into_iter().filter(|(known, _)| is_traded(&known.key)).collect()
 }
 
-fn prices(clock: &Arc<dyn Clock>) -> Box<Walk> {
-    Box::new(Walk::new(1, &market(clock), &Calendar::nse(), clock.now().wall.ist_date()))
+fn prices(clock: &Arc<dyn Clock>, others: &[&str]) -> Box<Walk> {
+    Box::new(Walk::new(1, &market(clock, others), &Calendar::nse(), clock.now().wall.ist_date()))
 }

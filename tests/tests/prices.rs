@@ -1,5 +1,5 @@
-//! What prices come from while the account's own feed is away, through the engine and over the wire: another account's
-//! live feed first, then the made-up market that was asked for, which goes on from the last price.
+//! Prices on their way to a strategy, through the engine and over the wire. While the account's own feed is away they come
+//! from another account's live feed, then from the made-up market that was asked for, which goes on from the last price.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 mod harness;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::{Plan, World, instrument};
 use nirantar::feed::{PaperSource, Source, TickEvent, TickMessage, Ticks};
-use nirantar_brokers::{Book, OrderStatus, Venue};
+use nirantar_brokers::{Book, Exchange, InstrumentKey, Mode, OrderStatus, Venue};
 use nirantar_exchange_mock::kite::Settings;
 
 /// Every tick that is there by now. Nobody reads on until the next call: unread ticks hold no time.
@@ -63,4 +63,23 @@ async fn another_accounts_feed_comes_first_then_what_was_asked_for_and_the_own_f
     let live = all(&mut ticks);
     assert!(!live.is_empty() && live.iter().all(|tick| matches!(tick.source, Source::Live { .. })), "{live:?}");
     assert!(live.iter().all(|tick| *tick.instrument == instrument()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_subscribed_to_in_the_middle_of_the_day_ticks_and_is_silent_once_nobody_wants_it() {
+    let other = InstrumentKey::new(Exchange::Nse, "TCS");
+    let mut world = World::stepped(Plan { others: &["TCS"], ..Plan::new(Settings::default()) }).await;
+    world.wait_for_feed().await;
+    let mut ticks = world.engine.ticks();
+    all(&mut ticks);
+    let mut of_other = async |world: &mut World, span| {
+        world.pass(Duration::from_secs(span)).await;
+        all(&mut ticks).iter().filter(|tick| *tick.instrument == other).count()
+    };
+    assert_eq!(of_other(&mut world, 5).await, 0);
+    world.engine.subscribe([other.clone()], Mode::Full).await.unwrap();
+    assert!(of_other(&mut world, 10).await > 5);
+    world.engine.unsubscribe([other.clone()]).await.unwrap();
+    of_other(&mut world, 1).await;
+    assert_eq!(of_other(&mut world, 10).await, 0);
 }
