@@ -153,6 +153,12 @@ impl Core {
         self.catalog.get(instrument).copied()
     }
 
+    /// Whether ticks of it are wanted.
+    #[must_use]
+    pub fn wants(&self, instrument: &InstrumentKey) -> bool {
+        self.wanted.contains_key(instrument)
+    }
+
     /// Takes what happened.
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
@@ -203,7 +209,7 @@ impl Core {
             Input::Update { book, row } => self.at_desk(now, out, |desk, now, out| desk.update(book, &row, now, out)),
             Input::Instruments(instruments) => {
                 self.desk.read_answered_once(Key::Instruments, now);
-                self.learn(&instruments, now, out);
+                self.learn(instruments, now, out);
             }
             Input::Subscribe(instruments, mode) => {
                 self.exchanges.extend(instruments.iter().map(|instrument| instrument.exchange));

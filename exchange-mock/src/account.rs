@@ -84,15 +84,20 @@ struct Today {
 }
 
 impl Account {
-    pub(crate) fn new(
-        opening: Money,
-        rates: MarginRates,
-        holdings: BTreeMap<InstrumentNo, Lot>,
-        kinds: Vec<(Exchange, InstrumentKind)>,
-        tariff: Option<Tariff>,
-    ) -> Self {
-        let (demat, lines, notes) = (Demat::new(holdings), BTreeMap::new(), BTreeMap::new());
+    pub(crate) fn new(opening: Money, rates: MarginRates, tariff: Option<Tariff>) -> Self {
+        let demat = Demat::default();
+        let (lines, kinds, notes) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         Self { opening, rates, demat, lines, kinds, tariff, today: None, notes }
+    }
+
+    /// The next instrument is listed.
+    pub(crate) fn list(&mut self, exchange: Exchange, kind: InstrumentKind) {
+        self.kinds.push((exchange, kind));
+    }
+
+    /// What it holds from the start.
+    pub(crate) fn hold(&mut self, holdings: BTreeMap<InstrumentNo, Lot>) {
+        self.demat = Demat::new(holdings);
     }
 
     /// Whether the account can carry that order besides all that it carries.

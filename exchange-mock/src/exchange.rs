@@ -23,6 +23,7 @@ mod books_tests;
 mod checks;
 mod entry;
 mod flow;
+mod listing;
 mod order;
 mod phases;
 #[cfg(test)]
@@ -54,19 +55,24 @@ use nirantar_brokers::{
 use crate::Calendar;
 use crate::account::{Account, InstrumentNo, Lot, Shortage};
 use crate::calendar::{Market, Step};
-use crate::matching::{Book, LastPrice, Matcher, OrderNo};
+use crate::matching::OrderNo;
 use crate::universe::{self, BadListing};
 use checks::{MAX_PRICE, Plan};
+use listing::{Listing, Markets};
 use order::{Order, words};
-use phases::{Run, Traded};
+use phases::Run;
 pub use recollection::{PastOrder, Recollection, Stand};
 pub use types::{Config, Funds, MarginRates, MarketState, Rejection, RejectionKind, SquareOff, Update};
+
+/// Before any clock.
+const NEVER: Timestamp = Timestamp::from_nanos(i64::MIN);
 
 /// A paper exchange with one account.
 #[derive(Clone, Debug)]
 pub struct MockExchange {
     config: Config,
     calendar: Calendar,
+    markets: Markets,
     listings: Vec<Listing>,
     by_key: BTreeMap<InstrumentKey, InstrumentNo>,
     by_token: BTreeMap<BrokerToken, InstrumentNo>,
@@ -94,91 +100,48 @@ pub struct MockExchange {
     told: Vec<flow::Told>,
 }
 
-/// One instrument's market.
-#[derive(Clone, Debug)]
-struct Listing {
-    instrument: Instrument,
-    market: Option<MarketState>,
-    previous_close: Option<Price>,
-    matcher: Matcher<LastPrice>,
-    /// Its market's place in the exchange's list.
-    run: usize,
-    /// Whether it is the derivative of a share.
-    of_stock: bool,
-    /// Stopped by a fault.
-    halted: bool,
-    /// By how much its band of the day has been made wider, in hundredths of a percent.
-    flex: i64,
-    /// What was traded while the average for a band is taken.
-    traded: Traded,
-    /// What our own auction, and the market's, came to last.
-    auction_price: Option<(Timestamp, Price)>,
-    print: Option<(Timestamp, Price)>,
-}
-
 impl MockExchange {
     /// An exchange that lists these instruments. Of several with the same key, the first counts.
     #[must_use]
     pub fn new(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Self {
-        let mut listings: Vec<Listing> = Vec::with_capacity(instruments.len());
-        let (mut by_key, mut by_token) = (BTreeMap::new(), BTreeMap::new());
-        let markets = Markets::of(&instruments);
-        let mut runs: Vec<Run> = Vec::new();
-        for instrument in instruments {
-            let (market, of_stock) = (markets.market(&instrument), markets.is_of_stock(&instrument));
-            let run = runs.iter().position(|run| run.market == market).unwrap_or(runs.len());
-            if run == runs.len() {
-                runs.push(Run::new(market));
-            }
-            if !by_key.contains_key(&instrument.key) {
-                by_key.insert(instrument.key.clone(), listings.len());
-                by_token.entry(instrument.token).or_insert(listings.len());
-                let matcher = Matcher::new(Book::new(instrument.tick), LastPrice::default());
-                listings.push(Listing {
-                    instrument,
-                    market: None,
-                    previous_close: None,
-                    matcher,
-                    run,
-                    of_stock,
-                    halted: false,
-                    flex: 0,
-                    traded: Traded::default(),
-                    auction_price: None,
-                    print: None,
-                });
-            }
-        }
-        let held = |holding: &Holding| {
-            let all = holding.quantity + holding.t1_quantity;
-            let cost = holding.average_price.times(all).unwrap_or(Money::ZERO);
-            Some((*by_key.get(&holding.instrument)?, Lot::new(holding.quantity, holding.t1_quantity, cost)))
-        };
-        let holdings = config.holdings.iter().filter_map(held).collect();
-        let kinds = listings.iter().map(|listing| (listing.instrument.key.exchange, listing.instrument.kind)).collect();
-        Self {
-            account: Account::new(config.cash, config.margin, holdings, kinds, config.charges.clone()),
+        let mut this = Self {
+            account: Account::new(config.cash, config.margin, config.charges.clone()),
             rng: Rng::from_seed(config.seed),
             config,
             calendar,
-            listings,
-            by_key,
-            by_token,
+            markets: Markets::default(),
+            listings: Vec::with_capacity(instruments.len()),
+            by_key: BTreeMap::new(),
+            by_token: BTreeMap::new(),
             orders: Vec::new(),
             by_id: BTreeMap::new(),
             trades: Vec::new(),
             deadlines: BTreeSet::new(),
             updates: Vec::new(),
-            runs,
+            runs: Vec::new(),
             halted_all: false,
             broken: None,
-            squared: Timestamp::from_nanos(i64::MIN),
+            squared: NEVER,
             squaring: false,
             rejects: None,
-            clock: Timestamp::from_nanos(i64::MIN),
+            clock: NEVER,
             last_id: 0,
             told: Vec::new(),
+        };
+        instruments.iter().for_each(|instrument| this.markets.learn(instrument));
+        for instrument in instruments {
+            if !this.by_key.contains_key(&instrument.key) {
+                this.enlist(instrument);
+            }
         }
+        let held = |holding: &Holding| {
+            let all = holding.quantity + holding.t1_quantity;
+            let cost = holding.average_price.times(all).unwrap_or(Money::ZERO);
+            Some((*this.by_key.get(&holding.instrument)?, Lot::new(holding.quantity, holding.t1_quantity, cost)))
+        };
+        let holdings = this.config.holdings.iter().filter_map(held).collect();
+        this.account.hold(holdings);
+        this
     }
 
     /// The same, once everything that is to be listed can be traded and everything that is held is listed. What the
@@ -540,30 +503,6 @@ impl MockExchange {
         }
         self.last_id += 1 + self.rng.below(1_000);
         BrokerOrderId(self.last_id.to_string())
-    }
-}
-
-/// Which shares of a list have derivatives: they have a closing auction, the others trade on.
-struct Markets(BTreeSet<String>);
-
-impl Markets {
-    fn of(instruments: &[Instrument]) -> Self {
-        let shares: BTreeSet<&str> = instruments
-            .iter()
-            .filter(|one| one.kind == InstrumentKind::Equity)
-            .map(|one| one.key.symbol.as_str())
-            .collect();
-        let named = instruments.iter().filter(|one| bands::is_derivative(one)).map(|one| &one.name);
-        Self(named.filter(|name| shares.contains(name.as_str())).cloned().collect())
-    }
-
-    /// Of a list without any share's derivatives nothing can be told: its shares count as having them.
-    fn market(&self, instrument: &Instrument) -> Market {
-        Market::of_instrument(instrument, self.0.is_empty() || self.0.contains(&instrument.key.symbol))
-    }
-
-    fn is_of_stock(&self, instrument: &Instrument) -> bool {
-        bands::is_derivative(instrument) && self.0.contains(&instrument.name)
     }
 }
 

@@ -66,6 +66,32 @@ pub fn with_start_prices(date: NaiveDate) -> Vec<(Instrument, Price)> {
         .collect()
 }
 
+/// An instrument as far as its name tells what it is: for what somebody traded before the day's list is here. Its number,
+/// lot and tick are not known: the lot is one unit, and any price will do.
+///
+/// Exchanges end the symbol of an option with CE or PE, and of a future with FUT.
+#[must_use]
+pub fn by_name(key: &InstrumentKey) -> Instrument {
+    let kind = match key.exchange {
+        Exchange::Nse | Exchange::Bse => InstrumentKind::Equity,
+        _ if key.symbol.ends_with("CE") => InstrumentKind::Call,
+        _ if key.symbol.ends_with("PE") => InstrumentKind::Put,
+        _ => InstrumentKind::Future,
+    };
+    Instrument {
+        key: key.clone(),
+        token: BrokerToken(0),
+        exchange_token: 0,
+        name: key.symbol.clone(),
+        kind,
+        segment: key.exchange.as_str().to_owned(),
+        lot: Quantity::new(1),
+        tick: Price::from_units(1),
+        expiry: None,
+        strike: Price::ZERO,
+    }
+}
+
 /// Tick of a share of that price on that day: 0.05 for all until 2025-04-14, by price since (NSE, as told in a FYERS
 /// notice of 2025-03-17).
 #[must_use]

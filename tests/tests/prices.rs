@@ -6,10 +6,14 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{Plan, World, instrument};
+use harness::{Plan, World, instrument, market_order};
 use nirantar::feed::{PaperSource, Source, TickEvent, TickMessage, Ticks};
-use nirantar_brokers::{Book, Exchange, InstrumentKey, Mode, OrderStatus, Venue};
+use nirantar_brokers::{Book, Exchange, InstrumentKey, Intent, Mode, OrderRequest, OrderStatus, Product, Side, Venue};
 use nirantar_exchange_mock::kite::Settings;
+
+fn tcs() -> InstrumentKey {
+    InstrumentKey::new(Exchange::Nse, "TCS")
+}
 
 /// Every tick that is there by now. Nobody reads on until the next call: unread ticks hold no time.
 fn all(ticks: &mut Ticks) -> Vec<TickEvent> {
@@ -67,7 +71,7 @@ async fn another_accounts_feed_comes_first_then_what_was_asked_for_and_the_own_f
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_subscribed_to_in_the_middle_of_the_day_ticks_and_is_silent_once_nobody_wants_it() {
-    let other = InstrumentKey::new(Exchange::Nse, "TCS");
+    let other = tcs();
     let mut world = World::stepped(Plan { others: &["TCS"], ..Plan::new(Settings::default()) }).await;
     world.wait_for_feed().await;
     let mut ticks = world.engine.ticks();
@@ -82,4 +86,37 @@ async fn what_is_subscribed_to_in_the_middle_of_the_day_ticks_and_is_silent_once
     world.engine.unsubscribe([other.clone()]).await.unwrap();
     of_other(&mut world, 1).await;
     assert_eq!(of_other(&mut world, 10).await, 0);
+}
+
+/// The paper exchange knows a dozen names by itself; a trader has others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_subscribed_to_trades_on_paper_and_is_still_held_after_a_restart_without_a_token() {
+    let share = tcs();
+    let with_tcs = || Plan { others: &["TCS"], ..Plan::new(Settings::default()) };
+    let mut world = World::stepped(with_tcs()).await;
+    world.engine.subscribe([share.clone()], Mode::Full).await.unwrap();
+    let neighbour = world.neighbour(with_tcs()).await;
+    neighbour.engine.subscribe([share.clone()], Mode::Full).await.unwrap();
+    world.engine.take_prices_of(&neighbour.engine);
+    world.control.kill_tokens();
+    world.wait_for_venue(Venue::Paper).await;
+    world.pass(Duration::from_secs(5)).await;
+    let buy = OrderRequest { instrument: share.clone(), ..market_order() };
+    let id = world.engine.submit(buy.clone()).await.unwrap();
+    assert_eq!(world.wait_for_order(&id, OrderStatus::Filled).await.book, Book::Paper);
+
+    world.restart_engine().await;
+    world.engine.take_prices_of(&neighbour.engine);
+    world.engine.subscribe([share.clone()], Mode::Full).await.unwrap();
+    world.wait_for_venue(Venue::Paper).await;
+    world.pass(Duration::from_secs(5)).await;
+    let held = |core: &nirantar::core::Core| core.desk().exposure().of(Book::Paper, &tcs(), Product::Mis);
+    assert_eq!(world.engine.look(held).await.unwrap(), 1);
+    let id = world
+        .engine
+        .submit(OrderRequest { side: Side::Sell, intent: Intent::Reduce(Book::Paper), ..buy })
+        .await
+        .unwrap();
+    world.wait_for_order(&id, OrderStatus::Filled).await;
+    assert_eq!(world.engine.look(held).await.unwrap(), 0);
 }

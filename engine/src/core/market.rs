@@ -105,15 +105,16 @@ impl Core {
 
     // --- instruments -------------------------------------------------------------------------------------------
 
-    /// Finds the numbers of what is wanted in the lists that are here, and subscribes to it. Of those that `asked` names
-    /// one that is not listed is told.
+    /// Finds the numbers of what is wanted in the lists that are here, and subscribes to it. What `asked` names is listed
+    /// on the paper exchange as well, or, if there is no such name, that is told.
     pub(super) fn subscribe(&mut self, asked: impl Fn(&InstrumentKey) -> bool, now: Now, out: &mut Vec<Output>) {
         let (listings, day) = (self.desk.listings(), list_day(now.wall));
-        let mut catalog = BTreeMap::new();
+        let (mut catalog, mut listed) = (BTreeMap::new(), Vec::new());
         for instrument in self.wanted.keys() {
             match listings.find(instrument, day) {
                 Listed::Yes(terms) => {
                     catalog.insert(instrument.clone(), terms.token);
+                    listed.extend(listings.row(instrument).filter(|_| asked(instrument)).cloned());
                 }
                 Listed::No if asked(instrument) => {
                     let words =
@@ -122,6 +123,9 @@ impl Core {
                 }
                 Listed::No | Listed::NotKnownYet => {}
             }
+        }
+        if !listed.is_empty() {
+            out.push(Output::List(listed));
         }
         // Numbers are reused: one that named an instrument yesterday may be another's today. So the names are made anew,
         // and what is no longer anybody's is asked for no more.
@@ -192,7 +196,7 @@ impl Core {
     }
 
     /// The day's lists of some exchanges are here. They come one by one: of the others they say nothing.
-    pub(super) fn learn(&mut self, instruments: &[Instrument], now: Now, out: &mut Vec<Output>) {
+    pub(super) fn learn(&mut self, instruments: Vec<Instrument>, now: Now, out: &mut Vec<Output>) {
         let told = self.desk.learn(instruments, now);
         for (exchange, count) in &told {
             out.push(Output::Tell(Event::Instruments { at: now.wall, exchange: *exchange, count: *count }));

@@ -174,6 +174,8 @@ pub enum Output {
     },
     /// Fetch the day's instruments of these exchanges; answer [`Input::Instruments`].
     FetchInstruments(BTreeSet<Exchange>),
+    /// The paper exchange lists these, as the broker does.
+    List(Vec<Instrument>),
     /// Something for the feed's sockets.
     Feed(feed::Output),
     /// Tell whoever listens.

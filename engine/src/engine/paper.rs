@@ -139,11 +139,13 @@ impl Task {
 
     /// Another account's live feed has a tick. It counts while this account has no live feed of its own.
     pub(super) fn lent(&mut self, event: TickEvent) {
-        let number = self.core.number(&event.instrument).filter(|_| self.wants_others.load(Ordering::Relaxed));
-        let Some(token) = number else { return };
+        if !self.wants_others.load(Ordering::Relaxed) || !self.core.wants(&event.instrument) {
+            return;
+        }
         let now = self.clock.now();
         self.state.chain.other_account(&event.instrument, now.mono);
-        // The numbers of an instrument are each broker's own.
+        // The numbers of an instrument are each broker's own, and not known before this one's list is here.
+        let token = self.core.number(&event.instrument).unwrap_or(BrokerToken(0));
         let tick = Tick { token, ..event.tick };
         let origin = Origin { source: Source::OtherAccount, socket_port: 0, packet: 0, received: now };
         self.hand_on_tick(event.instrument, tick, origin);

@@ -386,6 +386,7 @@ impl Task {
                 }
             }
             Output::Read { read, generation } => self.read(read, generation, answers),
+            Output::List(instruments) => self.paper.with(|exchange| exchange.list(instruments)),
             Output::FetchInstruments(exchanges) => self.fetch(exchanges),
             Output::Quote { generation, instruments } => self.quote(generation, &instruments, answers),
             Output::Snapshot { generation, ticks } => self.hand_on_snapshot(generation, ticks),

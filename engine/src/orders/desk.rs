@@ -111,7 +111,7 @@ impl Desk {
     }
 
     /// The broker's lists of the day are here. Returns how many instruments each exchange has.
-    pub fn learn(&mut self, instruments: &[Instrument], now: Now) -> BTreeMap<Exchange, usize> {
+    pub fn learn(&mut self, instruments: Vec<Instrument>, now: Now) -> BTreeMap<Exchange, usize> {
         self.listings.learn(instruments, list_day(now.wall), &self.policy.freeze)
     }
 

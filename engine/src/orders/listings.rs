@@ -1,5 +1,5 @@
-//! The day's lists of instruments, whole, as far as orders and the feed need them: number, lot, tick, kind and freeze
-//! quantity by symbol.
+//! The day's lists of instruments, whole, by symbol: orders need lot, tick, kind and freeze quantity, the feed the number,
+//! the paper exchange all of it.
 //!
 //! A broker's list of one exchange has up to a hundred thousand rows; it is kept sorted behind one reference count, so
 //! that a clone of the desk costs nothing. A list stays until the next one is here: what changed overnight the broker
@@ -59,26 +59,32 @@ pub struct Listings {
 struct List {
     day: NaiveDate,
     /// Sorted by symbol.
-    rows: Arc<[(Box<str>, Terms)]>,
+    rows: Arc<[Row]>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    instrument: Instrument,
+    freeze: Option<Quantity>,
 }
 
 impl Listings {
     /// Takes the lists of that day; of exchanges that have no row in it this says nothing. Returns how many rows each has.
     pub fn learn(
         &mut self,
-        instruments: &[Instrument],
+        instruments: Vec<Instrument>,
         day: NaiveDate,
         freeze: &FreezeTable,
     ) -> BTreeMap<Exchange, usize> {
-        let mut told: BTreeMap<Exchange, Vec<(Box<str>, Terms)>> = BTreeMap::new();
-        for Instrument { token, key, kind, lot, tick, name, .. } in instruments {
-            let freeze = freeze.most(key.exchange, name, day);
-            let terms = Terms { token: *token, kind: *kind, lot: *lot, tick: *tick, freeze };
-            told.entry(key.exchange).or_default().push((key.symbol.as_str().into(), terms));
+        let mut told: BTreeMap<Exchange, Vec<Row>> = BTreeMap::new();
+        for instrument in instruments {
+            let exchange = instrument.key.exchange;
+            let freeze = freeze.most(exchange, &instrument.name, day);
+            told.entry(exchange).or_default().push(Row { instrument, freeze });
         }
         let mut counts = BTreeMap::new();
         for (exchange, mut rows) in told {
-            rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+            rows.sort_by(|one, other| one.instrument.key.symbol.cmp(&other.instrument.key.symbol));
             counts.insert(exchange, rows.len());
             self.lists.insert(exchange, List { day, rows: rows.into() });
         }
@@ -89,18 +95,32 @@ impl Listings {
     #[must_use]
     pub fn find(&self, instrument: &InstrumentKey, day: NaiveDate) -> Listed {
         let Some(list) = self.lists.get(&instrument.exchange) else { return Listed::NotKnownYet };
-        let found = list.rows.binary_search_by(|(symbol, _)| (**symbol).cmp(instrument.symbol.as_str()));
-        match found.ok().and_then(|place| list.rows.get(place)) {
-            Some((_, terms)) => Listed::Yes(*terms),
+        match list.row(instrument) {
+            Some(Row { instrument: Instrument { token, kind, lot, tick, .. }, freeze }) => {
+                Listed::Yes(Terms { token: *token, kind: *kind, lot: *lot, tick: *tick, freeze: *freeze })
+            }
             None if list.day >= day => Listed::No,
             None => Listed::NotKnownYet,
         }
+    }
+
+    /// Its row in the last list of its exchange.
+    #[must_use]
+    pub fn row(&self, instrument: &InstrumentKey) -> Option<&Instrument> {
+        self.lists.get(&instrument.exchange)?.row(instrument).map(|row| &row.instrument)
     }
 
     /// Whether there is a list of that exchange, of whatever day.
     #[must_use]
     pub fn knows(&self, exchange: Exchange) -> bool {
         self.lists.contains_key(&exchange)
+    }
+}
+
+impl List {
+    fn row(&self, instrument: &InstrumentKey) -> Option<&Row> {
+        let found = self.rows.binary_search_by(|row| row.instrument.key.symbol.cmp(&instrument.symbol));
+        self.rows.get(found.ok()?)
     }
 }
 
@@ -117,7 +137,7 @@ mod tests {
         let (reliance, nonsense) =
             (InstrumentKey::new(Exchange::Nse, "RELIANCE"), InstrumentKey::new(Exchange::Nse, "RELIANCEX"));
         assert_eq!(lists.find(&reliance, friday), Listed::NotKnownYet);
-        let counts = lists.learn(&universe::instruments(friday), friday, &FreezeTable::nse());
+        let counts = lists.learn(universe::instruments(friday), friday, &FreezeTable::nse());
         assert_eq!(counts.get(&Exchange::Nse), Some(&12));
         assert!(matches!(lists.find(&reliance, friday), Listed::Yes(terms) if terms.tick == Price::from_paise(10)));
         assert_eq!(lists.find(&nonsense, friday), Listed::No);
@@ -134,7 +154,7 @@ mod tests {
         future.key = InstrumentKey::new(Exchange::Nfo, "NIFTY26NOVFUT");
         future.name = "NIFTY".to_owned();
         let mut lists = Listings::default();
-        lists.learn(std::slice::from_ref(&future), day, &FreezeTable::nse());
+        lists.learn(vec![future.clone()], day, &FreezeTable::nse());
         let Listed::Yes(terms) = lists.find(&future.key, day) else { panic!("it is listed") };
         assert_eq!(terms.freeze, Some(Quantity::new(1_800)));
     }

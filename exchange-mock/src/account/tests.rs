@@ -15,8 +15,9 @@ fn account(rupees: i64) -> Account {
 
 /// An account with one share on NSE.
 fn with(rupees: i64, tariff: Option<Tariff>) -> Account {
-    let kinds = vec![(Exchange::Nse, InstrumentKind::Equity)];
-    Account::new(Money::from_rupees(rupees), MarginRates::default(), BTreeMap::new(), kinds, tariff)
+    let mut account = Account::new(Money::from_rupees(rupees), MarginRates::default(), tariff);
+    account.list(Exchange::Nse, InstrumentKind::Equity);
+    account
 }
 
 fn position(account: &Account) -> Position {

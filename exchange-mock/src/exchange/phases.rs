@@ -183,7 +183,12 @@ impl MockExchange {
 
     /// Puts every market into the step of `now`.
     pub(super) fn locate_markets(&mut self, now: Timestamp) {
-        for run in &mut self.runs {
+        (0..self.runs.len()).for_each(|run| self.locate_market(run, now));
+    }
+
+    /// The same for one.
+    pub(super) fn locate_market(&mut self, run: usize, now: Timestamp) {
+        if let Some(run) = self.runs.get_mut(run) {
             run.locate(&self.calendar, self.config.seed, now);
         }
     }

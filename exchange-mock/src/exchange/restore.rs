@@ -12,13 +12,12 @@ use nirantar_brokers::{BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, P
 
 use super::checks::{self, Plan};
 use super::order::{Order, words};
-use super::{MockExchange, PastOrder, Update};
+use super::{MockExchange, PastOrder};
 use crate::calendar::Market;
 use crate::matching::{OrderNo, Working};
 
 /// What is left of an order whose terms can not be restored.
 const NOT_KEPT: &str = "Order cancelled: the exchange restarted, and the price it was protected at was not kept.";
-const NOT_LISTED: &str = "Order cancelled: its instrument is not listed any more.";
 
 /// The exchange's own numbers are below this.
 const NO_NUMBER_OF_OURS: u64 = 9_200_000_000_000_000_000;
@@ -27,11 +26,14 @@ impl MockExchange {
     /// Takes over orders and trades of before, both in the order in which they came (see
     /// [`Recollection`](crate::Recollection)). Meant for an exchange that has seen nothing yet.
     ///
+    /// What is not listed yet is listed as far as its name tells, until [`list`](Self::list) knows more.
     /// Orders that work keep their number and what was filled; those whose time has ended meanwhile, or whose terms are
     /// not known any more, are cancelled, which [`drain`](Self::drain) tells. Trades of earlier days count in positions,
     /// holdings, charges and money only, each day closed before the next. Numbers given from now on are higher than all of these.
     pub fn restore(&mut self, orders: &[PastOrder], trades: &[Trade], now: Timestamp) {
         self.start(now);
+        let ordered = orders.iter().map(|past| &past.request.instrument);
+        self.list_by_name(ordered.chain(trades.iter().map(|trade| &trade.instrument)));
         let today = now.ist_date();
         // What each order had been filled for so far: brokerage goes by order.
         let mut worth: BTreeMap<&BrokerOrderId, Money> = BTreeMap::new();
@@ -44,16 +46,8 @@ impl MockExchange {
         for past in orders {
             let number = past.order_id.0.parse().ok().filter(|number| *number < NO_NUMBER_OF_OURS);
             self.last_id = self.last_id.max(number.unwrap_or(0));
-            match self.take_over(past) {
-                Some(no) if !past.status.is_final() => working.push((past.rank, no)),
-                Some(_) => {}
-                None if past.status.is_final() => {}
-                None => self.updates.push(Update::Order(OrderRow {
-                    status: OrderStatus::Cancelled,
-                    broker_status: words::CANCELLED.to_owned(),
-                    message: Some(NOT_LISTED.to_owned()),
-                    ..past.row()
-                })),
+            if let Some(no) = self.take_over(past).filter(|_| !past.status.is_final()) {
+                working.push((past.rank, no));
             }
         }
         for trade in trades.iter().filter(|trade| trade.at.ist_date() >= today) {
@@ -67,7 +61,7 @@ impl MockExchange {
         self.wake(now);
     }
 
-    /// Lists an order as it stood. `None` if its instrument is not listed.
+    /// Lists an order as it stood. `None` if its instrument is not listed, which [`restore`](Self::restore) has seen to.
     fn take_over(&mut self, past: &PastOrder) -> Option<OrderNo> {
         let instrument = *self.by_key.get(&past.request.instrument)?;
         let plan = self.plan_of(instrument, past);

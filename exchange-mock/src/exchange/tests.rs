@@ -496,3 +496,29 @@ fn instruments_are_found_by_name_and_by_token() {
     assert_eq!(day.0.instrument_by_token(by_name.token), Some(by_name));
     assert_eq!(day.0.instruments().count(), universe::instruments("2026-11-20".parse().unwrap()).len() + 1);
 }
+
+#[test]
+fn what_is_listed_in_the_middle_of_the_day_trades_from_then_on_and_what_rests_stays() {
+    let mut day = Day::new(Config { cash: Money::from_rupees(10_000_000), ..Config::default() });
+    let late = Instrument { key: InstrumentKey::new(Exchange::Nfo, "NIFTY26DECFUT"), ..future() };
+    let buy = |price| OrderRequest {
+        product: Product::Nrml,
+        ..OrderRequest::new(late.key.clone(), Side::Buy, 65, OrderType::Limit(rupees(price)))
+    };
+    let unknown = day.0.place(&buy(26_000), None, at(0)).unwrap_err();
+    assert_eq!(unknown.kind, RejectionKind::Input, "{unknown:?}");
+    day.0.list(vec![late.clone()]);
+    let resting = day.0.place(&buy(26_000), None, at(1)).unwrap();
+    // The next day's row: another number, another tick.
+    let renumbered = Instrument { token: nirantar_brokers::BrokerToken(7), tick: Price::from_paise(5), ..late.clone() };
+    day.0.list(vec![renumbered.clone()]);
+    assert_eq!(day.0.instrument_by_token(nirantar_brokers::BrokerToken(7)), Some(&renumbered));
+    day.0.price(&late.key, rupees(25_990), Quantity::new(65_000), at(2));
+    assert_eq!(day.0.order(&resting).map(|row| row.status), Some(OrderStatus::Filled));
+    let tick = day.0.place(
+        &OrderRequest { order_type: OrderType::Limit(Price::from_paise(2_599_005)), ..buy(0) },
+        None,
+        at(3),
+    );
+    assert!(tick.is_ok(), "{tick:?}");
+}

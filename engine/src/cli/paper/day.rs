@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
-    Book, BrokerOrderId, BrokerToken, ClientOrderId, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind,
-    Money, Position, Price, Product, Quantity, Trade,
+    Book, BrokerOrderId, ClientOrderId, Holding, InstrumentKey, Money, Position, Price, Product, Quantity, Trade,
 };
 use nirantar_exchange_mock::charges::{Note, Tariff};
 use nirantar_exchange_mock::{Calendar, Config, Funds, MockExchange, Recollection, Stand};
@@ -70,7 +69,7 @@ impl Day {
         let tariff = Tariff::of_api(broker.as_str()).unwrap_or_else(|_| Tariff::zerodha());
         let charged_by = tariff.broker().to_owned();
         let config = Config { charges: Some(tariff), ..Config::default() };
-        let mut exchange = MockExchange::new(config, listed(&trades), Calendar::nse());
+        let mut exchange = MockExchange::new(config, Vec::new(), Calendar::nse());
         let end = date.succ_opt().map_or(now, |next| Timestamp::from_ist_parts(next, NaiveTime::MIN));
         let end = Timestamp::from_nanos(end.as_nanos().saturating_sub(1)).min(now);
         exchange.restore(&[], &trades, end);
@@ -130,34 +129,6 @@ fn recollected(records: &[Record]) -> Recollection {
         }
     }
     story
-}
-
-/// The instruments of these trades, as far as their names tell what they are.
-fn listed(trades: &[Trade]) -> Vec<Instrument> {
-    let keys: std::collections::BTreeSet<&InstrumentKey> = trades.iter().map(|trade| &trade.instrument).collect();
-    let instrument = |(token, key): (u32, &InstrumentKey)| Instrument {
-        key: key.clone(),
-        token: BrokerToken(token),
-        exchange_token: 0,
-        name: key.symbol.clone(),
-        kind: kind_of(key),
-        segment: key.exchange.as_str().to_owned(),
-        lot: Quantity::new(1),
-        tick: Price::from_units(1),
-        expiry: None,
-        strike: Price::ZERO,
-    };
-    (1..).zip(keys).map(instrument).collect()
-}
-
-/// Exchanges end the symbol of an option with CE or PE, and of a future with FUT.
-fn kind_of(key: &InstrumentKey) -> InstrumentKind {
-    match key.exchange {
-        Exchange::Nse | Exchange::Bse => InstrumentKind::Equity,
-        _ if key.symbol.ends_with("CE") => InstrumentKind::Call,
-        _ if key.symbol.ends_with("PE") => InstrumentKind::Put,
-        _ => InstrumentKind::Future,
-    }
 }
 
 fn held(exchange: &MockExchange, position: Position) -> Held {

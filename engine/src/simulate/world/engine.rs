@@ -393,6 +393,7 @@ impl World<'_> {
                 self.queue.put(self.now + way, Happening::Tell(self.who, none));
             }
             Output::Snapshot { .. } => {}
+            Output::List(instruments) => process.paper.list(instruments),
             Output::FetchInstruments(exchanges) => self.ask(Question::Lists(exchanges)),
             Output::Feed(output) => self.feed(output),
             Output::Tell(event) => {
