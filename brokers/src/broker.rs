@@ -25,7 +25,7 @@ use crate::{
     AccessToken, Approval, BadNotice, BadRedirect, BrokerFacts, BrokerOrderId, BrokerToken, Candle, Cause,
     ClientOrderId, Endpoint, Exchange, Failure, Form, Holding, HttpRequest, HttpResponse, Instrument, InstrumentKey,
     Interval, Lost, Margins, Mode, OrderChange, OrderRequest, OrderRow, Outcome, Position, Profile, Quote, Secret,
-    Session, SocketRequest, Tick, TokenLife, Trade,
+    Session, SocketRequest, Stamp, Tick, TokenLife, Trade,
 };
 
 /// How the reply to a request is read. Total: any bytes give an [`Outcome`], never a panic.
@@ -227,10 +227,19 @@ pub trait Feed {
         events.into_iter().for_each(each);
     }
 
+    /// Reads of every tick in a binary frame, in order, only where in the day it belongs: less work than making the tick.
+    fn stamps(&self, frame: &[u8], each: &mut dyn FnMut(Stamp)) {
+        self.decode_binary(frame, &mut |event| {
+            if let FeedEvent::Tick(tick) = event {
+                each(Stamp::from(&tick));
+            }
+        });
+    }
+
     /// How many ticks are in a binary frame, without reading them where that is possible.
     fn count_ticks(&self, frame: &[u8]) -> usize {
         let mut ticks = 0;
-        self.decode_binary(frame, &mut |event| ticks += usize::from(matches!(event, FeedEvent::Tick(_))));
+        self.stamps(frame, &mut |_| ticks += 1);
         ticks
     }
 }

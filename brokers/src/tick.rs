@@ -37,6 +37,35 @@ pub struct Tick {
     pub detail: Detail,
 }
 
+/// Where in the day a packet belongs. No wire numbers its packets; this much of two of them tells which is the newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Of which instrument, in the broker's numbering of the day.
+    pub token: BrokerToken,
+    /// Last traded price, or the index' value.
+    pub last_price: Price,
+    /// Volume of the day; `None` where the mode or the instrument has none.
+    pub volume: Option<Quantity>,
+    /// The exchange's clock; `None` where the mode does not send it.
+    pub exchange_time: Option<Timestamp>,
+}
+
+impl From<&Tick> for Stamp {
+    fn from(tick: &Tick) -> Self {
+        let (quote, full) = match &tick.detail {
+            Detail::Ltp => (None, None),
+            Detail::Quote(quote) => (Some(quote), None),
+            Detail::Full(quote, full) => (Some(quote), Some(full)),
+        };
+        Self {
+            token: tick.token,
+            last_price: tick.last_price,
+            volume: quote.and_then(|quote| quote.trades).map(|trades| trades.volume),
+            exchange_time: full.and_then(|full| full.exchange_time),
+        }
+    }
+}
+
 /// What a packet says beyond the last price.
 #[expect(clippy::large_enum_variant, reason = "a tick is copied once and never boxed")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

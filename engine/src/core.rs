@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
-    Book, BrokerToken, Cause, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, Refusal, Tick, Venue,
+    Book, BrokerToken, Cause, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, Refusal, Stamp, Venue,
 };
 use nirantar_exchange_mock::Calendar;
 
@@ -450,7 +450,7 @@ impl Core {
     }
 
     /// What a tick on that socket is: see [`Supervisor::admit`].
-    pub fn admit(&mut self, socket: SocketId, tick: &Tick) -> Admission {
+    pub fn admit(&mut self, socket: SocketId, tick: impl Into<Stamp>) -> Admission {
         self.feed.admit(socket, tick)
     }
 

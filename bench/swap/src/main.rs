@@ -113,11 +113,11 @@ impl Client {
                         socket,
                         address: self.address.parse().unwrap(),
                         request: self.kite.connect(token),
-                        codec: Arc::clone(&self.kite),
+                        codec: self.kite.clone(),
                         redactor: Redactor::new([Secret::new(token.expose())]),
                         clock: Arc::clone(&self.clock),
                         tap: None,
-                        io_timeout: SocketPlan::<Kite>::IO_TIMEOUT,
+                        io_timeout: SocketPlan::IO_TIMEOUT,
                     };
                     self.sockets.insert(socket, open_socket(plan, self.events.clone()));
                 }

@@ -1,11 +1,12 @@
 //! The live feed at Kite (`kite.md` 4).
 
-use super::wire::packet;
+use super::wire::packet::{self, Part};
 use super::wire::rest::BadRow;
 use super::wire::text::{BadText, ClientText, ServerText};
 use super::{Kite, reply, version_header};
 use crate::{
-    AccessToken, BrokerToken, Endpoint, Failure, Feed, FeedEvent, Form, HttpResponse, Mode, SocketRequest, WireMessage,
+    AccessToken, BrokerToken, Endpoint, Failure, Feed, FeedEvent, Form, HttpResponse, Mode, SocketRequest, Stamp,
+    WireMessage,
 };
 
 impl Feed for Kite {
@@ -37,6 +38,14 @@ impl Feed for Kite {
 
     fn decode_binary(&self, frame: &[u8], each: &mut dyn FnMut(FeedEvent)) {
         packet::visit(frame, |part| each(part.into()));
+    }
+
+    fn stamps(&self, frame: &[u8], each: &mut dyn FnMut(Stamp)) {
+        packet::visit(frame, |part| {
+            if let Part::Packet(packet) = part {
+                each(packet.stamp());
+            }
+        });
     }
 
     fn count_ticks(&self, frame: &[u8]) -> usize {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nirantar_brokers::time::{Busy, Now};
-use nirantar_brokers::{Book, Detail, FeedEvent, InstrumentKey, Quantity, Tick, Trading, WireMessage};
+use nirantar_brokers::{Book, Detail, FeedEvent, InstrumentKey, Quantity, Tick, WireMessage};
 
 use super::task::Task;
 use crate::core::{Event, Input};
@@ -58,11 +58,7 @@ impl Task {
             SocketNews::Events { first_packet, events, .. } if self.core.accepts(socket) => {
                 // The supervisor judges every tick before it hears of the frame, which may close a socket.
                 let mut judged = std::mem::take(&mut self.state.judged);
-                events.clone().visit(|event| {
-                    if let FeedEvent::Tick(tick) = event {
-                        judged.push(self.core.admit(socket, &tick));
-                    }
-                });
+                events.stamps(|stamp| judged.push(self.core.admit(socket, stamp)));
                 self.tell(Input::Feed(feed::Input::Frame { socket, ticks: judged.len() }));
                 self.hand_on(port, received, first_packet, events, &judged);
                 judged.clear();
@@ -96,7 +92,7 @@ impl Task {
             codec: broker,
             redactor: self.vault.redactor(),
             clock: Arc::clone(&self.clock),
-            io_timeout: SocketPlan::<dyn Trading>::IO_TIMEOUT,
+            io_timeout: SocketPlan::IO_TIMEOUT,
             tap: self.tap.clone(),
         };
         let handle = open_socket(plan, self.socket_events.0.clone());

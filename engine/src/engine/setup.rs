@@ -36,6 +36,9 @@ use crate::token::{Gate, Sighting, Snapshot, TokenCell, Watcher, WatcherHandle};
 
 /// Messages that may wait for the engine's task.
 const INBOX: usize = 4096;
+/// Frames that may wait for it: so few that they are still in the processor's cache when they are read. More wait in the
+/// kernel, and with the server.
+const SOCKET_EVENTS: usize = 8;
 /// Ticks that the slowest strategy may be behind.
 const TICKS: usize = 1 << 16;
 
@@ -378,7 +381,7 @@ impl Builder {
             inbox: messages,
             myself: inbox.downgrade(),
             sightings: seen,
-            socket_events: mpsc::channel(1024),
+            socket_events: mpsc::channel(SOCKET_EVENTS),
             last_error: last_error.clone(),
             ask_approval: setup.ask_approval && facts.renewal.contains(&Renewal::Approval),
             login_link,

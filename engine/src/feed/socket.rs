@@ -15,17 +15,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use nirantar_brokers::recording::FrameKind;
 use nirantar_brokers::time::{Busy, Clock, Now};
 use nirantar_brokers::{Failure, Feed, Redactor, SocketRequest, WireMessage};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use self::dial::{NoSocket, Stream};
 use self::events::{Reader, redact};
+use self::websocket::WebSocket;
 use super::event::SocketId;
 use super::record::Tap;
 
@@ -35,6 +34,7 @@ mod events;
 mod handshake;
 #[cfg(test)]
 mod loopback;
+mod websocket;
 
 pub use address::{BadFeedAddress, FeedAddress};
 pub use events::Events;
@@ -45,7 +45,7 @@ const COMMANDS: usize = 64;
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// What a socket needs to know. `Debug` shows no secret.
-pub struct SocketPlan<F: ?Sized> {
+pub struct SocketPlan {
     /// Its number.
     pub socket: SocketId,
     /// Where to.
@@ -53,7 +53,7 @@ pub struct SocketPlan<F: ?Sized> {
     /// The broker's own part of the handshake: [`Feed::connect`].
     pub request: SocketRequest,
     /// The broker's codec.
-    pub codec: Arc<F>,
+    pub codec: Arc<dyn Feed + Send + Sync>,
     /// Takes the token out of what others say.
     pub redactor: Redactor,
     /// The driver's clock.
@@ -64,12 +64,12 @@ pub struct SocketPlan<F: ?Sized> {
     pub tap: Option<Tap>,
 }
 
-impl<F: ?Sized> SocketPlan<F> {
+impl SocketPlan {
     /// The timeout that Kite's own clients use for the handshake.
     pub const IO_TIMEOUT: Duration = Duration::from_secs(7);
 }
 
-impl<F: ?Sized> fmt::Debug for SocketPlan<F> {
+impl fmt::Debug for SocketPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SocketPlan({} to {})", self.socket, self.address)
     }
@@ -168,10 +168,7 @@ struct Command {
 }
 
 /// Starts the task of a socket. Must be called inside a tokio runtime.
-pub fn open_socket<F>(plan: SocketPlan<F>, events: mpsc::Sender<SocketEvent>) -> SocketHandle
-where
-    F: Feed + Send + Sync + ?Sized + 'static,
-{
+pub fn open_socket(plan: SocketPlan, events: mpsc::Sender<SocketEvent>) -> SocketHandle {
     let (commands, waiting) = mpsc::channel(COMMANDS);
     let (close, mut closing) = oneshot::channel();
     let handle = SocketHandle { socket: plan.socket, clock: Arc::clone(&plan.clock), commands, close: Some(close) };
@@ -185,8 +182,8 @@ where
     handle
 }
 
-struct Task<F: ?Sized> {
-    plan: SocketPlan<F>,
+struct Task {
+    plan: SocketPlan,
     events: mpsc::Sender<SocketEvent>,
     port: Option<Port>,
 }
@@ -201,7 +198,7 @@ enum End {
     News(SocketNews, Busy),
 }
 
-impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
+impl Task {
     async fn run(
         &mut self,
         busy: Busy,
@@ -241,11 +238,12 @@ impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
     /// Reads and writes until the socket ends.
     async fn serve(
         &self,
-        socket: &mut WebSocketStream<&mut Stream>,
+        socket: &mut WebSocket<&mut Stream>,
         commands: &mut mpsc::Receiver<Command>,
         closing: &mut oneshot::Receiver<Busy>,
     ) -> Result<(), End> {
-        let reader = Reader::of(Arc::clone(&self.plan.codec), self.plan.redactor.clone());
+        let (codec, redactor) = (Arc::clone(&self.plan.codec), self.plan.redactor.clone());
+        let reader = Arc::new(Reader { codec, redactor });
         let (mut frame, mut packets) = (0_u64, 0_u64);
         loop {
             let message = tokio::select! {
@@ -258,23 +256,27 @@ impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
                 message = socket.next() => message,
             };
             let events = match message {
-                Some(Ok(Message::Text(text))) => {
+                Ok(Some(Message::Text(text))) => {
                     self.record(FrameKind::Text, text.as_bytes());
                     self.read_text(text.as_str())
                 }
-                Some(Ok(Message::Binary(bytes))) => {
+                Ok(Some(Message::Binary(bytes))) => {
                     self.record(FrameKind::Binary, &bytes);
                     let ticks = self.plan.codec.count_ticks(&bytes);
-                    Events::of_frame(&bytes, ticks, &reader)
+                    Events::of_frame(bytes, ticks, &reader)
                 }
-                // Answered by the library, and counted by nobody.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                Some(Ok(Message::Close(why))) => {
+                // Counted by nobody.
+                Ok(Some(Message::Ping(words))) => {
+                    self.transmit(socket, Message::Pong(words)).await?;
+                    continue;
+                }
+                Ok(Some(Message::Pong(_) | Message::Frame(_))) => continue,
+                Ok(Some(Message::Close(why))) => {
                     let words = why.map_or_else(String::new, |why| format!(": {} {}", why.code, why.reason));
                     return Err(self.lost(&format!("the server closed the connection{words}")));
                 }
-                Some(Err(error)) => return Err(self.lost(&format!("the connection broke: {error}"))),
-                None => return Err(self.lost("the server ended the connection")),
+                Err(error) => return Err(self.lost(&format!("the connection broke: {error}"))),
+                Ok(None) => return Err(self.lost("the server ended the connection")),
             };
             frame += 1;
             let first_packet = packets + 1;
@@ -291,7 +293,7 @@ impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
         }
     }
 
-    async fn send(&self, socket: &mut WebSocketStream<&mut Stream>, command: Command) -> Result<(), End> {
+    async fn send(&self, socket: &mut WebSocket<&mut Stream>, command: Command) -> Result<(), End> {
         for frame in command.frames {
             if let Some(port) = &self.port {
                 port.clock.frame_sent(port.number);
@@ -300,23 +302,27 @@ impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
                 WireMessage::Text(text) => Message::Text(text.into()),
                 WireMessage::Binary(bytes) => Message::Binary(bytes.into()),
             };
-            match timeout(self.plan.io_timeout, socket.send(message)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(self.lost(&format!("could not send: {error}"))),
-                Err(_) => return Err(self.lost("could not send: the server takes nothing")),
-            }
+            self.transmit(socket, message).await?;
         }
         Ok(())
     }
 
+    async fn transmit(&self, socket: &mut WebSocket<&mut Stream>, message: Message) -> Result<(), End> {
+        match timeout(self.plan.io_timeout, socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.lost(&format!("could not send: {error}"))),
+            Err(_) => Err(self.lost("could not send: the server takes nothing")),
+        }
+    }
+
     /// Closes the socket and lets the server know, while the clock stands still.
-    async fn farewell(&self, socket: &mut WebSocketStream<&mut Stream>) {
+    async fn farewell(&self, socket: &mut WebSocket<&mut Stream>) {
         if let Some(port) = &self.port {
             port.clock.frame_sent(port.number);
         }
         let goodbye = async {
-            if socket.close(None).await.is_ok() {
-                while let Some(Ok(_)) = socket.next().await {}
+            if socket.send(Message::Close(None)).await.is_ok() {
+                while let Ok(Some(_)) = socket.next().await {}
             }
         };
         // A server that does not answer has been told all the same.
@@ -389,7 +395,7 @@ impl<F: Feed + Send + Sync + ?Sized + 'static> Task<F> {
 }
 
 /// TCP and TLS. The port is known to the clock before the handshake, so before the server can send anything.
-async fn dial_up<F: ?Sized>(plan: &SocketPlan<F>, port: &mut Option<Port>) -> Result<Stream, NoSocket> {
+async fn dial_up(plan: &SocketPlan, port: &mut Option<Port>) -> Result<Stream, NoSocket> {
     let stream = dial::connect(&plan.address, plan.io_timeout).await?;
     let number = stream.local_addr().map_err(|error| NoSocket::Lost(format!("could not connect: {error}")))?.port();
     plan.clock.socket_opened(number);

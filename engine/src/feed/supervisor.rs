@@ -17,7 +17,7 @@ use std::mem;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now, Rng, Timestamp};
-use nirantar_brokers::{BrokerToken, Cause, Failure, FeedLimits, Mode, Tick};
+use nirantar_brokers::{BrokerToken, Cause, Failure, FeedLimits, Mode, Stamp, Tick};
 
 use super::event::{
     Admission, CloseReason, FeedStatus, Gap, GapReason, HandshakeRefusal, Input, Output, SocketId, Verdict,
@@ -204,13 +204,13 @@ impl Supervisor {
 
     /// What a tick that arrived on that socket is. Ask for every tick, in order, and before the frame it came in is told
     /// with [`Input::Frame`].
-    pub fn admit(&mut self, socket: SocketId, tick: &Tick) -> Admission {
+    pub fn admit(&mut self, socket: SocketId, tick: impl Into<Stamp>) -> Admission {
         let Some(open) = self.links.get(&socket).and_then(Link::open) else {
             return Admission::Drop;
         };
         let links = &self.links;
         let is_open = |other| links.get(&other).is_some_and(|link| link.open().is_some());
-        let admitted = self.takers.admit(socket, tick, open.retiring.is_some(), is_open);
+        let admitted = self.takers.admit(socket, tick.into(), open.retiring.is_some(), is_open);
         if let Some(other) = admitted.left
             && let Some(open) = self.links.get_mut(&other).and_then(Link::open_mut)
             && let Some(retiring) = &mut open.retiring
@@ -226,7 +226,7 @@ impl Supervisor {
     /// Whether what was asked for apart from the feed is at least as new as what the feed has brought of it.
     #[must_use]
     pub fn fills(&self, state: &Tick) -> bool {
-        self.takers.is_current(state)
+        self.takers.is_current(&Stamp::from(state))
     }
 
     /// What the feed claims to be.

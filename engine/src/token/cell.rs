@@ -100,6 +100,7 @@ impl TokenCell {
 
     /// The current snapshot. For a look that ends soon: do not hold the guard across an `.await`; clone its `Arc`.
     #[must_use]
+    #[inline]
     pub fn load(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
@@ -137,6 +138,7 @@ pub struct Cached {
 
 impl Cached {
     /// The current snapshot.
+    #[inline]
     pub fn load(&mut self) -> &Arc<Snapshot> {
         self.cache.load()
     }

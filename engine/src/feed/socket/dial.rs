@@ -11,18 +11,16 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use tokio_tungstenite::MaybeTlsStream;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::websocket::WebSocket;
 use super::{FeedAddress, handshake};
 
 /// The most of a refusal's body that is read, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
-/// The largest message taken from a server, in bytes: 3,000 instruments in full mode are 558 kB.
-const MAX_MESSAGE: usize = 8 * 1024 * 1024;
 /// How long the rest of a refusal is waited for. Wall time.
 const REFUSAL: Duration = Duration::from_secs(1);
 
@@ -72,11 +70,10 @@ pub(super) async fn upgrade<'a>(
     address: &FeedAddress,
     request: &SocketRequest,
     stream: &'a mut Stream,
-) -> Result<WebSocketStream<&'a mut Stream>, tungstenite::Error> {
+) -> Result<WebSocket<&'a mut Stream>, tungstenite::Error> {
     let request = client_request(address, request)?;
-    let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
     let first = handshake::shake(&request, stream).await?;
-    Ok(WebSocketStream::from_partially_read(stream, first, Role::Client, Some(config)).await)
+    Ok(WebSocket::new(stream, &first))
 }
 
 /// Reads what a server had to say instead of an upgrade, as far as it is said and bounded.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nirantar_brokers::{Feed, FeedEvent, Redactor};
+use nirantar_brokers::{Feed, FeedEvent, Redactor, Stamp};
 
 use crate::feed::event::count_ticks;
 
@@ -18,33 +18,19 @@ pub struct Events(Said);
 #[derive(Clone)]
 enum Said {
     Read(Vec<FeedEvent>),
-    Frame { bytes: Bytes, ticks: usize, reader: Reader },
+    Frame { bytes: Bytes, ticks: usize, reader: Arc<Reader> },
 }
 
-/// A broker's way to read a binary frame, and what takes the token out of what others say.
-#[derive(Clone)]
-pub(super) struct Reader(Arc<Reading>);
-
-/// Hands over what a binary frame says.
-type Decode = dyn Fn(&[u8], &mut dyn FnMut(FeedEvent)) + Send + Sync;
-
-struct Reading {
-    decode: Box<Decode>,
-    redactor: Redactor,
-}
-
-impl Reader {
-    pub(super) fn of<F: Feed + Send + Sync + ?Sized + 'static>(codec: Arc<F>, redactor: Redactor) -> Self {
-        let decode = Box::new(move |bytes: &[u8], each: &mut dyn FnMut(FeedEvent)| codec.decode_binary(bytes, each));
-        Self(Arc::new(Reading { decode, redactor }))
-    }
+/// Who can read a binary frame, and what takes the token out of what others say.
+pub(super) struct Reader {
+    pub(super) codec: Arc<dyn Feed + Send + Sync>,
+    pub(super) redactor: Redactor,
 }
 
 impl Events {
-    /// Of a binary frame with that many ticks in it. The frame is copied: a piece of the library's own buffer that is kept
-    /// would make it allocate another for every read.
-    pub(super) fn of_frame(bytes: &[u8], ticks: usize, reader: &Reader) -> Self {
-        Self(Said::Frame { bytes: Bytes::copy_from_slice(bytes), ticks, reader: reader.clone() })
+    /// Of a binary frame with that many ticks in it.
+    pub(super) fn of_frame(bytes: Bytes, ticks: usize, reader: &Arc<Reader>) -> Self {
+        Self(Said::Frame { bytes, ticks, reader: Arc::clone(reader) })
     }
 
     /// How many of them are ticks.
@@ -66,17 +52,26 @@ impl Events {
         }
     }
 
+    /// Hands over of each tick, in order, where in the day it belongs.
+    pub fn stamps(&self, mut each: impl FnMut(Stamp)) {
+        match &self.0 {
+            Said::Read(events) => events.iter().for_each(|event| {
+                if let FeedEvent::Tick(tick) = event {
+                    each(Stamp::from(tick));
+                }
+            }),
+            Said::Frame { bytes, reader, .. } => reader.codec.stamps(bytes, &mut each),
+        }
+    }
+
     /// Hands them over one after the other.
     pub fn visit(self, mut each: impl FnMut(FeedEvent)) {
         match self.0 {
             Said::Read(events) => events.into_iter().for_each(each),
-            Said::Frame { bytes, reader, .. } => {
-                let Reading { decode, redactor } = &*reader.0;
-                decode(&bytes, &mut |mut event| {
-                    redact(redactor, &mut event);
-                    each(event);
-                });
-            }
+            Said::Frame { bytes, reader, .. } => reader.codec.decode_binary(&bytes, &mut |mut event| {
+                redact(&reader.redactor, &mut event);
+                each(event);
+            }),
         }
     }
 

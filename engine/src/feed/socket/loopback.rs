@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use nirantar_brokers::time::{Monotonic, SteppedClock, SystemClock, Timestamp};
 use nirantar_brokers::{
     AccessToken, BrokerToken, Cause, Detail, Endpoint, FeedEvent, Form, HttpResponse, Mode, Price, Refusal, Secret,
@@ -9,7 +10,7 @@ use nirantar_brokers::{
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::{accept_async, accept_hdr_async};
+use tokio_tungstenite::{WebSocketStream, accept_async, accept_hdr_async};
 
 use super::*;
 use crate::feed::count_ticks;
@@ -61,7 +62,7 @@ fn system() -> Arc<dyn Clock> {
     Arc::new(SystemClock::start())
 }
 
-fn plan(server: SocketAddr, clock: Arc<dyn Clock>) -> SocketPlan<Plain> {
+fn plan(server: SocketAddr, clock: Arc<dyn Clock>) -> SocketPlan {
     SocketPlan {
         socket: SocketId(1),
         address: format!("ws://{server}").parse().unwrap(),
@@ -69,7 +70,7 @@ fn plan(server: SocketAddr, clock: Arc<dyn Clock>) -> SocketPlan<Plain> {
         codec: Arc::new(Plain),
         redactor: Redactor::new([Secret::new(TOKEN)]),
         clock,
-        io_timeout: SocketPlan::<Plain>::IO_TIMEOUT,
+        io_timeout: SocketPlan::IO_TIMEOUT,
         tap: None,
     }
 }

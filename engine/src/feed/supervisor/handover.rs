@@ -10,8 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{BrokerToken, Detail, Price, Quantity, Tick};
+use nirantar_brokers::{BrokerToken, Stamp};
 
 use super::super::event::{Admission, SocketId};
 
@@ -22,19 +21,11 @@ pub(super) struct Takers(BTreeMap<BrokerToken, Taken>);
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Taken {
     socket: SocketId,
-    state: State,
+    state: Stamp,
     /// The socket it was taken from before, until that is closed.
     before: Option<SocketId>,
     /// What comes is older than what was handed on already.
     behind: bool,
-}
-
-/// As much of a packet as tells where in the day it belongs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct State {
-    price: Price,
-    volume: Option<Quantity>,
-    exchange_time: Option<Timestamp>,
 }
 
 /// What a tick on a socket is, seen from the sockets that are open.
@@ -53,14 +44,13 @@ impl Takers {
     pub(super) fn admit(
         &mut self,
         socket: SocketId,
-        tick: &Tick,
+        state: Stamp,
         retiring: bool,
         is_open: impl Fn(SocketId) -> bool,
     ) -> Admitted {
-        let state = State::of(tick);
         let only = |admission| Admitted { admission, left: None, torn: false };
-        let Some(taken) = self.0.get_mut(&tick.token) else {
-            self.0.insert(tick.token, Taken { socket, state, before: None, behind: false });
+        let Some(taken) = self.0.get_mut(&state.token) else {
+            self.0.insert(state.token, Taken { socket, state, before: None, behind: false });
             return only(Admission::Tick);
         };
         if taken.socket == socket {
@@ -68,8 +58,8 @@ impl Takers {
             if !known {
                 (taken.before, taken.behind) = (None, false);
             }
-            let same = state.same(&taken.state);
-            if taken.behind && (same || state.older(&taken.state)) {
+            let same = same(&state, &taken.state);
+            if taken.behind && (same || older(&state, &taken.state)) {
                 return only(Admission::Drop);
             }
             taken.behind = false;
@@ -81,7 +71,7 @@ impl Takers {
         if retiring && handover {
             return only(Admission::Drop);
         }
-        let (same, older) = (state.same(&taken.state), state.older(&taken.state));
+        let (same, older) = (same(&state, &taken.state), older(&state, &taken.state));
         let behind = handover && older;
         let admission = match handover {
             true if older => Admission::Drop,
@@ -94,8 +84,8 @@ impl Takers {
     }
 
     /// Whether nothing newer is known of that instrument.
-    pub(super) fn is_current(&self, tick: &Tick) -> bool {
-        self.0.get(&tick.token).is_none_or(|taken| !State::of(tick).older(&taken.state))
+    pub(super) fn is_current(&self, state: &Stamp) -> bool {
+        self.0.get(&state.token).is_none_or(|taken| !older(state, &taken.state))
     }
 
     /// How many instruments take their ticks from that socket.
@@ -115,55 +105,34 @@ impl Takers {
     }
 }
 
-impl State {
-    fn of(tick: &Tick) -> Self {
-        let (quote, full) = match &tick.detail {
-            Detail::Ltp => (None, None),
-            Detail::Quote(quote) => (Some(quote), None),
-            Detail::Full(quote, full) => (Some(quote), Some(full)),
-        };
-        Self {
-            price: tick.last_price,
-            volume: quote.and_then(|quote| quote.trades).map(|trades| trades.volume),
-            exchange_time: full.and_then(|full| full.exchange_time),
-        }
+/// Whether two states of an instrument are the same, as far as both say.
+fn same(one: &Stamp, other: &Stamp) -> bool {
+    fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+        one.is_none() || other.is_none() || one == other
     }
+    let times = agree(one.exchange_time, other.exchange_time);
+    one.last_price == other.last_price && agree(one.volume, other.volume) && times
+}
 
-    /// As far as both say.
-    fn same(&self, other: &Self) -> bool {
-        fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
-            one.is_none() || other.is_none() || one == other
-        }
-        self.price == other.price && agree(self.volume, other.volume) && agree(self.exchange_time, other.exchange_time)
+fn older(one: &Stamp, than: &Stamp) -> bool {
+    fn less<T: PartialOrd>(one: Option<T>, other: Option<T>) -> bool {
+        matches!((one, other), (Some(one), Some(other)) if one < other)
     }
-
-    fn older(&self, than: &Self) -> bool {
-        fn less<T: PartialOrd>(one: Option<T>, other: Option<T>) -> bool {
-            matches!((one, other), (Some(one), Some(other)) if one < other)
-        }
-        less(self.exchange_time, than.exchange_time) || less(self.volume, than.volume)
-    }
+    less(one.exchange_time, than.exchange_time) || less(one.volume, than.volume)
 }
 
 #[cfg(test)]
 mod tests {
-    use nirantar_brokers::{Ohlc, TickQuote, TradeStats};
+    use nirantar_brokers::{Price, Quantity};
 
     use super::*;
 
     const OLD: SocketId = SocketId(1);
     const NEW: SocketId = SocketId(2);
 
-    fn tick(volume: u64) -> Tick {
-        let trades = TradeStats {
-            last_quantity: Quantity::ZERO,
-            average_price: Price::default(),
-            volume: Quantity::new(volume),
-            buy_quantity: Quantity::ZERO,
-            sell_quantity: Quantity::ZERO,
-        };
-        let detail = Detail::Quote(TickQuote { ohlc: Ohlc::default(), trades: Some(trades) });
-        Tick { token: BrokerToken(1), last_price: Price::from_paise(100), detail }
+    fn state(volume: u64) -> Stamp {
+        let volume = Some(Quantity::new(volume));
+        Stamp { token: BrokerToken(1), last_price: Price::from_paise(100), volume, exchange_time: None }
     }
 
     /// What becomes of these ticks, in this order.
@@ -171,7 +140,7 @@ mod tests {
         let mut takers = Takers::default();
         let judged: Vec<Admitted> = ticks
             .iter()
-            .map(|(socket, volume)| takers.admit(*socket, &tick(*volume), *socket == OLD, |_| true))
+            .map(|(socket, volume)| takers.admit(*socket, state(*volume), *socket == OLD, |_| true))
             .collect();
         (judged.iter().map(|one| one.admission).collect(), judged.iter().any(|one| one.torn))
     }
@@ -192,7 +161,7 @@ mod tests {
         let mut takers = Takers::default();
         for (socket, volume) in [(OLD, 5), (OLD, 5), (OLD, 1), (NEW, 0), (NEW, 0)] {
             // The old socket is gone when the new one begins.
-            let admitted = takers.admit(socket, &tick(volume), false, |_| false);
+            let admitted = takers.admit(socket, state(volume), false, |_| false);
             assert_eq!(admitted, Admitted { admission: Admission::Tick, left: None, torn: false });
         }
     }

@@ -6,7 +6,7 @@ use super::frame::{ByPairs, Turn};
 use super::layout::{Field, INDEX, Kind, LEVEL, LEVELS, LevelField, SHARE, Scale, WORDS, place, place_in_level};
 use crate::time::Timestamp;
 use crate::{
-    BrokerToken, Depth, Detail, Full, Level, Ohlc, OpenInterest, Price, Quantity, Tick, TickQuote, TradeStats,
+    BrokerToken, Depth, Detail, Full, Level, Ohlc, OpenInterest, Price, Quantity, Stamp, Tick, TickQuote, TradeStats,
 };
 
 /// A packet of the feed: plain data of 192 bytes, every number an integer. Prices are kept as the wire counts them
@@ -76,6 +76,18 @@ impl Packet {
             Kind::Full | Kind::Quote => Some(quantity(self.words[const { place(&SHARE, Field::Volume) }])),
             _ => None,
         }
+    }
+
+    /// Where in the day it belongs: `Stamp::from(&self.tick())`, without making the tick.
+    #[must_use]
+    #[inline]
+    pub fn stamp(&self) -> Stamp {
+        let exchange_time = match self.kind {
+            Kind::Full => time(self.words[const { place(&SHARE, Field::ExchangeTime) }]),
+            Kind::IndexFull => time(self.words[const { place(&INDEX, Field::ExchangeTime) }]),
+            Kind::Quote | Kind::Ltp | Kind::IndexQuote => None,
+        };
+        Stamp { token: self.token(), last_price: self.last_price(), volume: self.volume(), exchange_time }
     }
 
     /// Everything it says, in the engine's words.

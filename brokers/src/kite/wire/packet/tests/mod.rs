@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::time::Timestamp;
-use crate::{Depth, Detail, Full, Level, Ohlc, OpenInterest, Price, Quantity, TickQuote, TradeStats};
+use crate::{Depth, Detail, Full, Level, Ohlc, OpenInterest, Price, Quantity, Stamp, TickQuote, TradeStats};
 
 fn decoded(frame: &[u8]) -> Vec<FeedEvent> {
     let mut out = Vec::new();
@@ -58,6 +58,7 @@ fn read_every_way(frame: &[u8]) {
             Detail::Ltp => None,
         };
         assert_eq!((packet.token(), packet.last_price(), packet.volume()), (tick.token, tick.last_price, volume));
+        assert_eq!(packet.stamp(), Stamp::from(&tick));
     }
 }
 
