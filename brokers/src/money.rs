@@ -89,6 +89,9 @@ impl Price {
     /// `basis_points` hundredths of a percent of this price, rounded towards zero; saturating.
     #[must_use]
     pub fn basis_points(self, basis_points: i64) -> Self {
+        if let Some(product) = self.0.checked_mul(basis_points) {
+            return Self(product / 10_000);
+        }
         let wide = i128::from(self.0) * i128::from(basis_points) / 10_000;
         Self(i64::try_from(wide).unwrap_or(if wide < 0 { i64::MIN } else { i64::MAX }))
     }

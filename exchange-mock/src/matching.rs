@@ -29,6 +29,7 @@ mod order;
 mod positions;
 #[cfg(test)]
 mod properties;
+mod queue;
 #[cfg(test)]
 mod reference;
 mod slab;

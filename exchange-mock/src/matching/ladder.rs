@@ -117,21 +117,25 @@ impl Ladder {
     /// The best rank.
     #[inline]
     pub(super) fn first(&self) -> Option<i64> {
-        let near = self.first_near(0).map(|index| self.rank(index));
-        if self.far.is_empty() {
-            return near;
-        }
-        let far = self.far.first_key_value().map(|(rank, _)| *rank);
-        near.into_iter().chain(far).min()
+        self.best().map(|(rank, _)| rank)
     }
 
-    /// The best level.
+    /// The best level, and its rank.
     #[inline]
-    pub(super) fn first_level(&self) -> Option<&Level> {
-        if self.far.is_empty() {
-            return self.levels.get(self.first_near(0)?);
-        }
-        self.first().and_then(|rank| self.get(rank))
+    pub(super) fn best(&self) -> Option<(i64, &Level)> {
+        // With no word that is not empty this is past the end.
+        let word = self.summary.trailing_zeros() as usize;
+        let near = self.words.get(word).and_then(|bits| {
+            let index = word * 64 + bits.trailing_zeros() as usize;
+            Some((self.rank(index), self.levels.get(index)?))
+        });
+        if self.far.is_empty() { near } else { self.better_of(near) }
+    }
+
+    #[cold]
+    fn better_of<'a>(&'a self, near: Option<(i64, &'a Level)>) -> Option<(i64, &'a Level)> {
+        let far = self.far.first_key_value().map(|(rank, level)| (*rank, level));
+        near.into_iter().chain(far).min_by_key(|(rank, _)| *rank)
     }
 
     /// The best rank after this one.

@@ -1,0 +1,90 @@
+//! The four queues of a book, each with a ladder of its own.
+
+use nirantar_brokers::{Price, Side};
+
+use super::ladder::Ladder;
+
+/// Where an order stands: which side's limits or stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Queue {
+    /// Best first is the highest price, as for [`SellStops`](Self::SellStops).
+    Buys,
+    /// Best first is the lowest price, as for [`BuyStops`](Self::BuyStops).
+    Sells,
+    SellStops,
+    BuyStops,
+}
+
+impl Queue {
+    #[inline]
+    pub(super) const fn limits(side: Side) -> Self {
+        match side {
+            Side::Buy => Self::Buys,
+            Side::Sell => Self::Sells,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn stops(side: Side) -> Self {
+        match side {
+            Side::Buy => Self::BuyStops,
+            Side::Sell => Self::SellStops,
+        }
+    }
+
+    #[inline]
+    pub(super) const fn side(self) -> Side {
+        match self {
+            Self::Buys | Self::BuyStops => Side::Buy,
+            Self::Sells | Self::SellStops => Side::Sell,
+        }
+    }
+
+    /// Whether its orders are stops that wait.
+    #[inline]
+    pub(super) const fn waits(self) -> bool {
+        matches!(self, Self::SellStops | Self::BuyStops)
+    }
+
+    /// The rank of a price: a limit or a trigger is reached by a price of the same or a higher one.
+    #[inline]
+    pub(super) const fn rank(self, price: Price) -> i64 {
+        self.turned(price.units())
+    }
+
+    /// The price of a rank.
+    #[inline]
+    pub(super) const fn price(self, rank: i64) -> Price {
+        Price::from_units(self.turned(rank))
+    }
+
+    /// Its own inverse, but for the lowest number there is.
+    #[inline]
+    const fn turned(self, number: i64) -> i64 {
+        match self {
+            Self::Buys | Self::SellStops => number.saturating_neg(),
+            Self::Sells | Self::BuyStops => number,
+        }
+    }
+}
+
+/// A ladder for every queue. Found by place and not by a choice, which the processor would guess wrong half the time.
+#[derive(Clone, Debug)]
+pub(super) struct Ladders([Ladder; 4]);
+
+impl Ladders {
+    pub(super) fn new(tick: i64) -> Self {
+        Self(std::array::from_fn(|_| Ladder::new(tick)))
+    }
+
+    #[inline]
+    pub(super) const fn of(&self, queue: Queue) -> &Ladder {
+        &self.0[queue as usize]
+    }
+
+    #[inline]
+    pub(super) const fn of_mut(&mut self, queue: Queue) -> &mut Ladder {
+        &mut self.0[queue as usize]
+    }
+}
