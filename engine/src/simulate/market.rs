@@ -44,10 +44,12 @@ impl Market {
         Self { quoted: quoted.collect(), at: Timestamp::default(), rng: Rng::from_seed(seed ^ 0x3a_4ce7) }
     }
 
-    /// A new day: volume counts from nothing.
-    pub(super) fn open(&mut self) {
+    /// A new day: volume counts from nothing, and prices are in that day's ticks. An exchange may change them.
+    pub(super) fn open(&mut self, date: NaiveDate) {
         for quoted in &mut self.quoted {
             quoted.volume = Quantity::ZERO;
+            quoted.step = universe::cash_tick(quoted.start, date);
+            quoted.price = quoted.price.floor_to(quoted.step);
         }
     }
 
@@ -71,4 +73,26 @@ impl Market {
 /// How long a price fills orders where there is one every `tick`.
 pub(super) fn freshness(tick: Duration) -> Duration {
     (tick * 3 / 2).max(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_are_in_ticks_of_their_day_also_when_the_exchange_changes_them() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let mut market = Market::new(5, day("2025-04-11"), 10);
+        for date in [day("2025-04-11"), day("2025-04-15"), day("2025-04-16")] {
+            market.open(date);
+            let listed = universe::instruments(date);
+            for minute in 0..500 {
+                for quoted in &market.quoted {
+                    let tick = listed.iter().find(|one| one.key == quoted.key).unwrap().tick;
+                    assert!(quoted.price.is_multiple_of(tick), "{date}, {minute}: {} at {}", quoted.key, quoted.price);
+                }
+                market.step(Timestamp::default());
+            }
+        }
+    }
 }
