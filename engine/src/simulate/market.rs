@@ -1,5 +1,6 @@
 //! The market's prices: a seeded walk, one step a tick, in whole ticks of price.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -10,7 +11,7 @@ use nirantar_exchange_mock::universe;
 /// One instrument's price.
 #[derive(Clone, Debug)]
 pub(super) struct Quoted {
-    pub(super) key: InstrumentKey,
+    pub(super) key: Arc<InstrumentKey>,
     pub(super) price: Price,
     pub(super) volume: Quantity,
     step: Price,
@@ -35,7 +36,7 @@ impl Market {
         let shares =
             universe::with_start_prices(date).into_iter().filter(|(instrument, _)| instrument.tick > Price::ZERO);
         let quoted = shares.take(instruments).map(|(instrument, price)| Quoted {
-            key: instrument.key,
+            key: Arc::new(instrument.key),
             price,
             volume: Quantity::ZERO,
             step: instrument.tick,
@@ -88,7 +89,7 @@ mod tests {
             let listed = universe::instruments(date);
             for minute in 0..500 {
                 for quoted in &market.quoted {
-                    let tick = listed.iter().find(|one| one.key == quoted.key).unwrap().tick;
+                    let tick = listed.iter().find(|one| one.key == *quoted.key).unwrap().tick;
                     assert!(quoted.price.is_multiple_of(tick), "{date}, {minute}: {} at {}", quoted.key, quoted.price);
                 }
                 market.step(Timestamp::default());
