@@ -3,6 +3,7 @@
 //! No broker here takes an idempotency key; the tag is the only way to find an order again after a lost reply. So every
 //! order carries one, unique for ever, and short and plain enough for every broker's rule (Kite: 20 letters and digits).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,9 +24,14 @@ impl TagRule {
     }
 }
 
-/// An order number of ours: 1 to 20 ASCII letters and digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientOrderId(String);
+/// An order number of ours: 1 to 20 ASCII letters and digits. It is copied, compared and looked up more often than anything
+/// else of an order, so it holds its characters itself.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ClientOrderId {
+    /// The characters; after them zeros, which come before all of them, so that ids sort as their texts do.
+    bytes: [u8; Self::MAX_LEN],
+    len: u8,
+}
 
 /// A text that cannot be a [`ClientOrderId`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,24 +46,47 @@ impl ClientOrderId {
     /// sequence. Ids of one run sort in the order they were made.
     #[must_use]
     pub fn numbered(run: u64, sequence: u64) -> Self {
-        Self(format!("N{}{}", base36(run, 10), base36(sequence, 9)))
+        let mut bytes = [b'N'; Self::MAX_LEN];
+        let (of_run, of_sequence) = bytes[1..].split_at_mut(10);
+        base36(run, of_run);
+        base36(sequence, of_sequence);
+        Self { bytes, len: Self::MAX_LEN as u8 }
     }
 
     /// As it is sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        let text = self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes);
+        // Letters and digits, as it was made.
+        std::str::from_utf8(text).unwrap_or_default()
+    }
+
+    /// The characters as two numbers that compare as they do.
+    fn words(&self) -> (u32, u128) {
+        let [a, b, c, d, rest @ ..] = self.bytes;
+        (u32::from_be_bytes([a, b, c, d]), u128::from_be_bytes(rest))
     }
 }
 
-/// The lowest `width` base-36 digits of `number`.
-fn base36(mut number: u64, width: usize) -> String {
-    let mut digits = vec!['0'; width];
+impl Ord for ClientOrderId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.words().cmp(&other.words())
+    }
+}
+
+impl PartialOrd for ClientOrderId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The lowest base-36 digits of `number`, as many as there is room for.
+fn base36(mut number: u64, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
-        *digit = char::from_digit((number % 36) as u32, 36).unwrap_or('0');
+        let value = (number % 36) as u8;
+        *digit = if value < 10 { b'0' + value } else { b'A' + value - 10 };
         number /= 36;
     }
-    digits.into_iter().collect::<String>().to_ascii_uppercase()
 }
 
 impl FromStr for ClientOrderId {
@@ -65,23 +94,26 @@ impl FromStr for ClientOrderId {
 
     fn from_str(text: &str) -> Result<Self, BadClientOrderId> {
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if plain && (1..=Self::MAX_LEN).contains(&text.len()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadClientOrderId(text.chars().take(40).collect()))
+        let mut bytes = [0; Self::MAX_LEN];
+        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
+            (Some(room), Ok(len)) if plain && len > 0 => {
+                room.copy_from_slice(text.as_bytes());
+                Ok(Self { bytes, len })
+            }
+            _ => Err(BadClientOrderId(text.chars().take(40).collect())),
         }
     }
 }
 
 impl fmt::Display for ClientOrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for ClientOrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -99,6 +131,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ids_are_read_as_they_are_written_and_sort_as_their_texts(
+            one in "[0-9A-Za-z]{1,20}",
+            other in "[0-9A-Za-z]{1,20}",
+        ) {
+            let (a, b): (ClientOrderId, ClientOrderId) = (one.parse().unwrap(), other.parse().unwrap());
+            prop_assert_eq!((a.as_str(), b.to_string()), (&*one, other.clone()));
+            prop_assert_eq!((a.cmp(&b), a == b), (one.cmp(&other), one == other));
+        }
+
         #[test]
         fn numbered_ids_are_valid_and_sort_in_order(run in any::<u64>(), sequence in 0u64..1_000_000_000) {
             let id = ClientOrderId::numbered(run, sequence);

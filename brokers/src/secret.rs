@@ -1,6 +1,7 @@
 //! Secrets that cannot be printed by accident.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -86,8 +87,19 @@ impl fmt::Debug for Fingerprint {
 /// Takes known secrets out of texts that come from outside (a broker's message, a transport error): raw, escaped
 /// (as in JSON), URL-encoded (as a form and strictly, in capitals or not) and in base64 (both alphabets, wherever in a longer text the secret
 /// began). Of a secret in the middle of a longer base64 text, up to five bits at either end may stay.
+///
+/// The shapes of every secret are made once, with the redactor; its clones share them.
 #[derive(Clone, Default)]
-pub struct Redactor(Vec<Secret>);
+pub struct Redactor(Arc<[Known]>);
+
+/// A secret in every shape it may be quoted in, itself first.
+struct Known(Vec<Zeroizing<String>>);
+
+impl Known {
+    fn shown(&self) -> String {
+        self.0.first().map(|secret| Fingerprint::of(secret).to_string()).unwrap_or_default()
+    }
+}
 
 /// Shorter pieces of base64 are left alone: they would be found in any text.
 const SHORTEST_BASE64: usize = 8;
@@ -99,24 +111,25 @@ impl Redactor {
         let mut secrets: Vec<Secret> = secrets.into_iter().filter(|secret| !secret.is_empty()).collect();
         // Of two secrets one may be the start of the other: the longer first, or its tail would stay.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
-        Self(secrets)
+        Self(secrets.iter().map(|secret| Known(shapes(secret.expose()))).collect())
     }
 
     /// `text` with every known secret replaced by its fingerprint.
     #[must_use]
     pub fn clean(&self, text: &str) -> String {
         let mut clean = text.to_owned();
-        for secret in &self.0 {
-            let shown = secret.fingerprint().to_string();
-            for shape in shapes(secret.expose()) {
-                clean = clean.replace(&*shape, &shown);
+        for known in &*self.0 {
+            for shape in &known.0 {
+                if clean.contains(&**shape) {
+                    clean = clean.replace(&**shape, &known.shown());
+                }
             }
         }
         clean
     }
 }
 
-/// A secret in every shape it may be quoted in.
+/// A secret in every shape it may be quoted in, each once.
 fn shapes(secret: &str) -> Vec<Zeroizing<String>> {
     let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let strict: String = secret.bytes().map(percent_encoded).collect();
@@ -135,7 +148,13 @@ fn shapes(secret: &str) -> Vec<Zeroizing<String>> {
             }
         }
     }
-    shapes.into_iter().map(Zeroizing::new).collect()
+    let mut different: Vec<Zeroizing<String>> = Vec::new();
+    for shape in shapes.into_iter().map(Zeroizing::new) {
+        if !different.contains(&shape) {
+            different.push(shape);
+        }
+    }
+    different
 }
 
 /// A byte as the strictest of encoders writes it (RFC 3986's unreserved characters stay).
@@ -185,7 +204,7 @@ mod tests {
         for before in ["", "t", "to", "token key:"] {
             let quoted = STANDARD_NO_PAD.encode(format!("{before}hunter2/plus+hunter3 and more"));
             let clean = redactor.clean(&quoted);
-            assert!(clean.contains(&redactor.0[0].fingerprint().to_string()), "{before:?}: {clean}");
+            assert!(clean.contains(&redactor.0[0].shown()), "{before:?}: {clean}");
         }
     }
 

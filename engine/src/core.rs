@@ -41,6 +41,9 @@ pub(crate) use words::{differences, unmanaged};
 #[derive(Clone, Debug)]
 pub struct Core {
     session: Machine,
+    /// When the session wants to be woken: that changes when it is told something, and is asked with every input. `None`
+    /// before it was told anything.
+    session_wake: Option<Monotonic>,
     desk: Desk,
     feed: Supervisor,
     trades: bool,
@@ -87,6 +90,7 @@ impl Core {
         Self {
             standing: Standing { state: session.state(), route, token: None },
             session,
+            session_wake: None,
             desk,
             feed,
             trades,
@@ -249,10 +253,14 @@ impl Core {
         let market = self.next_market_change(now.wall).map(|at| now.mono_at(at));
         let day = self.next_day_change().map(|at| now.mono_at(at));
         let snapshot = self.next_snapshot();
-        [Some(self.session.next_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market, day, snapshot]
+        [Some(self.session_wake(now)), self.desk.next_wake(), self.feed.next_wake(), market, day, snapshot]
             .into_iter()
             .flatten()
             .fold(Monotonic::from_nanos(u64::MAX), Ord::min)
+    }
+
+    fn session_wake(&self, now: Now) -> Monotonic {
+        self.session_wake.unwrap_or_else(|| self.session.next_wake(now))
     }
 
     // --- session -----------------------------------------------------------------------------------------------
@@ -260,6 +268,7 @@ impl Core {
     fn tell_session(&mut self, event: &Told, now: Now, out: &mut Vec<Output>) {
         let mut effects = Vec::new();
         self.session.on(event, now, &mut effects);
+        self.session_wake = Some(self.session.next_wake(now));
         for effect in effects {
             self.effect(effect, now, out);
         }
@@ -269,7 +278,7 @@ impl Core {
     /// is over (rule 1).
     fn look_at_the_session(&mut self, now: Now, out: &mut Vec<Output>) {
         let over = self.token.is_some() && self.session.expires().is_some_and(|at| now.wall >= at);
-        if over || now.mono >= self.session.next_wake(now) {
+        if over || now.mono >= self.session_wake(now) {
             self.tell_session(&Told::Wake, now, out);
         }
     }

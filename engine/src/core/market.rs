@@ -181,13 +181,13 @@ impl Core {
         }
         let today = list_day(now.wall);
         let missed = std::mem::take(&mut self.lists_missed);
-        let due = |exchange: &Exchange| match self.fetched.get(exchange) {
+        let due = |exchange: &&Exchange| match self.fetched.get(*exchange) {
             Some((day, _)) if *day != today => true,
-            Some((_, at)) => missed.contains(exchange) && now.mono.since(*at) >= ASK_AGAIN,
+            Some((_, at)) => missed.contains(*exchange) && now.mono.since(*at) >= ASK_AGAIN,
             None => true,
         };
-        let exchanges: BTreeSet<Exchange> = self.exchanges.union(&missed).copied().filter(due).collect();
-        if !exchanges.is_empty() {
+        if self.exchanges.iter().chain(&missed).any(|exchange| due(&exchange)) {
+            let exchanges: BTreeSet<Exchange> = self.exchanges.union(&missed).filter(due).copied().collect();
             self.fetched.extend(exchanges.iter().map(|exchange| (*exchange, (today, now.mono))));
             let calls = u32::try_from(exchanges.len()).unwrap_or(u32::MAX);
             self.desk.read_leaves(Key::Instruments, calls, now);

@@ -73,6 +73,8 @@ impl Vault {
         inner.added += 1;
         let order = inner.added;
         let fingerprint = token.fingerprint();
+        // One that is offered again brings nothing new to be taken out of texts.
+        let news = refresh.is_some() || !inner.tokens.contains_key(&fingerprint);
         let refresh = refresh.or_else(|| inner.tokens.get(&fingerprint).and_then(|kept| kept.refresh.clone()));
         inner.tokens.insert(fingerprint, Kept { live: Arc::new(live), refresh, order });
         if inner.tokens.len() > MOST_TOKENS {
@@ -84,7 +86,9 @@ impl Vault {
                 inner.tokens.remove(&oldest);
             }
         }
-        inner.redact();
+        if news {
+            inner.redact();
+        }
         true
     }
 

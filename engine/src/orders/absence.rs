@@ -26,14 +26,13 @@ impl Desk {
         now: Now,
         out: &mut Vec<Action>,
     ) {
-        let numbers: BTreeSet<&BrokerOrderId> = state.orders.iter().map(|row| &row.order_id).collect();
-        let owner = |number: &BrokerOrderId| self.by_broker_id.get(&(Book::Live, number.clone()));
-        let shown: BTreeSet<ClientOrderId> = numbers.iter().filter_map(|number| owner(number)).cloned().collect();
-        let sought: Vec<ClientOrderId> =
-            self.orders.values().filter(|order| is_sought(order)).map(|order| order.id.clone()).collect();
+        let sought = self.orders.unfinished_ids(is_sought);
         if sought.is_empty() {
             return;
         }
+        let numbers: BTreeSet<&BrokerOrderId> = state.orders.iter().map(|row| &row.order_id).collect();
+        let owner = |number: &BrokerOrderId| self.by_broker_id.get(Book::Live, number);
+        let shown: BTreeSet<ClientOrderId> = numbers.iter().filter_map(|number| owner(number)).cloned().collect();
         let differences = self.exposure.differences(&state.positions);
         for id in sought {
             if shown.contains(&id) {
@@ -46,8 +45,10 @@ impl Desk {
 
     /// A read failed: those before and after it are not consecutive.
     pub(super) fn forget_absences(&mut self) {
-        for order in self.orders.values_mut().filter(|order| order.absences > 0) {
-            order.absences = 0;
+        for id in self.orders.unfinished_ids(|order| order.absences > 0) {
+            if let Some(order) = self.orders.get_mut(&id) {
+                order.absences = 0;
+            }
         }
     }
 
@@ -97,8 +98,8 @@ impl Desk {
         let request = &order.request;
         let trade = state.trades.iter().any(|trade| {
             let same = trade.instrument == request.instrument && trade.side == request.side;
-            let number = (Book::Live, trade.order_id.clone());
-            same && !numbers.contains(&trade.order_id) && !self.by_broker_id.contains_key(&number)
+            let number = &trade.order_id;
+            same && !numbers.contains(number) && !self.by_broker_id.contains(Book::Live, number)
         });
         let position = !order.counted_ahead.is_zero() || differences.iter().any(|one| could_explain(order, one));
         let Some(order) = self.orders.get_mut(id) else { return };
@@ -135,7 +136,7 @@ impl Desk {
     /// off.
     pub(super) fn take_ahead(&mut self, id: &ClientOrderId, new: Quantity) -> Quantity {
         let Some(order) = self.orders.get(id).filter(|_| !new.is_zero()) else { return Quantity::ZERO };
-        let left = counted_ahead_of(order, self.orders.values()).iter().fold(new, |left, holder| {
+        let left = counted_ahead_of(order, self.orders.counted_ahead()).iter().fold(new, |left, holder| {
             match self.orders.get_mut(holder) {
                 Some(order) => order.take_ahead(left),
                 None => left,

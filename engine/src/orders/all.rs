@@ -22,6 +22,8 @@ pub(super) struct AllOrders {
     units: BTreeMap<InstrumentKey, Sides>,
     /// How many of them a book has: live, paper.
     working: [u32; 2],
+    /// Those that a believed position has counted units of already.
+    ahead: BTreeSet<ClientOrderId>,
     /// Changed since they were counted.
     stale: BTreeSet<ClientOrderId>,
 }
@@ -69,7 +71,7 @@ impl AllOrders {
 
     pub(super) fn retain(&mut self, keep: impl FnMut(&ClientOrderId, &mut Tracked) -> bool) {
         self.all.retain(keep);
-        (self.counted, self.units, self.working) = Default::default();
+        (self.counted, self.units, self.working, self.ahead) = Default::default();
         self.stale = self.all.keys().cloned().collect();
     }
 
@@ -77,6 +79,11 @@ impl AllOrders {
     pub(super) fn settle(&mut self) {
         for id in std::mem::take(&mut self.stale) {
             let Some(order) = self.all.get(&id) else { continue };
+            if !order.counted_ahead.is_zero() {
+                self.ahead.insert(id.clone());
+            } else if !self.ahead.is_empty() {
+                self.ahead.remove(&id);
+            }
             let before = self.counted.get(&id).copied();
             let after = is_unfinished(order).then(|| i128::from(order.left().get()));
             if before == after {
@@ -121,6 +128,21 @@ impl AllOrders {
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &Tracked> {
         let counted = self.counted.keys().filter(|id| !self.stale.contains(*id)).filter_map(|id| self.all.get(id));
         counted.chain(self.stale_orders()).filter(|order| is_unfinished(order))
+    }
+
+    /// Those among them that `which` chooses, by their numbers.
+    pub(super) fn unfinished_ids(&self, which: impl Fn(&Tracked) -> bool) -> Vec<ClientOrderId> {
+        let mut ids: Vec<ClientOrderId> =
+            self.unfinished().filter(|order| which(order)).map(|order| order.id.clone()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Orders of which a believed position has counted units already, by their numbers.
+    pub(super) fn counted_ahead(&self) -> impl Iterator<Item = &Tracked> {
+        let ids: BTreeSet<&ClientOrderId> = self.ahead.iter().chain(&self.stale).collect();
+        let orders = ids.into_iter().filter_map(|id| self.all.get(id));
+        orders.filter(|order| !order.counted_ahead.is_zero())
     }
 
     fn stale_orders(&self) -> impl Iterator<Item = &Tracked> {

@@ -161,7 +161,7 @@ impl Desk {
                 out.push(Action::Alarm(words));
             }
             _ => {
-                self.by_broker_id.insert((order.book, number.clone()), id.clone());
+                self.by_broker_id.insert(order.book, &number, id);
                 order.broker_id = Some(number);
             }
         }

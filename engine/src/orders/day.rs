@@ -46,7 +46,7 @@ impl Desk {
         }
         self.orders.retain(|_, order| kept(order));
         let orders = &self.orders;
-        self.by_broker_id.retain(|_, id| orders.contains_key(id));
+        self.by_broker_id.retain(|id| orders.contains_key(id));
         self.ledger.forget(|id| !orders.contains_key(id));
     }
 

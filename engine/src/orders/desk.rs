@@ -10,6 +10,7 @@ use nirantar_brokers::{
 };
 
 use super::all::AllOrders;
+use super::by_broker_id::ByBrokerId;
 use super::insisting::Insisted;
 use super::profit::Ledger;
 use super::queue::{Queue, Waiting};
@@ -27,7 +28,7 @@ use crate::session::{Generation, TradingMode};
 pub struct Desk {
     pub(super) policy: DeskPolicy,
     pub(super) orders: AllOrders,
-    pub(super) by_broker_id: BTreeMap<(Book, BrokerOrderId), ClientOrderId>,
+    pub(super) by_broker_id: ByBrokerId,
     pub(super) exposure: Exposure,
     pub(super) reconciliation: Reconciliation,
     pub(super) made: u64,
@@ -66,7 +67,7 @@ impl Desk {
             limiter: Limiter::new(&policy.limits),
             policy,
             orders: AllOrders::default(),
-            by_broker_id: BTreeMap::new(),
+            by_broker_id: ByBrokerId::default(),
             exposure: Exposure::default(),
             reconciliation: Reconciliation::default(),
             made: 0,

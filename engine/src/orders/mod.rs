@@ -10,6 +10,7 @@ mod absence;
 mod admission;
 mod all;
 mod answers;
+mod by_broker_id;
 mod day;
 mod desk;
 mod exposure;

@@ -105,7 +105,7 @@ impl Desk {
     /// Whether order updates come over the feed from now on. Until told otherwise they do.
     pub fn updates_arrive(&mut self, arrive: bool, now: Now) {
         let was_deaf = std::mem::replace(&mut self.reconciliation.deaf, !arrive);
-        if was_deaf == arrive && self.orders.values().any(is_working) {
+        if was_deaf == arrive && self.orders.unfinished().any(is_working) {
             self.reconciliation.look_soon(now.mono);
         }
     }
@@ -176,13 +176,13 @@ impl Desk {
     }
 
     fn plan_next_look(&mut self, now: Now) {
-        if self.orders.values().any(is_sought) || self.must_look_to_cancel() {
+        if self.orders.unfinished().any(is_sought) || self.must_look_to_cancel() {
             // A broker that does not answer, or has nothing new to say, is asked less and less often.
             let steps = self.reconciliation.failures.max(self.reconciliation.looks.saturating_sub(EAGER_LOOKS));
             let first = self.policy.look_again;
             let wait = doubled(first, steps.min(10), LOOK_CAP.max(first));
             self.reconciliation.look_soon(now.mono + wait);
-        } else if self.orders.values().any(is_working) {
+        } else if self.orders.unfinished().any(is_working) {
             self.reconciliation.watch(now.mono);
         }
     }

@@ -64,9 +64,8 @@ impl Desk {
 
     /// Sends every remembered cancel that may leave now.
     pub(super) fn send_wanted(&mut self, now: Now, out: &mut Vec<Action>) {
-        let wanted: Vec<ClientOrderId> =
-            self.orders.values().filter(|order| order.cancel_wanted).map(|order| order.id.clone()).collect();
-        for id in wanted {
+        // Of what is finished nothing is to be cancelled.
+        for id in self.orders.unfinished_ids(|order| order.cancel_wanted) {
             self.cancel_if_wanted(&id, now, out);
         }
     }
@@ -93,7 +92,7 @@ impl Desk {
     /// cancel leaves, the broker's book must have been seen under the token in use.
     pub(super) fn must_look_to_cancel(&self) -> bool {
         let waits = |order: &Tracked| order.book == Book::Live && order.cancel_wanted && !order.status.is_final();
-        self.mode == TradingMode::Halted && self.token_lives && !self.compared && self.orders.values().any(waits)
+        self.mode == TradingMode::Halted && self.token_lives && !self.compared && self.orders.unfinished().any(waits)
     }
 
     pub(super) fn look_to_cancel(&mut self, now: Now) {

@@ -18,7 +18,7 @@
 //! at; what was unknown or working at the broker is Unresolved, what worked on paper is Cancelled. Live positions are
 //! carried over until the broker says otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::Now;
@@ -73,6 +73,8 @@ struct Story {
 #[derive(Default)]
 struct Replay {
     stories: BTreeMap<ClientOrderId, Story>,
+    /// Orders that had units counted ahead at some time.
+    ahead: BTreeSet<ClientOrderId>,
     paper: Recollection,
     sends: u64,
     /// The last day on which something was learned of a live position.
@@ -90,6 +92,7 @@ impl Replay {
                 let taken = open.get().min(left);
                 order.counted_ahead = order.counted_ahead + Quantity::new(taken);
                 left -= taken;
+                self.ahead.insert(order.id.clone());
             }
         }
     }
@@ -97,7 +100,7 @@ impl Replay {
     /// As [`Desk::take_ahead`].
     fn take_ahead(&mut self, id: &ClientOrderId, new: Quantity) -> Quantity {
         let Some(Story { order, .. }) = self.stories.get(id).filter(|_| !new.is_zero()) else { return Quantity::ZERO };
-        let all = self.stories.values().map(|story| &story.order);
+        let all = self.ahead.iter().filter_map(|id| self.stories.get(id)).map(|story| &story.order);
         let left = counted_ahead_of(order, all).iter().fold(new, |left, holder| match self.stories.get_mut(holder) {
             Some(story) => story.order.take_ahead(left),
             None => left,
@@ -114,7 +117,7 @@ impl Desk {
         for record in records {
             self.replay(record, now, &mut replay);
         }
-        let Replay { stories, mut paper, sends, live_until } = replay;
+        let Replay { stories, mut paper, sends, live_until, .. } = replay;
         self.sends = self.sends.max(sends);
         self.count_earlier(records, now);
         let today = now.wall.ist_date();
@@ -142,8 +145,11 @@ impl Desk {
             let over = order.submitted.wall.ist_date() < today && order.status.is_final();
             !over || needs_a_look(order)
         });
-        let numbered = |order: &Tracked| Some(((order.book, order.broker_id.clone()?), order.id.clone()));
-        self.by_broker_id = self.orders.values().filter_map(numbered).collect();
+        for order in self.orders.values() {
+            if let Some(number) = &order.broker_id {
+                self.by_broker_id.insert(order.book, number, &order.id);
+            }
+        }
         self.tell_unresolved(out);
         if self.orders.values().any(|order| order.book == Book::Live && order.may_be_working()) {
             self.reconciliation.look_soon(now.mono);

@@ -6,9 +6,7 @@
 use std::time::Duration;
 
 use nirantar_brokers::time::Now;
-use nirantar_brokers::{
-    Book, BrokerOrderId, ClientOrderId, Intent, OrderRequest, OrderRow, OrderStatus, Price, Quantity,
-};
+use nirantar_brokers::{Book, ClientOrderId, Intent, OrderRequest, OrderRow, OrderStatus, Price, Quantity};
 
 use super::outcome::{Shown, Then, on_row};
 use super::tracked::Taken;
@@ -23,6 +21,10 @@ impl Desk {
                 *kept = row.clone();
             }
             return;
+        }
+        let ours = self.by_broker_id.get(book, &row.order_id).and_then(|id| self.orders.get(id));
+        if ours.is_some_and(|order| order.says_nothing_new(row)) {
+            return; // most rows of most reads
         }
         let (found, shown) = self.whose(book, row);
         let (id, slice) = match (on_row(shown).then, found) {
@@ -46,13 +48,13 @@ impl Desk {
 
     /// Whose the row is.
     fn whose(&self, book: Book, row: &OrderRow) -> (Option<ClientOrderId>, Shown) {
-        let by_number = |number| self.by_broker_id.get(&(book, number)).and_then(|id| self.orders.get(id));
-        if let Some(order) = by_number(row.order_id.clone()) {
+        let by_number = |number| self.by_broker_id.get(book, number).and_then(|id| self.orders.get(id));
+        if let Some(order) = by_number(&row.order_id) {
             let slice = order.slices.contains(&row.order_id);
             let shown = if slice { Shown::Slice(order.status) } else { Shown::Order(order.status) };
             return (Some(order.id.clone()), shown);
         }
-        let whole = row.parent_id.clone().and_then(by_number).filter(|order| could_be_slice(order, row));
+        let whole = row.parent_id.as_ref().and_then(by_number).filter(|order| could_be_slice(order, row));
         if let Some(order) = whole {
             return (Some(order.id.clone()), Shown::Slice(order.status));
         }
@@ -69,20 +71,18 @@ impl Desk {
     }
 
     fn take_row(&mut self, id: &ClientOrderId, row: &OrderRow, slice: bool, now: Now, out: &mut Vec<Action>) {
-        if !slice && self.orders.get(id).is_some_and(|order| order.says_nothing_new(row)) {
-            return; // most rows of most reads
-        }
         let Some(order) = self.orders.get_mut(id) else { return };
         let (was, told_before) = (order.status, Told::of(order));
+        let words_before = row.message.is_some().then(|| order.message.clone());
         let Taken { new, illegal } = if slice { order.apply_slice(row) } else { order.apply(row) };
         let ahead = self.take_ahead(id, new);
         let Some(order) = self.orders.get_mut(id) else { return };
         let book = order.book;
         let signed = order.request.side.signed(new.less(ahead));
         self.exposure.fill(book, &order.request.instrument, order.request.product, signed);
-        self.by_broker_id.insert((book, row.order_id.clone()), id.clone());
-        if let Some(whole) = row.parent_id.clone().filter(|_| slice) {
-            self.by_broker_id.insert((book, whole), id.clone());
+        self.by_broker_id.insert(book, &row.order_id, id);
+        if let Some(whole) = row.parent_id.as_ref().filter(|_| slice) {
+            self.by_broker_id.insert(book, whole, id);
         }
         if let Some(illegal) = illegal
             && order.alarmed_at != Some(illegal.to)
@@ -101,7 +101,9 @@ impl Desk {
             );
             out.push(Action::Alarm(words));
         }
-        if told_before != Told::of(order) {
+        // Words change by those of a row only.
+        let new_words = words_before.is_some_and(|before| before != order.message);
+        if told_before != Told::of(order) || new_words {
             self.note_state(id, now, out);
         }
     }
@@ -129,8 +131,8 @@ impl Desk {
 
     /// A slice without our tag, of a whole that nobody has named yet, while the reply that may name it is on its way.
     fn is_early_slice(&self, book: Book, row: &OrderRow) -> bool {
-        let Some(whole) = row.parent_id.clone() else { return false };
-        let known = [whole, row.order_id.clone()].into_iter().any(|id| self.by_broker_id.contains_key(&(book, id)));
+        let Some(whole) = &row.parent_id else { return false };
+        let known = [whole, &row.order_id].into_iter().any(|number| self.by_broker_id.contains(book, number));
         let tagged = row.client_id.as_ref().is_some_and(|id| self.orders.contains_key(id));
         let awaited = |order: &Tracked| {
             order.book == book && order.in_flight.is_some() && order.broker_id.is_none() && could_be_slice(order, row)
@@ -162,26 +164,25 @@ const fn believed(status: OrderStatus) -> Option<&'static str> {
     }
 }
 
-/// What the journal and the listeners are told of an order.
+/// What the journal and the listeners are told of an order, its words aside.
 #[derive(PartialEq)]
 struct Told {
     status: OrderStatus,
-    broker_id: Option<BrokerOrderId>,
+    /// Once it has one it is the same for ever.
+    has_number: bool,
     quantity: Quantity,
     filled: Quantity,
     average_price: Price,
-    message: Option<String>,
 }
 
 impl Told {
     fn of(order: &Tracked) -> Self {
         Self {
             status: order.status,
-            broker_id: order.broker_id.clone(),
+            has_number: order.broker_id.is_some(),
             quantity: order.request.quantity,
             filled: order.filled,
             average_price: order.average_price,
-            message: order.message.clone(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use nirantar_brokers::time::Now;
 use nirantar_brokers::{
-    Book, ClientOrderId, InstrumentKey, Intent, MarketProtection, OrderRequest, OrderType, Product, Quantity, Side,
+    Book, InstrumentKey, Intent, MarketProtection, OrderRequest, OrderType, Product, Quantity, Side,
 };
 
 use super::{Action, Desk, SettlePaper, Tracked};
@@ -11,13 +11,8 @@ impl Desk {
     /// Live trading goes on: cancels what paper has open and, unless the policy keeps it, closes what it holds, within
     /// paper.
     pub fn settle_paper(&mut self, now: Now, out: &mut Vec<Action>) {
-        let open: Vec<ClientOrderId> = self
-            .orders
-            .values()
-            .filter(|order| order.book == Book::Paper && order.broker_id.is_some() && !order.status.is_final())
-            .map(|order| order.id.clone())
-            .collect();
-        for id in open {
+        let open = |order: &Tracked| order.book == Book::Paper && order.broker_id.is_some() && !order.status.is_final();
+        for id in self.orders.unfinished_ids(open) {
             if let Err(why) = self.cancel(&id, now, out) {
                 out.push(Action::Alarm(format!("paper order {id} could not be cancelled: {why}")));
             }
@@ -48,7 +43,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use nirantar_brokers::time::Now;
-    use nirantar_brokers::{BrokerOrderId, Exchange, OrderStatus, Price, Venue};
+    use nirantar_brokers::{BrokerOrderId, ClientOrderId, Exchange, OrderStatus, Price, Venue};
 
     use super::*;
     use crate::orders::outcome_tests::row_of;

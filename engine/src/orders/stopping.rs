@@ -97,9 +97,7 @@ impl Desk {
         for waiting in gone {
             self.turn_away(&waiting, why, now, out);
         }
-        let working = self.orders.values().filter(|order| !order.status.is_final() && which(order));
-        let working: Vec<ClientOrderId> = working.map(|order| order.id.clone()).collect();
-        for id in working {
+        for id in self.orders.unfinished_ids(|order| !order.status.is_final() && which(order)) {
             self.want_cancel(&id, now, out);
             self.cancel_if_wanted(&id, now, out);
         }

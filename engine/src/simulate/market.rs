@@ -1,5 +1,6 @@
 //! The market's prices: a seeded walk, one step a tick, in whole ticks of price.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -10,7 +11,7 @@ use nirantar_exchange_mock::universe;
 /// One instrument's price.
 #[derive(Clone, Debug)]
 pub(super) struct Quoted {
-    pub(super) key: InstrumentKey,
+    pub(super) key: Arc<InstrumentKey>,
     pub(super) price: Price,
     pub(super) volume: Quantity,
     step: Price,
@@ -35,7 +36,7 @@ impl Market {
         let shares =
             universe::with_start_prices(date).into_iter().filter(|(instrument, _)| instrument.tick > Price::ZERO);
         let quoted = shares.take(instruments).map(|(instrument, price)| Quoted {
-            key: instrument.key,
+            key: Arc::new(instrument.key),
             price,
             volume: Quantity::ZERO,
             step: instrument.tick,
@@ -44,10 +45,12 @@ impl Market {
         Self { quoted: quoted.collect(), at: Timestamp::default(), rng: Rng::from_seed(seed ^ 0x3a_4ce7) }
     }
 
-    /// A new day: volume counts from nothing.
-    pub(super) fn open(&mut self) {
+    /// A new day: volume counts from nothing, and prices are in that day's ticks. An exchange may change them.
+    pub(super) fn open(&mut self, date: NaiveDate) {
         for quoted in &mut self.quoted {
             quoted.volume = Quantity::ZERO;
+            quoted.step = universe::cash_tick(quoted.start, date);
+            quoted.price = quoted.price.floor_to(quoted.step);
         }
     }
 
@@ -71,4 +74,26 @@ impl Market {
 /// How long a price fills orders where there is one every `tick`.
 pub(super) fn freshness(tick: Duration) -> Duration {
     (tick * 3 / 2).max(Duration::from_secs(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_are_in_ticks_of_their_day_also_when_the_exchange_changes_them() {
+        let day = |text: &str| text.parse::<NaiveDate>().unwrap();
+        let mut market = Market::new(5, day("2025-04-11"), 10);
+        for date in [day("2025-04-11"), day("2025-04-15"), day("2025-04-16")] {
+            market.open(date);
+            let listed = universe::instruments(date);
+            for minute in 0..500 {
+                for quoted in &market.quoted {
+                    let tick = listed.iter().find(|one| one.key == *quoted.key).unwrap().tick;
+                    assert!(quoted.price.is_multiple_of(tick), "{date}, {minute}: {} at {}", quoted.key, quoted.price);
+                }
+                market.step(Timestamp::default());
+            }
+        }
+    }
 }

@@ -328,7 +328,7 @@ impl<'a> World<'a> {
         if day > 0 {
             let seed = self.dice.lives.next_u64();
             self.broker.exchange = broker::exchange(seed, date, &self.calendar, market::freshness(self.options.tick));
-            self.market.open();
+            self.market.open(date);
             self.checkers.new_day();
             self.keep_five_days();
         }

@@ -140,7 +140,7 @@ impl World<'_> {
         if self.is_halted() {
             self.tell(Input::Operator(Operator::Halt))?;
         }
-        let wanted: BTreeSet<InstrumentKey> = self.market.quoted.iter().map(|quoted| quoted.key.clone()).collect();
+        let wanted: BTreeSet<InstrumentKey> = self.market.quoted.iter().map(|quoted| (*quoted.key).clone()).collect();
         self.tell(Input::Subscribe(wanted, Mode::Full))?;
         self.look_at_store_at_start()?;
         self.tell(Input::Started)?;
@@ -557,11 +557,9 @@ impl World<'_> {
         }
         let at = self.market.at;
         for index in 0..self.market.quoted.len() {
-            let Some(quoted) = self.market.quoted.get(index).map(|quoted| (quoted.key.clone(), quoted.price)) else {
-                break;
-            };
-            let (instrument, price) = (&quoted.0, quoted.1);
-            let tick = SimulatedTick { instrument, price, at, live };
+            let Some(quoted) = self.market.quoted.get(index) else { break };
+            let (instrument, price) = (Arc::clone(&quoted.key), quoted.price);
+            let tick = SimulatedTick { instrument: &instrument, price, at, live };
             self.with_strategy(|strategy, trader| strategy.on_tick(tick, trader))?;
         }
         Ok(())

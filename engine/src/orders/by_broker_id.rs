@@ -1,0 +1,46 @@
+//! Our orders by the numbers that the broker and the paper exchange gave them.
+
+use std::collections::BTreeMap;
+
+use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId};
+
+/// A number means something within its book only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ByBrokerId {
+    live: BTreeMap<BrokerOrderId, ClientOrderId>,
+    paper: BTreeMap<BrokerOrderId, ClientOrderId>,
+}
+
+impl ByBrokerId {
+    pub(super) fn get(&self, book: Book, number: &BrokerOrderId) -> Option<&ClientOrderId> {
+        self.of(book).get(number)
+    }
+
+    pub(super) fn contains(&self, book: Book, number: &BrokerOrderId) -> bool {
+        self.of(book).contains_key(number)
+    }
+
+    pub(super) fn insert(&mut self, book: Book, number: &BrokerOrderId, id: &ClientOrderId) {
+        let numbers = match book {
+            Book::Live => &mut self.live,
+            Book::Paper => &mut self.paper,
+        };
+        match numbers.get_mut(number) {
+            Some(known) => known.clone_from(id),
+            None => drop(numbers.insert(number.clone(), id.clone())),
+        }
+    }
+
+    /// Keeps the numbers of those orders.
+    pub(super) fn retain(&mut self, keep: impl Fn(&ClientOrderId) -> bool) {
+        self.live.retain(|_, id| keep(id));
+        self.paper.retain(|_, id| keep(id));
+    }
+
+    const fn of(&self, book: Book) -> &BTreeMap<BrokerOrderId, ClientOrderId> {
+        match book {
+            Book::Live => &self.live,
+            Book::Paper => &self.paper,
+        }
+    }
+}
