@@ -42,7 +42,7 @@ use nirantar::session::Verdict;
 
 use core_judges::{BooksNeverMix, ExitsFirst, NothingLeavesWhenDead, OneStanding, TimeGoesOn, WrittenAndNeverRepeated};
 use events::Step;
-use judges::{LeavesAtOnce, NothingLiveWhenDead, OneAttempt, ProvenBeforeUse, WayBack};
+use judges::{LeavesAtOnce, NothingLiveWhenDead, OneAttempt, ProvenBeforeUse, WakesInTime, WayBack};
 use moves::Move;
 use runner::Trial;
 use world::{Judge, Scene, World, play};
@@ -220,6 +220,11 @@ fn rule_8_there_are_no_dead_ends() {
     });
     let (took, bound) = longest.get();
     println!("rule 8: the longest way back took {took:?}; that policy's bound is {bound:?}");
+}
+
+#[test]
+fn rule_8_nothing_is_due_before_the_machine_asks_to_be_woken() {
+    machine("rule 8, asking", 1000).run(|sequence| play(sequence, &mut WakesInTime));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What session and desk owe each other.
 
+use std::time::Duration;
+
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{
     Cause, Endpoint, Exchange, Failure, Fingerprint, InstrumentKey, MarketProtection, OrderRequest, OrderStatus,
-    OrderType, Side, Venue, kite,
+    OrderType, Refusal, Sessions, Side, Venue, kite,
 };
 use nirantar_exchange_mock::Calendar;
 
@@ -17,20 +19,30 @@ pub(super) fn evening() -> Now {
     Now { wall: Timestamp::parse_ist("2026-11-20 18:00:00").unwrap(), ..Now::default() }
 }
 
-/// A core under a living token, after the first comparison.
-pub(super) fn live(now: Now) -> Core {
-    let machine = Machine::new(Policy::for_broker(&kite::facts(kite::App::Individual)));
-    let feed = Supervisor::new(FeedPolicy::default(), std::time::Duration::from_secs(5), 1);
-    let mut core = Core::new(machine, Desk::new(DeskPolicy::default()), feed, Calendar::nse(), true);
-    let candidate = Candidate {
-        fingerprint: Fingerprint(1),
+fn candidate(fingerprint: u32) -> Candidate {
+    Candidate {
+        fingerprint: Fingerprint(fingerprint),
         source: Source::Store,
         issued_at: None,
         expires_at: None,
         refresh: None,
         refresh_dies: None,
-    };
-    let mut inputs = vec![Input::Started, Input::Candidate(candidate)];
+    }
+}
+
+fn accepted() -> Verdict {
+    Verdict::Accepted { user_id: "AB1234".to_owned() }
+}
+
+/// A core under a living token, after the first comparison.
+pub(super) fn live(now: Now) -> Core {
+    live_by(Policy::for_broker(&kite::facts(kite::App::Individual)), now)
+}
+
+fn live_by(policy: Policy, now: Now) -> Core {
+    let feed = Supervisor::new(FeedPolicy::default(), Duration::from_secs(5), 1);
+    let mut core = Core::new(Machine::new(policy), Desk::new(DeskPolicy::default()), feed, Calendar::nse(), true);
+    let mut inputs = vec![Input::Started, Input::Candidate(candidate(1))];
     while !inputs.is_empty() {
         let mut out = Vec::new();
         for input in std::mem::take(&mut inputs) {
@@ -38,9 +50,7 @@ pub(super) fn live(now: Now) -> Core {
         }
         inputs.extend(out.into_iter().filter_map(|output| match output {
             Output::Publish { epoch: Some(epoch), .. } => Some(Input::Settled { epoch }),
-            Output::Probe { probe, .. } => {
-                Some(Input::Probed { probe, verdict: Verdict::Accepted { user_id: "AB1234".to_owned() } })
-            }
+            Output::Probe { probe, .. } => Some(Input::Probed { probe, verdict: accepted() }),
             Output::Read { read, generation } => {
                 Some(Input::Read { read, generation, state: Ok(LiveState::default()) })
             }
@@ -126,4 +136,46 @@ fn what_is_finished_is_forgotten_at_the_end_of_the_next_trading_day_and_no_soone
     assert_eq!(orders_on("2026-11-21 12:00:00"), both, "Saturday");
     assert_eq!(orders_on("2026-11-23 09:00:00"), both, "the broker's book may still show them");
     assert_eq!(orders_on("2026-11-23 17:00:00"), [OrderStatus::Unresolved], "nobody has looked at it yet");
+}
+
+/// Adopts that token beside the living one; the number of the change of venue.
+fn adopt(core: &mut Core, fingerprint: u32, now: &mut Now) -> u64 {
+    let mut out = Vec::new();
+    *now = *now + Duration::from_secs(1);
+    core.on(Input::Candidate(candidate(fingerprint)), *now, &mut out);
+    let probe =
+        out.iter().find_map(|output| if let Output::Probe { probe, .. } = output { Some(*probe) } else { None });
+    core.on(Input::Probed { probe: probe.unwrap(), verdict: accepted() }, *now, &mut out);
+    assert_eq!(core.standing().route.venue, Venue::Live);
+    let change = |output: &Output| if let Output::Publish { epoch, .. } = output { *epoch } else { None };
+    out.iter().find_map(change).expect("a new token is a change of venue")
+}
+
+#[test]
+fn no_order_leaves_under_a_new_token_before_the_newest_change_to_it_is_complete() {
+    let mut now = evening();
+    let mut policy = Policy::for_broker(&kite::facts(kite::App::Individual));
+    policy.sessions = Sessions::Coexist;
+    let mut core = live_by(policy, now);
+    let older = adopt(&mut core, 2, &mut now);
+    let newer = adopt(&mut core, 3, &mut now);
+    let mut out = Vec::new();
+    let market = OrderType::Market(MarketProtection::Automatic);
+    let request = OrderRequest::new(InstrumentKey::new(Exchange::Nse, "INFY"), Side::Buy, 1, market);
+    core.submit(request, now, &mut out).unwrap();
+    core.on(Input::Settled { epoch: older }, now, &mut out);
+    let sent = |out: &[Output]| out.iter().any(|output| matches!(output, Output::Send { .. }));
+    assert!(!sent(&out), "{out:?}");
+    core.on(Input::Settled { epoch: newer }, now, &mut out);
+    assert!(sent(&out), "{out:?}");
+}
+
+#[test]
+fn a_dead_token_is_shown_to_nobody() {
+    let now = evening();
+    let mut core = live(now);
+    assert!(core.standing().token.is_some());
+    let dead = || Failure::new(Cause::Refused(Refusal::Conclusive), Endpoint::Place, "token is invalid");
+    order(&mut core, now, |send| Input::Reply { send, outcome: Err(dead()) });
+    assert_eq!(core.standing().token, None);
 }

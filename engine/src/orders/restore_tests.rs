@@ -5,11 +5,11 @@ use std::time::Duration;
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
     Book, BrokerOrderId, ClientOrderId, Exchange, InstrumentKey, OrderChange, OrderRequest, OrderRow, OrderStatus,
-    OrderType, Price, Product, Quantity, Side,
+    OrderType, Price, Product, Quantity, Side, Venue,
 };
 
 use super::outcome_tests::row;
-use super::{Action, CommandKind, Desk, DeskPolicy, Record, Restored, What};
+use super::{Action, CommandKind, Desk, DeskPolicy, Record, Restored, Route, SendId, What};
 use crate::session::Generation;
 
 fn at(day: &str) -> Now {
@@ -197,6 +197,17 @@ fn numbers_go_on_after_the_last_one_of_the_same_run() {
     records.push(Record { id: Some("SHORT".parse().unwrap()), ..records[0].clone() });
     let (mut desk, ..) = restore(&records, at("20"));
     assert_eq!(desk.submit(request(), at("20"), &mut Vec::new()), Ok(id(42)));
+}
+
+#[test]
+fn numbers_of_messages_go_on_after_those_that_were_sent_before_the_restart() {
+    let records = story(Book::Live, [sending(CommandKind::Place), state(OrderStatus::Open, Some("7"), 0)]);
+    let (mut desk, mut out, _) = restore(&records, at("20"));
+    let live = Route { venue: Venue::Live, reduce_only: false, generation: Generation(1) };
+    desk.arrive(live, at("20"), &mut out);
+    desk.submit(request(), at("20"), &mut out).unwrap();
+    let sent = out.iter().find_map(|action| if let Action::Send { send, .. } = action { Some(*send) } else { None });
+    assert_eq!(sent, Some(SendId(2)), "an answer to the first must not be taken for one to this: {out:?}");
 }
 
 #[test]

@@ -128,4 +128,15 @@ mod tests {
         assert_eq!(desk.submit(limit(Side::Buy, 1), now, &mut out), Err(Refused::ReduceOnly));
         assert_eq!(sends(&out), []);
     }
+
+    #[test]
+    fn a_paper_entry_that_waited_does_not_leave_once_orders_go_live() {
+        let (mut desk, now) = (Desk::new(DeskPolicy::default()), Now::default());
+        let mut out = Vec::new();
+        desk.leave(route(Venue::Paper, false));
+        let held = desk.submit(limit(Side::Buy, 1), now, &mut out).unwrap();
+        desk.arrive(route(Venue::Live, false), now, &mut out);
+        assert_eq!(desk.order(&held).map(|order| order.status), Some(OrderStatus::Refused));
+        assert!(!out.iter().any(|action| matches!(action, Action::Send { .. })), "{out:?}");
+    }
 }

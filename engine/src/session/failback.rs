@@ -257,6 +257,15 @@ mod tests {
         assert_eq!(failback.on(FREE, at(60_000)), None, "no tick of the new token's feed");
     }
 
+    #[test]
+    fn another_token_on_the_way_begins_it_anew_and_its_own_feed_has_to_prove_itself() {
+        let twice = [Input::Accepted, Input::Feed(true), Input::Accepted, Input::Compared];
+        let mut failback = after(Resume::Auto, &twice);
+        assert_eq!(failback.on(FREE, at(60_000)), None, "no tick of the new token's feed");
+        failback.on(Input::Feed(true), at(60_000));
+        assert_eq!(failback.on(FREE, at(120_000)), Some(Output::Complete));
+    }
+
     fn input() -> impl Strategy<Value = Input> {
         prop_oneof![
             Just(Input::Accepted),

@@ -13,6 +13,8 @@ use super::{Effect, Event, Generation, Policy, State, TradingMode, Verdict};
 
 /// Signals that one signal may raise. The longest chain there is takes two; a bound makes sure that there is an end.
 const MOST_RAISED: usize = 4;
+/// States that the time may lead through in one call, for the same reason.
+const MOST_STEPS: usize = 4;
 
 /// The session machine: a value that can be cloned, compared, hashed and printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,7 +40,14 @@ impl Machine {
             let nothing = Event::Probed { probe, verdict: Verdict::Inconclusive };
             self.deliver(Signal::Told(&nothing), &mut context);
         }
-        self.deliver(Signal::Wake, &mut context);
+        // Where the time leads to another state, that state is woken as well: what it would do is due now.
+        for _ in 0..MOST_STEPS {
+            let before = self.state();
+            self.deliver(Signal::Wake, &mut context);
+            if self.state() == before {
+                break;
+            }
+        }
         self.deliver(Signal::Settle, &mut context);
     }
 

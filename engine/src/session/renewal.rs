@@ -128,12 +128,18 @@ impl Session {
         })
     }
 
-    /// Whether an automatic attempt may start now. In the quiet hours none does, unless somebody asked for it.
+    /// Whether an automatic attempt may start now.
     pub(super) fn may_attempt(&self, now: Now) -> bool {
-        let asked = matches!(self.due, Some(Why::OperatorAsked | Why::Scheduled));
-        let wanted = !self.policy.is_quiet(now.wall) || asked;
         let free = self.attempt.is_none() || planted(Bug::TwoRenewals);
-        wanted && free && now.mono >= self.retry_at && self.usable_way().is_some()
+        free && now.mono >= self.attempt_from(now) && self.usable_way().is_some()
+    }
+
+    /// From when on an attempt may start. In the quiet hours none does, unless somebody asked for it.
+    pub(super) fn attempt_from(&self, now: Now) -> Monotonic {
+        match self.due {
+            Some(Why::OperatorAsked | Why::Scheduled) => self.retry_at,
+            _ => self.retry_at.max(now.mono_at(self.policy.needed_from(now.wall))),
+        }
     }
 
     /// Takes up the refresh token that came with a new token, if one did.

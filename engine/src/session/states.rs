@@ -301,7 +301,6 @@ impl Session {
     #[action]
     fn enter_fallback(&mut self, context: &mut Ctx<'_>) {
         self.fell_back(context.now);
-        self.remind_unless_renewing(context);
     }
 }
 

@@ -112,6 +112,8 @@ impl Story {
 }
 
 mod lifecycles;
+mod probes;
+mod waking;
 
 #[test]
 fn nothing_goes_anywhere_before_the_journal_is_replayed() {

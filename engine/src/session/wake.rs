@@ -17,13 +17,13 @@ impl Session {
         // somebody else was faster than its wake-up.
         let now = self.last.unwrap_or(now);
         let wall_look = now.mono + LOOK_AGAIN;
-        let token_dies = self.token.filter(|_| self.state.is_live()).map(|held| now.mono_at(held.expires));
+        let token_dies = self.token.filter(|_| self.has_living_token()).map(|held| now.mono_at(held.expires));
         let margin = self
             .token
             .filter(|held| self.state == State::Valid && held.renew_by_margin)
             .map(|held| now.mono_at(self.policy.needed_from(self.policy.renew_from(held.expires))));
         let retry = (self.usable_way().is_some() && self.attempt.is_none() && self.state != State::Valid)
-            .then(|| self.retry_at.max(now.mono_at(self.policy.needed_from(now.wall))));
+            .then(|| self.attempt_from(now));
         let doubt_over = self.doubt.map(|doubt| doubt.waited_out_at(&self.policy));
         [
             self.proving.next_wake(self.incumbent_wish(now), &self.policy),

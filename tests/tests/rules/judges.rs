@@ -1,6 +1,7 @@
 //! The judges of the machine: what each rule says, in as few words as it takes, with a memory of their own.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use nirantar::session::{AttemptEnd, Effect, Event, Generation, Operator, Resume, State, TradingMode, Verdict, Why};
 use nirantar_brokers::time::Monotonic;
@@ -153,6 +154,39 @@ impl ProvenBeforeUse {
         }
         if generation != before || !state.is_live() {
             self.doubted = None;
+        }
+        Ok(())
+    }
+}
+
+/// Rule 8: nothing is due before the machine asks to be woken. Woken a moment earlier it does nothing, orders go where they
+/// went, and it comes to the same as if it had slept on.
+pub struct WakesInTime;
+
+impl Judge for WakesInTime {
+    fn see(&mut self, scene: &Scene<'_>) -> Result<(), String> {
+        const MOMENT: Duration = Duration::from_nanos(1);
+        let (machine, now) = (&scene.world.machine, scene.now());
+        let sleep = machine.next_wake(now).since(now.mono);
+        let Some(early) = sleep.checked_sub(MOMENT) else {
+            return Err("asks to be woken at once, for ever".to_owned());
+        };
+        let mut restless = machine.clone();
+        let mut effects = Vec::new();
+        restless.on(&Event::Wake, now + early, &mut effects);
+        if let Some(effect) = effects.first() {
+            return Err(format!("asks to be woken after {sleep:?}, and before that was due: {effect}"));
+        }
+        let (went, goes) = (scene.after.route, restless.route(now + early));
+        if goes != went {
+            return Err(format!("asks to be woken after {sleep:?}; {went:?} becomes {goes:?} before that"));
+        }
+        let mut patient = machine.clone();
+        let mut others = Vec::new();
+        restless.on(&Event::Wake, now + sleep, &mut effects);
+        patient.on(&Event::Wake, now + sleep, &mut others);
+        if effects != others || restless != patient {
+            return Err(format!("woken too early it does {effects:?} after {sleep:?}, and else {others:?}"));
         }
         Ok(())
     }

@@ -115,3 +115,24 @@ fn a_price_played_into_paper_stops_no_live_trading_and_values_no_live_order() {
     desk.wake(NOON, &mut out);
     assert!(matches!(&out[..], [Action::Alarm(words)] if words.contains("the live book has lost")), "{out:?}");
 }
+
+#[test]
+fn an_entry_that_would_reduce_what_the_other_book_holds_is_refused() {
+    let mut desk = trading(DeskPolicy::default());
+    at_broker(&mut desk, &entry(10), 10);
+    let (paper, mut out) = (Route { venue: Venue::Paper, ..live(false) }, Vec::new());
+    desk.arrive(paper, NOON, &mut out);
+    let opposite = OrderRequest { side: Side::Sell, ..entry(1) };
+    assert_eq!(desk.submit(opposite, NOON, &mut out), Err(Refused::ExposureOnOtherVenue(Book::Live)));
+    assert!(desk.submit(entry(1), NOON, &mut out).is_ok(), "what adds to it reduces nothing");
+}
+
+#[test]
+fn while_trading_is_halted_nothing_is_taken_whatever_the_route_says() {
+    let mut desk = trading(DeskPolicy::default());
+    at_broker(&mut desk, &entry(10), 10);
+    desk.set_mode(TradingMode::Halted, NOON, &mut Vec::new());
+    for request in [entry(1), exit(1)] {
+        assert_eq!(desk.submit(request, NOON, &mut Vec::new()), Err(Refused::Blocked(Block::Halted)));
+    }
+}

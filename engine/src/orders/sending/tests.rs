@@ -336,6 +336,19 @@ fn a_cancel_that_the_gate_turned_back_leaves_once_live_trading_is_there_again() 
 }
 
 #[test]
+fn no_order_leaves_before_the_change_to_a_new_token_is_complete() {
+    let mut rig = Rig::new(10);
+    let new_token = Route { generation: Generation(2), ..route(Venue::Live) };
+    rig.desk.leave(new_token);
+    let id = rig.submit(entry());
+    rig.pass(SECOND);
+    assert!(rig.sent.is_empty(), "{:?}", rig.sent);
+    rig.act(|desk, now, out| desk.arrive(new_token, now, out));
+    assert!(matches!(&rig.sent[..], [(_, of, Command::Place(_))] if *of == id));
+    assert_eq!(rig.desk.order(&id).unwrap().generation, Generation(2));
+}
+
+#[test]
 fn when_live_trading_ends_waiting_orders_are_refused_changes_answered_and_cancels_remembered() {
     let mut rig = Rig::new(10);
     let (changed, cancelled) = (rig.resting(), rig.resting());
