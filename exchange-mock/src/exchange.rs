@@ -48,8 +48,8 @@ use std::time::Duration;
 use chrono::{Datelike, NaiveDate};
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{
-    BrokerOrderId, BrokerToken, ClientOrderId, Holding, Instrument, InstrumentKey, InstrumentKind, Money, OrderChange,
-    OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
+    BrokerOrderId, BrokerToken, ClientOrderId, Depth, Holding, Instrument, InstrumentKey, InstrumentKind, Money,
+    OrderChange, OrderRequest, OrderRow, OrderStatus, Price, Quantity, Trade, Validity,
 };
 
 use crate::Calendar;
@@ -302,6 +302,18 @@ impl MockExchange {
     /// A tick of the market, stamped `at`. `day_volume` is the volume of the day so far, zero where the feed tells
     /// none. Ignored: an unknown instrument, a price that is none, a tick older than the instrument's last.
     pub fn price(&mut self, key: &InstrumentKey, ltp: Price, day_volume: Quantity, at: Timestamp) {
+        self.tick(key, ltp, day_volume, None, at);
+    }
+
+    /// The same with what the market shows after that trade, for [`FillsFrom::Depth`](crate::matching::FillsFrom::Depth).
+    pub fn tick(
+        &mut self,
+        key: &InstrumentKey,
+        ltp: Price,
+        day_volume: Quantity,
+        depth: Option<&Depth>,
+        at: Timestamp,
+    ) {
         let Some(&instrument_no) = self.by_key.get(key) else { return };
         if ltp <= Price::ZERO || ltp > MAX_PRICE {
             return;
@@ -330,7 +342,7 @@ impl MockExchange {
         }
         self.flex(instrument_no, ltp, new_day);
         match self.fresh_step(instrument_no) {
-            Some(Step::Continuous) => self.match_tick(instrument_no, ltp, at),
+            Some(Step::Continuous) => self.match_tick(instrument_no, ltp, depth, at),
             Some(Step::PreOpenMatch | Step::Buffer | Step::ClosingMatch) => self.meet_auction_price(instrument_no, ltp),
             _ => {}
         }

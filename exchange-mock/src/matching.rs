@@ -25,6 +25,7 @@ mod differential;
 mod ladder;
 mod liquidity;
 mod matcher;
+mod model;
 mod order;
 mod positions;
 #[cfg(test)]
@@ -42,5 +43,7 @@ pub use delay::{Delay, Latency};
 pub use depth::DepthQueue;
 pub use liquidity::{Arrival, LastPrice, Liquidity, Manner, MarketTick, OwnBook};
 pub use matcher::{Change, Gone, Kind, Matcher, NewOrder};
+pub use model::FillsFrom;
+pub(crate) use model::Model;
 pub use order::{Account, Cause, Fill, Key, OrderNo, Record, Refused, SelfTrade, Sink, State, Waiting, Working};
 pub use positions::{Position, Positions};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{
-    BrokerOrderId, Call, Cause, ClientOrderId, Endpoint, Failure, Holding, InstrumentKey, Margins, OrderChange,
+    BrokerOrderId, Call, Cause, ClientOrderId, Depth, Endpoint, Failure, Holding, InstrumentKey, Margins, OrderChange,
     OrderRequest, OrderRow, Orders, Position, Price, Quantity, Trade,
 };
 
@@ -29,6 +29,11 @@ impl PaperBroker {
     /// fresh.
     pub fn price(&self, key: &InstrumentKey, ltp: Price, day_volume: Quantity, at: Timestamp) {
         self.lock().price(key, ltp, day_volume, at);
+    }
+
+    /// A tick of a live feed, with what the market shows after it.
+    pub fn tick(&self, key: &InstrumentKey, ltp: Price, day_volume: Quantity, depth: Option<&Depth>, at: Timestamp) {
+        self.lock().tick(key, ltp, day_volume, depth, at);
     }
 
     /// Lets time pass: what is due by `now` expires.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{NaiveTime, WeekdaySet};
 use nirantar_brokers::kite::App;
 use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError, Secret};
+use nirantar_exchange_mock::matching::FillsFrom;
 
 use super::broker::BrokerName;
 use super::credentials::Credentials;
@@ -22,7 +23,7 @@ use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 35] = [
+pub(super) const KEYS: [&str; 36] = [
     "name",
     "broker",
     "store",
@@ -56,6 +57,7 @@ pub(super) const KEYS: [&str; 35] = [
     "halt_file",
     "calendar",
     "settle_paper",
+    "paper_fills",
     "fallback_prices",
     "risk",
 ];
@@ -136,6 +138,8 @@ pub struct Account {
     pub synthetic_prices: bool,
     /// What becomes of paper positions when live trading goes on. They are closed by default.
     pub settle_paper: SettlePaper,
+    /// What fills its orders on paper, beside each other. The last price by default.
+    pub paper_fills: FillsFrom,
     /// What it risks at most. Nothing is bounded by default.
     pub risk: RiskLimits,
     /// Fewer orders a second than the broker takes, where the store asks for it (`rate_limit.burst_size`).
@@ -173,11 +177,14 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
     let login_url = root(table, "login_url", RootKind::Http, defaults.login_url.unwrap_or(rest_url.as_str()))?;
     let hold = table.parsed("hold", duration::EXPECTED, parse_duration)?;
     let stores = stores(table, folder)?;
+    let modes = [Mode::Ltp, Mode::Quote, Mode::Full].map(|mode| (mode.as_str(), mode));
+    let mode = choice(table, "mode", &modes)?.unwrap_or(Mode::Full);
     let account = Account {
         journal: trading::file(table, "journal", &name, "journal.db", folder)?,
         halt_file: trading::file(table, "halt_file", &name, "halt", folder)?,
         calendar: trading::calendar(table, folder)?,
         settle_paper: trading::settle_paper(table)?,
+        paper_fills: trading::paper_fills(table, mode)?,
         synthetic_prices: choice(table, "fallback_prices", &[("none", false), ("synthetic", true)])?
             .unwrap_or_default(),
         risk: trading::risk(table)?,
@@ -192,8 +199,7 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         feed_url,
         login_url,
         instruments: instruments(table)?,
-        mode: choice(table, "mode", &[Mode::Ltp, Mode::Quote, Mode::Full].map(|mode| (mode.as_str(), mode)))?
-            .unwrap_or(Mode::Full),
+        mode,
         orders: choice(table, "orders", &[("paper", FallbackOrders::Paper), ("reject", FallbackOrders::Reject)])?
             .unwrap_or_default(),
         resume: choice(table, "resume", &[("auto", Resume::Auto), ("confirm", Resume::Confirm)])?.unwrap_or_default(),

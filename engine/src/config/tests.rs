@@ -129,6 +129,8 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("halt_file = 1", "halt_file", "found a value of type integer"),
         ("calendar = \"days/\"", "calendar", "the path of a calendar file"),
         ("settle_paper = \"sell\"", "settle_paper", "\"flatten\", \"keep\""),
+        ("paper_fills = \"best\"", "paper_fills", "\"last-price\""),
+        ("paper_fills = \"depth\"\nmode = \"quote\"", "paper_fills", "with mode = \"full\" \"depth\""),
         ("risk = 5", "risk", "expected a [account.risk] table, found a value of type integer"),
         ("risk = { order_value = -1 }", "order_value", "rupees above zero"),
         ("risk = { order_value = 0 }", "order_value", "found `0`"),

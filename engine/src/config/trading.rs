@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nirantar_brokers::{Money, Quantity};
+use nirantar_brokers::{Mode, Money, Quantity};
+use nirantar_exchange_mock::matching::FillsFrom;
 
 use super::account::{Account, Declared, choice};
 use super::broker::BrokerName;
@@ -43,6 +44,17 @@ const EXPECTED_UNITS: &str = "a whole number of units above zero, like 1000";
 const EXPECTED_ORDERS: &str = "a whole number of orders above zero, like 20";
 
 /// What becomes of paper when live trading goes on.
+/// Depth comes with full ticks only.
+pub(super) fn paper_fills(table: &Table<'_, '_>, mode: Mode) -> Result<FillsFrom, ConfigError> {
+    const EXPECTED: &str = "\"last-price\", or with mode = \"full\" \"depth\"";
+    let read = table.parsed("paper_fills", EXPECTED, |text| match text {
+        "last-price" => Some(FillsFrom::LastPrice),
+        "depth" if mode == Mode::Full => Some(FillsFrom::Depth),
+        _ => None,
+    })?;
+    Ok(read.unwrap_or_default())
+}
+
 pub(super) fn settle_paper(table: &Table<'_, '_>) -> Result<SettlePaper, ConfigError> {
     let choices = [("flatten", SettlePaper::Flatten), ("keep", SettlePaper::Keep)];
     Ok(choice(table, "settle_paper", &choices)?.unwrap_or_default())

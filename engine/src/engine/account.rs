@@ -35,6 +35,7 @@ impl From<&Account> for Setup {
             orders_per_second: account.orders_per_second,
             risk: account.risk.clone(),
             settle_paper: account.settle_paper,
+            paper_fills: account.paper_fills,
             halt_file: Some(account.halt_file.clone()),
             calendar_file: account.calendar.clone(),
             instruments: account.instruments.clone(),
@@ -106,6 +107,7 @@ mod tests {
     use std::time::Duration;
 
     use nirantar_brokers::Secret;
+    use nirantar_exchange_mock::matching::FillsFrom;
 
     use super::*;
     use crate::config::{Config, Outside};
@@ -180,10 +182,13 @@ mod tests {
         let setup = of("");
         assert_eq!(setup.halt_file.as_deref(), Some(Path::new("conf/nirantar-main.halt")));
         assert_eq!((setup.settle_paper, setup.risk), (SettlePaper::Flatten, RiskLimits::default()));
-        let setup = of("halt_file = \"stop\"\nsettle_paper = \"keep\"\n[account.risk]\nopen_orders = 7");
+        let setup = of(
+            "halt_file = \"stop\"\nsettle_paper = \"keep\"\npaper_fills = \"depth\"\n[account.risk]\nopen_orders = 7",
+        );
         assert_eq!(setup.halt_file.as_deref(), Some(Path::new("conf/stop")));
         let expected = RiskLimits { open_orders: Some(7), ..RiskLimits::default() };
         assert_eq!((setup.settle_paper, setup.risk), (SettlePaper::Keep, expected));
+        assert_eq!(setup.paper_fills, FillsFrom::Depth);
     }
 
     #[test]

@@ -134,11 +134,13 @@ impl Task {
     /// To the paper exchange, to whoever judges by prices, and to the strategies.
     pub(super) fn hand_on_tick(&mut self, instrument: Arc<InstrumentKey>, tick: Tick, origin: Origin) {
         let Origin { source, socket_port, packet, received } = origin;
-        let volume = match tick.detail {
-            Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
-            Detail::Ltp => None,
+        let (trades, depth) = match &tick.detail {
+            Detail::Full(quote, full) => (quote.trades, full.depth.as_ref()),
+            Detail::Quote(quote) => (quote.trades, None),
+            Detail::Ltp => (None, None),
         };
-        self.paper.price(&instrument, tick.last_price, volume.unwrap_or(Quantity::ZERO), received.wall);
+        let volume = trades.map_or(Quantity::ZERO, |trades| trades.volume);
+        self.paper.tick(&instrument, tick.last_price, volume, depth, received.wall);
         self.mark_tick(&instrument, tick.last_price, received.wall);
         self.hub.publish(TickEvent { tick, instrument, source, socket_port, packet, received });
     }

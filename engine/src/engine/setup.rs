@@ -9,6 +9,7 @@ use nirantar_brokers::time::{Clock, Rng, SystemClock};
 use nirantar_brokers::{Broker, Fingerprint, InstrumentKey, Mode, RateLimit, Renewal, Secret};
 use nirantar_exchange_mock::calendar::CalendarError;
 use nirantar_exchange_mock::charges::Tariff;
+use nirantar_exchange_mock::matching::FillsFrom;
 use nirantar_exchange_mock::{
     Calendar, Config as PaperConfig, FreezeTable, MockExchange, PaperBroker, PriceSource, universe,
 };
@@ -75,6 +76,8 @@ pub struct Setup {
     pub risk: RiskLimits,
     /// What becomes of paper when live trading goes on.
     pub settle_paper: SettlePaper,
+    /// What fills orders on paper, beside each other. Of the builder's own paper exchange only.
+    pub paper_fills: FillsFrom,
     /// Where the halt is kept while trading is halted, so that it survives a restart and any program can halt by writing
     /// the file. `None`: a halt ends with the process.
     pub halt_file: Option<PathBuf>,
@@ -112,6 +115,7 @@ impl Setup {
             orders_per_second: None,
             risk: RiskLimits::default(),
             settle_paper: SettlePaper::default(),
+            paper_fills: FillsFrom::default(),
             halt_file: None,
             calendar_file: None,
             instruments: Vec::new(),
@@ -330,7 +334,7 @@ impl Builder {
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());
             let charges = Tariff::of_api(facts.name).unwrap_or_else(|_| Tariff::zerodha());
-            let config = PaperConfig { charges: Some(charges), ..PaperConfig::default() };
+            let config = PaperConfig { charges: Some(charges), fills: setup.paper_fills, ..PaperConfig::default() };
             PaperBroker::new(MockExchange::new(config, instruments, calendar))
         });
         // Before anything else the books are as the last process left them; what is to be written and told of it is the

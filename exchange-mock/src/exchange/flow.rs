@@ -1,14 +1,14 @@
 //! The life of an order: from the broker's desk to the book, against ticks and our own orders, to its end.
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Instrument, Money, OrderStatus, Price, Quantity, Trade, Validity};
+use nirantar_brokers::{Depth, Instrument, Money, OrderStatus, Price, Quantity, Trade, Validity};
 
 use super::checks::Stop;
 use super::order::{Order, words};
 use super::{Listing, MockExchange, Update, words_of};
 use crate::account::InstrumentNo;
 use crate::matching::{
-    Cause, Fill, LastPrice, Manner, MarketTick, Matcher, OrderNo, Record, Sink, State, Waiting, Working,
+    Cause, Fill, Manner, MarketTick, Matcher, Model, OrderNo, Record, Sink, State, Waiting, Working,
 };
 
 impl MockExchange {
@@ -89,12 +89,16 @@ impl MockExchange {
         }
     }
 
-    /// A tick: if it is fresh, stops fire, our own orders cross, the rest is matched with the tick's volume.
-    pub(super) fn match_tick(&mut self, instrument_no: InstrumentNo, ltp: Price, at: Timestamp) {
+    /// A tick: if it is fresh, stops fire, our own orders cross, the rest is matched with the tick's volume. `depth` is
+    /// what the market shows after it.
+    pub(super) fn match_tick(&mut self, instrument_no: InstrumentNo, ltp: Price, depth: Option<&Depth>, at: Timestamp) {
         let open = self.is_fresh(instrument_no);
         let market = self.listings.get(instrument_no).and_then(|listing| listing.market);
         let volume = market.map_or(Quantity::ZERO, |market| market.offered);
-        self.ask(instrument_no, |matcher, sink| matcher.tick(MarketTick { ltp, volume, at, open }, sink));
+        self.ask(instrument_no, |matcher, sink| {
+            matcher.tick(MarketTick { ltp, volume, at, open }, sink);
+            matcher.depth(depth.unwrap_or(&Depth::default()), at, open, sink);
+        });
         self.hear();
     }
 
@@ -111,7 +115,7 @@ impl MockExchange {
     fn ask<R>(
         &mut self,
         instrument_no: InstrumentNo,
-        work: impl FnOnce(&mut Matcher<LastPrice>, &mut Listener<'_>) -> R,
+        work: impl FnOnce(&mut Matcher<Model>, &mut Listener<'_>) -> R,
     ) -> Option<R> {
         let Listing { instrument, matcher, .. } = self.listings.get_mut(instrument_no)?;
         Some(work(matcher, &mut Listener { told: &mut self.told, orders: &self.orders, instrument }))

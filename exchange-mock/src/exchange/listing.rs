@@ -9,7 +9,7 @@ use super::phases::{Run, Traded};
 use super::{MarketState, MockExchange, bands};
 use crate::account::InstrumentNo;
 use crate::calendar::Market;
-use crate::matching::{Book, LastPrice, Matcher};
+use crate::matching::{Book, Matcher, Model};
 use crate::universe;
 
 /// One instrument's market.
@@ -18,7 +18,7 @@ pub(super) struct Listing {
     pub(super) instrument: Instrument,
     pub(super) market: Option<MarketState>,
     pub(super) previous_close: Option<Price>,
-    pub(super) matcher: Matcher<LastPrice>,
+    pub(super) matcher: Matcher<Model>,
     /// Its market's place in the exchange's list.
     pub(super) run: usize,
     /// Whether it is the derivative of a share.
@@ -35,9 +35,9 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    fn new(instrument: Instrument, run: usize, of_stock: bool) -> Self {
+    fn new(instrument: Instrument, model: Model, run: usize, of_stock: bool) -> Self {
         Self {
-            matcher: Matcher::new(Book::new(instrument.tick), LastPrice::default()),
+            matcher: Matcher::new(Book::new(instrument.tick), model),
             instrument,
             market: None,
             previous_close: None,
@@ -96,7 +96,7 @@ impl MockExchange {
         self.by_key.insert(instrument.key.clone(), no);
         self.by_token.entry(instrument.token).or_insert(no);
         self.account.list(instrument.key.exchange, instrument.kind);
-        self.listings.push(Listing::new(instrument, run, of_stock));
+        self.listings.push(Listing::new(instrument, Model::new(self.config.fills), run, of_stock));
     }
 }
 

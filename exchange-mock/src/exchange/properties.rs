@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
-    BrokerOrderId, ClientOrderId, InstrumentKey, MarketProtection, Money, OrderChange, OrderRequest, OrderRow,
-    OrderStatus, OrderType, Price, Product, Quantity, Side, Validity,
+    BrokerOrderId, ClientOrderId, Depth, InstrumentKey, Level, MarketProtection, Money, OrderChange, OrderRequest,
+    OrderRow, OrderStatus, OrderType, Price, Product, Quantity, Side, Validity,
 };
 use proptest::prelude::*;
 
+use crate::matching::FillsFrom;
 use crate::{Calendar, Config, MockExchange, Update, universe};
 
 /// One input. Prices are steps of a rupee round 1,000, orders are named by their place.
@@ -47,6 +48,20 @@ const FRESHNESS: Duration = Duration::from_secs(5);
 
 fn price(step: i64) -> Price {
     Price::from_paise((1_000 + step) * 100)
+}
+
+/// Five levels a rupee apart round a trade; the nearest has so many units.
+fn depth(step: i64, units: u64) -> Depth {
+    let level = |price, away: u64| Level { price, quantity: Quantity::new(units + away), orders: 1 };
+    let away = |away: usize| i64::try_from(away).unwrap() + 1;
+    Depth {
+        buy: std::array::from_fn(|place| level(price(step - away(place)), place as u64)),
+        sell: std::array::from_fn(|place| level(price(step + away(place)), place as u64)),
+    }
+}
+
+fn fills() -> impl Strategy<Value = FillsFrom> {
+    prop_oneof![Just(FillsFrom::LastPrice), Just(FillsFrom::Depth)]
 }
 
 fn side() -> impl Strategy<Value = Side> {
@@ -116,9 +131,13 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new() -> Self {
+        Self::with(FillsFrom::LastPrice)
+    }
+
+    fn with(fills: FillsFrom) -> Self {
         let instruments = universe::instruments("2026-11-20".parse().unwrap());
         let keys = instruments.iter().take(INSTRUMENTS).map(|instrument| instrument.key.clone()).collect();
-        let config = Config { cash: opening(), freshness: FRESHNESS, ..Config::default() };
+        let config = Config { cash: opening(), freshness: FRESHNESS, fills, ..Config::default() };
         Self {
             exchange: MockExchange::new(config, instruments, Calendar::nse()),
             keys,
@@ -160,7 +179,10 @@ impl Run {
             Input::Tick { instrument, price: step, volume, late } => {
                 self.volumes[instrument] += volume;
                 let at = self.now - Duration::from_secs(late);
-                self.exchange.price(&self.keys[instrument], price(step), Quantity::new(self.volumes[instrument]), at);
+                let (key, day_volume) = (&self.keys[instrument], Quantity::new(self.volumes[instrument]));
+                // Every seventh tick shows no depth.
+                let depth = (volume % 7 != 0).then(|| depth(step, volume));
+                self.exchange.tick(key, price(step), day_volume, depth.as_ref(), at);
                 if self.ticks[instrument].is_none_or(|(_, last)| last <= at) {
                     self.ticks[instrument] = Some((price(step), at));
                 }
@@ -198,8 +220,8 @@ fn limit_of(row: &OrderRow) -> Option<Price> {
 
 proptest! {
     #[test]
-    fn quantity_and_cash_are_conserved(inputs in inputs()) {
-        let mut run = Run::new();
+    fn quantity_and_cash_are_conserved(inputs in inputs(), fills in fills()) {
+        let mut run = Run::with(fills);
         for input in &inputs {
             run.feed(input);
             let exchange = &run.exchange;
@@ -244,8 +266,8 @@ proptest! {
     }
 
     #[test]
-    fn no_fill_goes_through_a_limit_or_uses_a_stale_tick(inputs in inputs()) {
-        let mut run = Run::new();
+    fn no_fill_goes_through_a_limit_or_uses_a_stale_tick(inputs in inputs(), fills in fills()) {
+        let mut run = Run::with(fills);
         for input in &inputs {
             let mut limits: BTreeMap<BrokerOrderId, Price> = BTreeMap::new();
             for update in run.feed(input) {
@@ -269,8 +291,8 @@ proptest! {
     }
 
     #[test]
-    fn rows_move_only_as_the_vocabulary_allows_and_end_once(inputs in inputs()) {
-        let mut run = Run::new();
+    fn rows_move_only_as_the_vocabulary_allows_and_end_once(inputs in inputs(), fills in fills()) {
+        let mut run = Run::with(fills);
         for input in &inputs {
             run.feed(input);
         }
@@ -317,8 +339,8 @@ proptest! {
     }
 
     #[test]
-    fn the_same_inputs_give_the_same_outputs(inputs in inputs()) {
-        let (mut one, mut two) = (Run::new(), Run::new());
+    fn the_same_inputs_give_the_same_outputs(inputs in inputs(), fills in fills()) {
+        let (mut one, mut two) = (Run::with(fills), Run::with(fills));
         for input in &inputs {
             one.feed(input);
             two.feed(input);

@@ -67,7 +67,7 @@ impl Journalled {
         let (orders, trades) = self.story.clone().into_past();
         new.exchange.restore(&orders, &trades, new.now);
         for (before, after) in old.exchange.listings.iter_mut().zip(&mut new.exchange.listings) {
-            (after.market, after.matcher.liquidity) = (before.market, before.matcher.liquidity);
+            (after.market, after.matcher.liquidity) = (before.market, before.matcher.liquidity.clone());
             before.matcher.book.all_rested();
         }
         for past in &orders {

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
-    BrokerOrderId, ClientOrderId, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind, MarketProtection,
-    Money, OrderChange, OrderRequest, OrderRow, OrderStatus, OrderType, Price, Product, Quantity, Side, Validity,
+    BrokerOrderId, ClientOrderId, Depth, Exchange, Holding, Instrument, InstrumentKey, InstrumentKind, Level,
+    MarketProtection, Money, OrderChange, OrderRequest, OrderRow, OrderStatus, OrderType, Price, Product, Quantity,
+    Side, Validity,
 };
 
+use crate::matching::FillsFrom;
 use crate::{Calendar, Config, MockExchange, RejectionKind, Update, universe};
 
 /// An exchange on 2026-11-20 with RELIANCE (tick 0.10) and a future of lot 65; seconds count from 10:00.
@@ -521,4 +523,33 @@ fn what_is_listed_in_the_middle_of_the_day_trades_from_then_on_and_what_rests_st
         at(3),
     );
     assert!(tick.is_ok(), "{tick:?}");
+}
+
+#[test]
+fn with_depth_an_order_waits_behind_the_queue_and_a_market_order_pays_the_other_side() {
+    let mut day = Day::new(Config { fills: FillsFrom::Depth, ..Config::default() });
+    let level = |price, units| Level { price: rupees(price), quantity: Quantity::new(units), orders: 1 };
+    let mut shown = Depth::default();
+    (shown.buy[0], shown.sell[0], shown.sell[1]) = (level(1_449, 40), level(1_451, 5), level(1_452, 50));
+    let tick = |day: &mut Day, ltp, volume, second| {
+        day.0.tick(&key(), rupees(ltp), Quantity::new(volume), Some(&shown), at(second));
+    };
+    tick(&mut day, 1_450, 1_000, 0);
+    let queued = day.0.place(&limit(Side::Buy, 10, 1_449), None, at(0)).unwrap();
+    let market = day.0.place(&order(Side::Buy, 8, MARKET), None, at(0)).unwrap();
+    let row = day.0.order(&market).unwrap();
+    assert_eq!(
+        (row.status, row.average_price),
+        (OrderStatus::Filled, Price::from_units((5 * 1_451 + 3 * 1_452) * 10_000 / 8))
+    );
+    tick(&mut day, 1_449, 1_040, 1);
+    assert_eq!(day.0.order(&queued).unwrap().filled, Quantity::ZERO, "forty stood ahead of us");
+    tick(&mut day, 1_449, 1_044, 2);
+    assert_eq!(day.0.order(&queued).unwrap().filled, Quantity::new(4));
+    // From the last price alone both come out better than they would have.
+    let mut naive = Day::new(Config::default());
+    tick(&mut naive, 1_450, 1_000, 0);
+    let queued = naive.0.place(&limit(Side::Buy, 10, 1_449), None, at(0)).unwrap();
+    tick(&mut naive, 1_449, 1_040, 1);
+    assert_eq!(naive.0.order(&queued).unwrap().filled, Quantity::new(10));
 }

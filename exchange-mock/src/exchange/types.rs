@@ -9,6 +9,7 @@ use nirantar_brokers::{Exchange, Holding, Money, Ohlc, OrderRow, Price, Product,
 
 use crate::FreezeTable;
 use crate::charges::Tariff;
+use crate::matching::FillsFrom;
 
 /// How an exchange is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Config {
     /// How many units trade in a tick whose volume is not known: an instrument whose feed brings none, and the first
     /// tick of a day, whose volume is the sum since the open.
     pub default_liquidity: Quantity,
+    /// What fills orders, beside each other.
+    pub fills: FillsFrom,
     /// What share of an order's value it needs.
     pub margin: MarginRates,
     /// What trades cost; `None`: nothing is charged. Where the tariff does not cover the day, orders that open a position
@@ -38,7 +41,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, the approximate margins, Zerodha's charges,
+    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, fills from the last price, the approximate margins, Zerodha's charges,
     /// NSE's freeze quantities, no square-off.
     fn default() -> Self {
         Self {
@@ -48,6 +51,7 @@ impl Default for Config {
             holdings: Vec::new(),
             freshness: Duration::from_secs(5),
             default_liquidity: Quantity::new(1_000),
+            fills: FillsFrom::LastPrice,
             margin: MarginRates::default(),
             charges: Some(Tariff::zerodha()),
             freeze: FreezeTable::nse(),
