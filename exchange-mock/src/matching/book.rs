@@ -64,6 +64,7 @@ impl Book {
     pub fn reserve(&mut self, orders: usize) {
         self.slab.reserve(orders);
         self.unrested.reserve(orders);
+        self.fired.reserve(orders);
     }
 
     /// States what happens when orders of one account meet.
