@@ -277,11 +277,13 @@ struct Listener<'a> {
 
 impl Sink for Listener<'_> {
     fn record(&mut self, record: Record) {
-        match record.state {
-            State::Triggered { last } => self.told.push(Told::Fired(record.order, last)),
-            State::Cancelled(cause) => self.told.push(Told::Cancelled(record.order, cause)),
-            State::Waiting | State::Open | State::Filled => {}
+        if let State::Cancelled(cause) = record.state {
+            self.told.push(Told::Cancelled(record.order, cause));
         }
+    }
+
+    fn fired(&mut self, order: OrderNo, last: Price) {
+        self.told.push(Told::Fired(order, last));
     }
 
     fn fill(&mut self, fill: Fill) {

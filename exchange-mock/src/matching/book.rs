@@ -64,6 +64,7 @@ impl Book {
     pub fn reserve(&mut self, orders: usize) {
         self.slab.reserve(orders);
         self.unrested.reserve(orders);
+        self.fired.reserve(orders);
     }
 
     /// States what happens when orders of one account meet.
@@ -200,6 +201,13 @@ impl Book {
         self.depth(side).next()
     }
 
+    /// Whether an order that comes would trade with one that rests.
+    #[inline]
+    pub(super) fn is_crossed_by(&self, side: Side, limit: Price) -> bool {
+        let queue = Queue::limits(side.opposite());
+        self.ladders.of(queue).best().is_some_and(|(rank, _)| rank <= queue.rank(limit))
+    }
+
     /// The price of the last trade between two orders of this book, if there was one since this was last asked.
     #[inline]
     pub(super) fn take_last_trade(&mut self) -> Option<Price> {
@@ -209,8 +217,7 @@ impl Book {
     /// The orders of a queue in priority order.
     fn queue(&self, queue: Queue) -> impl Iterator<Item = Key> {
         self.ladders.of(queue).iter().flat_map(move |(_, level)| {
-            let key = |slot: u32| self.slab.get(slot).map(|node| Key { slot, generation: node.generation });
-            std::iter::successors(key(level.head), move |last| key(self.slab.link(last.slot).next))
+            std::iter::successors(self.slab.key(level.head), |last| self.slab.key(self.slab.link(last.slot).next))
         })
     }
 

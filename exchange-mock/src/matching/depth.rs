@@ -55,7 +55,7 @@ impl DepthQueue {
     /// Units that stand ahead of an order; `None` where nobody knows.
     #[must_use]
     pub fn ahead(&self, key: Key) -> Option<u64> {
-        let known = self.ahead.get(key.slot as usize).filter(|(generation, _)| *generation == key.generation);
+        let known = self.ahead.get(key.slot as usize).filter(|(generation, _)| *generation == key.generation.get());
         known.map(|(_, units)| *units).filter(|units| *units != UNKNOWN)
     }
 
@@ -65,7 +65,7 @@ impl DepthQueue {
             self.ahead.resize(slot + 1, (0, UNKNOWN));
         }
         if let Some(place) = self.ahead.get_mut(slot) {
-            *place = (key.generation, units);
+            *place = (key.generation.get(), units);
         }
     }
 

@@ -88,24 +88,25 @@ impl Liquidity for OwnBook {
 
     #[inline]
     fn arrive<S: Sink>(&mut self, book: &mut Book, order: &Working, manner: Manner, sink: &mut S) -> Arrival {
-        let Working { order: no, account, side, limit, open, .. } = *order;
-        let mut taker = Taker { order: no, account, side, limit, open, barred: false };
-        if manner.open {
+        let Working { order: no, account, side, limit, mut open, .. } = *order;
+        if manner.open && book.is_crossed_by(side, limit) {
+            let mut taker = Taker { order: no, account, side, limit, open, barred: false };
             book.sweep(&mut taker, sink);
-        }
-        if taker.barred {
-            let state = State::Cancelled(super::Cause::SelfTrade);
-            sink.record(Record { order: no, account, side, state, limit, open: taker.open });
-            return Arrival::Done;
-        }
-        if taker.open.is_zero() {
-            return Arrival::Done;
+            open = taker.open;
+            if taker.barred {
+                let state = State::Cancelled(super::Cause::SelfTrade);
+                sink.record(Record { order: no, account, side, state, limit, open });
+                return Arrival::Done;
+            }
+            if open.is_zero() {
+                return Arrival::Done;
+            }
         }
         if manner.ioc {
-            return Arrival::Left(taker.open);
+            return Arrival::Left(open);
         }
-        let rest = Working { open: taker.open, rested: true, ..*order };
-        book.insert(&rest).map_or(Arrival::Left(taker.open), Arrival::Rests)
+        let rest = Working { open, rested: true, ..*order };
+        book.insert(&rest).map_or(Arrival::Left(open), Arrival::Rests)
     }
 
     fn tick<S: Sink>(&mut self, book: &mut Book, tick: MarketTick, sink: &mut S) {

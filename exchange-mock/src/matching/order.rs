@@ -1,5 +1,7 @@
 //! What goes into the matching core and what comes out of it.
 
+use std::num::NonZeroU32;
+
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Price, Quantity, Side};
 
@@ -14,7 +16,7 @@ pub type Account = u16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(super) slot: u32,
-    pub(super) generation: u32,
+    pub(super) generation: NonZeroU32,
 }
 
 /// What happens when an order meets one of the same account.
@@ -93,11 +95,8 @@ pub enum State {
     Waiting,
     /// In the market.
     Open,
-    /// A stop was triggered with the market at that price, and is in the market now.
-    Triggered {
-        /// The price that reached it.
-        last: Price,
-    },
+    /// A stop was triggered, and is in the market now.
+    Triggered,
     /// Wholly filled.
     Filled,
     /// What was left of it is gone.
@@ -146,6 +145,11 @@ pub struct Record {
 pub trait Sink {
     /// An order stands so now.
     fn record(&mut self, record: Record);
+
+    /// The price that triggered a stop. The record that says so follows.
+    fn fired(&mut self, order: OrderNo, last: Price) {
+        let _ = (order, last);
+    }
 
     /// An order was filled. The record that counts it follows.
     fn fill(&mut self, fill: Fill);

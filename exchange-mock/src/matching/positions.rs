@@ -48,6 +48,11 @@ impl<S: Sink> Positions<S> {
         Self { lines: Vec::new(), sink }
     }
 
+    #[cold]
+    fn make_room(&mut self, place: usize) {
+        self.lines.resize(place + 1, Position::default());
+    }
+
     /// By account; those past the end have none.
     #[must_use]
     pub fn lines(&self) -> &[Position] {
@@ -56,17 +61,17 @@ impl<S: Sink> Positions<S> {
 }
 
 impl<S: Sink> Sink for Positions<S> {
-    #[inline]
+    #[inline(always)]
     fn record(&mut self, record: Record) {
         self.sink.record(record);
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill(&mut self, fill: Fill) {
         self.sink.fill(fill);
         let place = usize::from(fill.account);
         if place >= self.lines.len() {
-            self.lines.resize(place + 1, Position::default());
+            self.make_room(place);
         }
         let Some(line) = self.lines.get_mut(place) else { return };
         let value = fill.price.times(fill.quantity).unwrap_or(Money::from_units(i64::MAX));
@@ -81,6 +86,10 @@ impl<S: Sink> Sink for Positions<S> {
             }
         }
         self.sink.position(fill.account, *line);
+    }
+
+    fn fired(&mut self, order: OrderNo, last: Price) {
+        self.sink.fired(order, last);
     }
 
     fn protected_limit(&mut self, order: OrderNo, last: Price) -> Option<Price> {

@@ -48,23 +48,21 @@ impl Queue {
     }
 
     /// The rank of a price: a limit or a trigger is reached by a price of the same or a higher one.
+    /// (The lowest number there is counts as the next to it.)
     #[inline]
     pub(super) const fn rank(self, price: Price) -> i64 {
-        self.turned(price.units())
+        match self {
+            Self::Buys | Self::SellStops => price.units().saturating_neg(),
+            Self::Sells | Self::BuyStops => price.units(),
+        }
     }
 
     /// The price of a rank.
     #[inline]
     pub(super) const fn price(self, rank: i64) -> Price {
-        Price::from_units(self.turned(rank))
-    }
-
-    /// Its own inverse, but for the lowest number there is.
-    #[inline]
-    const fn turned(self, number: i64) -> i64 {
         match self {
-            Self::Buys | Self::SellStops => number.saturating_neg(),
-            Self::Sells | Self::BuyStops => number,
+            Self::Buys | Self::SellStops => Price::from_units(rank.wrapping_neg()),
+            Self::Sells | Self::BuyStops => Price::from_units(rank),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! touches, is half a cache line; the [`Link`]s of its neighbours change when it comes or goes, eight bytes each and
 //! mostly in cache; the [`Terms`] are written once, and read when an order is asked for or shows its next part.
 
+use std::num::NonZeroU32;
+
 use nirantar_brokers::time::Timestamp;
 
 use super::ladder::NONE;
@@ -116,16 +118,22 @@ impl Slab {
         self.links.get_mut(slot as usize)
     }
 
+    /// The key of the order in a slot.
+    pub(super) fn key(&self, slot: u32) -> Option<Key> {
+        let generation = NonZeroU32::new(self.get(slot)?.generation)?;
+        Some(Key { slot, generation })
+    }
+
     /// The slot a key names, if its order is still there. Keys are given out with odd generations only.
     #[inline]
     pub(super) fn find(&self, key: Key) -> Option<&Node> {
-        self.get(key.slot).filter(|node| node.generation == key.generation)
+        self.get(key.slot).filter(|node| node.generation == key.generation.get())
     }
 
     /// As [`find`](Self::find).
     #[inline]
     pub(super) fn find_mut(&mut self, key: Key) -> Option<&mut Node> {
-        self.get_mut(key.slot).filter(|node| node.generation == key.generation)
+        self.get_mut(key.slot).filter(|node| node.generation == key.generation.get())
     }
 
     /// `None` when there are 2^32 orders.
@@ -133,8 +141,8 @@ impl Slab {
     pub(super) fn insert(&mut self, node: Node, terms: Terms) -> Option<Key> {
         let slot = if self.free == NONE { self.make()? } else { self.free };
         let place = self.nodes.get_mut(slot as usize)?;
-        let generation = place.generation.wrapping_add(1);
-        *place = Node { generation, ..node };
+        let generation = NonZeroU32::new(place.generation.wrapping_add(1))?;
+        *place = Node { generation: generation.get(), ..node };
         *self.terms.get_mut(slot as usize)? = terms;
         self.free = self.links.get(slot as usize)?.next;
         Some(Key { slot, generation })

@@ -326,5 +326,5 @@ fn at_the_end_of_the_day_nothing_is_left() {
     pit.matcher.end_day(&mut pit.ear);
     let ended = State::Cancelled(Cause::DayEnd);
     assert_eq!(pit.ear.ends(), [(0, ended), (1, ended), (2, ended)]);
-    assert_eq!(pit.matcher.cancel(Key { slot: 0, generation: 0 }, &mut pit.ear), Err(Gone));
+    assert_eq!(pit.matcher.cancel(Key { slot: 0, generation: std::num::NonZeroU32::MIN }, &mut pit.ear), Err(Gone));
 }

@@ -90,6 +90,7 @@ impl Book {
         let Some(node) = self.slab.get_mut(slot) else { return };
         node.queue = Queue::limits(side);
         node.rank = node.queue.rank(limit);
-        sink.record(record(node, limit, State::Triggered { last }));
+        sink.fired(node.order as OrderNo, last);
+        sink.record(record(node, limit, State::Triggered));
     }
 }
