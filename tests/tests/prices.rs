@@ -105,6 +105,11 @@ async fn whatever_is_subscribed_to_trades_on_paper_and_is_still_held_after_a_res
     let id = world.engine.submit(buy.clone()).await.unwrap();
     assert_eq!(world.wait_for_order(&id, OrderStatus::Filled).await.book, Book::Paper);
 
+    let unseen = OrderRequest { instrument: InstrumentKey::new(Exchange::Nse, "INFY"), ..market_order() };
+    let unseen = world.engine.submit(unseen).await.unwrap();
+    let words = world.wait_for_order(&unseen, OrderStatus::Rejected).await.message.unwrap();
+    assert!(words.contains("need a last traded price and there is none yet"), "{words}");
+
     world.restart_engine().await;
     world.engine.take_prices_of(&neighbour.engine);
     world.engine.subscribe([share.clone()], Mode::Full).await.unwrap();

@@ -1,7 +1,7 @@
 //! What strategies and operators ask of the core, each with its answer at once.
 
 use nirantar_brokers::time::{Now, Timestamp};
-use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, OrderChange, OrderRequest, Price};
+use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, OrderChange, OrderRequest, Price, Venue};
 
 use super::{Core, Input, Output};
 use crate::orders::{Record, Refused, Restored};
@@ -23,6 +23,11 @@ impl Core {
     /// [`Refused`]: nothing was written or sent.
     pub fn submit(&mut self, request: OrderRequest, now: Now, out: &mut Vec<Output>) -> Result<ClientOrderId, Refused> {
         self.on(Input::Wake, now, out);
+        // What is subscribed to is listed on paper already. Of anything else paper has no price, and says that.
+        if self.standing().route.venue == Venue::Paper && !self.wants(&request.instrument) {
+            let row = self.desk.listings().row(&request.instrument);
+            out.extend(row.map(|row| Output::List(vec![row.clone()])));
+        }
         let mut actions = Vec::new();
         let taken = self.desk.submit(request, now, &mut actions);
         self.perform(actions, now, out);
