@@ -67,14 +67,19 @@ impl MockExchange {
         }
     }
 
+    /// Where orders rest, they stay in their market and on their tick.
     fn relist(&mut self, no: InstrumentNo, instrument: Instrument) {
         let rests = self.orders.iter().any(|order| order.instrument == no && order.is_working());
+        let (run, of_stock) = (self.run_of(&instrument), self.markets.is_of_stock(&instrument));
         let Some(listing) = self.listings.get_mut(no) else { return };
         self.by_token.insert(instrument.token, no);
-        if instrument.tick != listing.instrument.tick && !rests {
-            listing.matcher.book = Book::new(instrument.tick);
+        if !rests {
+            listing.run = run;
+            if instrument.tick != listing.instrument.tick {
+                listing.matcher.book = Book::new(instrument.tick);
+            }
         }
-        listing.instrument = instrument;
+        (listing.instrument, listing.of_stock) = (instrument, of_stock);
     }
 
     /// Lists what is named in a story of before and not listed yet, as far as its name tells what it is.
@@ -84,7 +89,17 @@ impl MockExchange {
     }
 
     pub(super) fn enlist(&mut self, instrument: Instrument) {
-        let (market, of_stock) = (self.markets.market(&instrument), self.markets.is_of_stock(&instrument));
+        let (run, of_stock) = (self.run_of(&instrument), self.markets.is_of_stock(&instrument));
+        let no = self.listings.len();
+        self.by_key.insert(instrument.key.clone(), no);
+        self.by_token.entry(instrument.token).or_insert(no);
+        self.account.list(instrument.key.exchange, instrument.kind);
+        self.listings.push(Listing::new(instrument, Model::new(self.config.fills), run, of_stock));
+    }
+
+    /// The day of its market, which begins with the first instrument in it.
+    fn run_of(&mut self, instrument: &Instrument) -> usize {
+        let market = self.markets.market(instrument);
         let run = self.runs.iter().position(|run| run.market == market).unwrap_or(self.runs.len());
         if run == self.runs.len() {
             self.runs.push(Run::new(market));
@@ -92,11 +107,7 @@ impl MockExchange {
                 self.locate_market(run, self.clock);
             }
         }
-        let no = self.listings.len();
-        self.by_key.insert(instrument.key.clone(), no);
-        self.by_token.entry(instrument.token).or_insert(no);
-        self.account.list(instrument.key.exchange, instrument.kind);
-        self.listings.push(Listing::new(instrument, Model::new(self.config.fills), run, of_stock));
+        run
     }
 }
 
