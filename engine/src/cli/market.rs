@@ -141,15 +141,16 @@ impl Market {
 #[derive(Debug)]
 pub(super) struct DailyWalk {
     instruments: Vec<(Instrument, Price)>,
+    calendar: Calendar,
     today: Walk,
 }
 
 impl DailyWalk {
     /// From that day on. Only the built-in universe knows ticks and lots; of anything else there is no price.
-    pub(super) fn new(instruments: &[InstrumentKey], date: NaiveDate) -> Self {
+    pub(super) fn new(instruments: &[InstrumentKey], calendar: Calendar, date: NaiveDate) -> Self {
         let mut known = universe::with_start_prices(date);
         known.retain(|(instrument, _)| instruments.contains(&instrument.key));
-        let mut this = Self { today: Walk::new(1, &known, &Calendar::nse(), date), instruments: known };
+        let mut this = Self { today: Walk::new(1, &known, &calendar, date), instruments: known, calendar };
         this.skip_days_off();
         this
     }
@@ -160,7 +161,7 @@ impl DailyWalk {
             if self.today.peek().is_some() {
                 return;
             }
-            self.today = Walk::new(1, &self.instruments, &Calendar::nse(), date);
+            self.today = Walk::new(1, &self.instruments, &self.calendar, date);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nirantar_brokers::time::{Clock, SystemClock, Timestamp};
+use nirantar_exchange_mock::Calendar;
 
 use super::market::DailyWalk;
 use super::orders::story::{self, Counts};
@@ -80,7 +81,10 @@ pub(super) async fn run(arguments: &RunArgs) -> Result<ExitCode, CliError> {
         };
         let mut builder = Engine::builder(setup).clock(Arc::clone(&clock)).login_link(link);
         if account.synthetic_prices {
-            let walk = DailyWalk::new(&account.instruments, clock.now().wall.ist_date());
+            // One that makes no sense is refused by the start below.
+            let own = account.calendar.as_deref().and_then(|file| Calendar::load(file).ok());
+            let calendar = own.unwrap_or_else(Calendar::nse);
+            let walk = DailyWalk::new(&account.instruments, calendar, clock.now().wall.ist_date());
             builder = builder.fallback_prices(Box::new(walk), PaperSource::Synthetic);
         }
         if let Some((journal, words)) = journal {
