@@ -41,7 +41,8 @@ fn main() -> ExitCode {
         let rule = small.failure.as_ref().map(|failure| failure.violation.rule);
         ok &= rule == Some(bug.rule()) && small.faults.len() <= MOST_FAULTS;
         let left = small.faults.len();
-        println!("| {} | {bug:?} | {runs} | {seed} | {left} of {all} | `{}` |", bug.rule(), small.fault_list());
+        let with = if left == 0 { "no fault at all".to_owned() } else { format!("`{}`", small.fault_list()) };
+        println!("| {} | {bug:?} | {runs} | {seed} | {left} of {all} | {with} |", bug.rule());
         eprintln!("{small}\n");
     }
     plant(None);

@@ -1,4 +1,4 @@
-//! What each book holds, counted from fills. The two books never mix: the key says which one.
+//! What each book holds, counted from fills. The two books never mix: each has a map of its own.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,11 @@ use nirantar_brokers::{Book, InstrumentKey, OrderRequest, Position, Product, Sid
 /// Signed quantities by book, instrument and product.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposure {
-    held: BTreeMap<(Book, InstrumentKey, Product), i64>,
+    live: Held,
+    paper: Held,
 }
+
+type Held = BTreeMap<InstrumentKey, BTreeMap<Product, i64>>;
 
 /// Where our count and the broker's differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,28 +30,28 @@ impl Exposure {
     /// Signed quantity held.
     #[must_use]
     pub fn of(&self, book: Book, instrument: &InstrumentKey, product: Product) -> i64 {
-        self.held.get(&(book, instrument.clone(), product)).copied().unwrap_or(0)
+        self.book(book).get(instrument).and_then(|products| products.get(&product)).copied().unwrap_or(0)
     }
 
     /// Everything in that book that is not flat.
     pub fn open(&self, book: Book) -> impl Iterator<Item = (&InstrumentKey, Product, i64)> {
-        self.held
-            .iter()
-            .filter(move |((of, ..), quantity)| *of == book && **quantity != 0)
-            .map(|((_, instrument, product), quantity)| (instrument, *product, *quantity))
+        let all = self.book(book).iter().flat_map(|(instrument, products)| {
+            products.iter().map(move |(product, quantity)| (instrument, *product, *quantity))
+        });
+        all.filter(|(.., quantity)| *quantity != 0)
     }
 
     /// Counts a fill.
     pub(super) fn fill(&mut self, book: Book, instrument: &InstrumentKey, product: Product, signed: i64) {
-        let held = self.held.entry((book, instrument.clone(), product)).or_default();
+        let held = self.held_mut(book, instrument, product);
         *held = held.saturating_add(signed);
     }
 
     /// Signed quantity held of an instrument, in all products together.
     #[must_use]
     pub fn all_of(&self, book: Book, instrument: &InstrumentKey) -> i64 {
-        let of_it = self.open(book).filter(|(open, ..)| *open == instrument);
-        of_it.fold(0, |sum, (.., held)| sum.saturating_add(held))
+        let products = self.book(book).get(instrument).into_iter().flat_map(BTreeMap::values);
+        products.fold(0, |sum, held| sum.saturating_add(*held))
     }
 
     /// How many units `order` may take off what that book holds of its instrument in its product. None if it would add.
@@ -82,7 +85,21 @@ impl Exposure {
 
     /// Takes the broker's word for it.
     pub(super) fn adopt(&mut self, difference: &Difference) {
-        let key = (Book::Live, difference.instrument.clone(), difference.product);
-        self.held.insert(key, difference.brokers);
+        *self.held_mut(Book::Live, &difference.instrument, difference.product) = difference.brokers;
+    }
+
+    const fn book(&self, book: Book) -> &Held {
+        match book {
+            Book::Live => &self.live,
+            Book::Paper => &self.paper,
+        }
+    }
+
+    fn held_mut(&mut self, book: Book, instrument: &InstrumentKey, product: Product) -> &mut i64 {
+        let held = match book {
+            Book::Live => &mut self.live,
+            Book::Paper => &mut self.paper,
+        };
+        held.entry(instrument.clone()).or_default().entry(product).or_default()
     }
 }
