@@ -235,13 +235,6 @@ pub trait Feed {
             }
         });
     }
-
-    /// How many ticks are in a binary frame, without reading them where that is possible.
-    fn count_ticks(&self, frame: &[u8]) -> usize {
-        let mut ticks = 0;
-        self.stamps(frame, &mut |_| ticks += 1);
-        ticks
-    }
 }
 
 /// A broker's orders, market data and feed.

@@ -22,9 +22,9 @@ use nirantar_brokers::{AccessToken, Secret, Venue};
 use tokio::sync::watch;
 
 /// How often each way takes its turn.
-const ROUNDS: usize = 15;
-/// Reads of a round.
-const READS: u64 = 1_000_000;
+const ROUNDS: usize = 101;
+/// Reads of a round: less time than a busy machine gives to one thread.
+const READS: u64 = 100_000;
 
 /// A way of reading: so many times, and the nanoseconds of one.
 type Read<'a> = Box<dyn FnMut(u64) -> f64 + Send + 'a>;

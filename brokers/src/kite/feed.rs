@@ -47,10 +47,6 @@ impl Feed for Kite {
             }
         });
     }
-
-    fn count_ticks(&self, frame: &[u8]) -> usize {
-        packet::count(frame)
-    }
 }
 
 fn frames(instruments: &[BrokerToken], requests: impl FnOnce(Vec<BrokerToken>) -> Vec<ClientText>) -> Vec<WireMessage> {

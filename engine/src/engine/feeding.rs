@@ -7,7 +7,9 @@ use nirantar_brokers::{Book, Detail, FeedEvent, InstrumentKey, Quantity, Tick, W
 
 use super::task::Task;
 use crate::core::{Event, Input};
-use crate::feed::{self, Admission, Events, SocketEvent, SocketId, SocketNews, SocketPlan, TickEvent, open_socket};
+use crate::feed::{
+    self, Admission, Events, SocketEvent, SocketHandle, SocketId, SocketNews, SocketPlan, TickEvent, open_socket,
+};
 use crate::session::Generation;
 
 impl Task {
@@ -55,10 +57,11 @@ impl Task {
             SocketNews::Refused(failure) => self.tell(Input::Feed(feed::Input::Refused { socket, failure })),
             SocketNews::Lost(why) => self.tell(Input::Feed(feed::Input::Lost { socket, why })),
             SocketNews::Closed => self.tell(Input::Feed(feed::Input::Closed { socket })),
-            SocketNews::Events { first_packet, events, .. } if self.core.accepts(socket) => {
+            SocketNews::Events { events, .. } if self.core.accepts(socket) => {
                 // The supervisor judges every tick before it hears of the frame, which may close a socket.
                 let mut judged = std::mem::take(&mut self.state.judged);
                 events.stamps(|stamp| judged.push(self.core.admit(socket, stamp)));
+                let first_packet = self.number(socket, judged.len());
                 self.tell(Input::Feed(feed::Input::Frame { socket, ticks: judged.len() }));
                 self.hand_on(port, received, first_packet, events, &judged);
                 judged.clear();
@@ -96,11 +99,19 @@ impl Task {
             tap: self.tap.clone(),
         };
         let handle = open_socket(plan, self.socket_events.0.clone());
-        self.state.sockets.insert(socket, handle);
+        self.state.sockets.insert(socket, Carrier { handle, packets: 0 });
+    }
+
+    /// Counts so many ticks of a socket, and says the number of the first of them.
+    fn number(&mut self, socket: SocketId, ticks: usize) -> u64 {
+        let Some(carrier) = self.state.sockets.get_mut(&socket) else { return 0 };
+        let first = carrier.packets + 1;
+        carrier.packets += ticks as u64;
+        first
     }
 
     fn send_frames(&mut self, socket: SocketId, frames: Vec<WireMessage>) {
-        let sent = self.state.sockets.get(&socket).map(|handle| handle.send(frames));
+        let sent = self.state.sockets.get(&socket).map(|carrier| carrier.handle.send(frames));
         if let Some(Err(error)) = sent {
             self.state.sockets.remove(&socket);
             self.tell(Input::Feed(feed::Input::Lost { socket, why: error.to_string() }));
@@ -144,6 +155,13 @@ impl Task {
         self.mark_tick(&instrument, tick.last_price, received.wall);
         self.hub.publish(TickEvent { tick, instrument, source, socket_port, packet, received });
     }
+}
+
+/// A socket, and how many ticks have come on it.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    handle: SocketHandle,
+    packets: u64,
 }
 
 /// Where a tick comes from.

@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 
 use super::asking::unwritten;
 use super::events::EventSender;
+use super::feeding::Carrier;
 use super::halting::HaltFile;
 use super::health::LastError;
 use super::journalling::{Journalling, Ticket};
@@ -31,9 +32,7 @@ use super::renewal::{Known, Renewer, candidate};
 use super::transport::Transport;
 use super::vault::Vault;
 use crate::core::{Core, Event, Input, Output};
-use crate::feed::{
-    Admission, FeedAddress, PaperSource, PriceChain, Publisher, SocketEvent, SocketHandle, SocketId, Tap, TickEvent,
-};
+use crate::feed::{Admission, FeedAddress, PaperSource, PriceChain, Publisher, SocketEvent, SocketId, Tap, TickEvent};
 use crate::orders::{JournalError, Refused, Route};
 use crate::session::{NotTaken, Notice, Source};
 use crate::timetables::Timetables;
@@ -132,7 +131,7 @@ pub(crate) struct Doing {
     pub(super) put_back: PutBack,
     /// When a human was last asked on the phone.
     approval_asked: Option<Monotonic>,
-    pub(super) sockets: BTreeMap<SocketId, SocketHandle>,
+    pub(super) sockets: BTreeMap<SocketId, Carrier>,
     /// Fallback prices are being played.
     pub(super) playing: bool,
     pub(super) played: Played,

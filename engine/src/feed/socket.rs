@@ -99,8 +99,6 @@ pub enum SocketNews {
     Events {
         /// Its number on this socket, from 1.
         frame: u64,
-        /// The number of its first tick on this socket, from 1, if it has one; the others follow.
-        first_packet: u64,
         /// What it says, in order.
         events: Events,
     },
@@ -244,7 +242,7 @@ impl Task {
     ) -> Result<(), End> {
         let (codec, redactor) = (Arc::clone(&self.plan.codec), self.plan.redactor.clone());
         let reader = Arc::new(Reader { codec, redactor });
-        let (mut frame, mut packets) = (0_u64, 0_u64);
+        let mut frame = 0_u64;
         loop {
             let message = tokio::select! {
                 biased;
@@ -262,8 +260,7 @@ impl Task {
                 }
                 Ok(Some(Message::Binary(bytes))) => {
                     self.record(FrameKind::Binary, &bytes);
-                    let ticks = self.plan.codec.count_ticks(&bytes);
-                    Events::of_frame(bytes, ticks, &reader)
+                    Events::of_frame(bytes, &reader)
                 }
                 // Counted by nobody.
                 Ok(Some(Message::Ping(words))) => {
@@ -279,9 +276,7 @@ impl Task {
                 Ok(None) => return Err(self.lost("the server ended the connection")),
             };
             frame += 1;
-            let first_packet = packets + 1;
-            packets += events.ticks() as u64;
-            self.say(SocketNews::Events { frame, first_packet, events }, closing).await?;
+            self.say(SocketNews::Events { frame, events }, closing).await?;
             self.count_received();
         }
     }

@@ -15,7 +15,7 @@ mod layout;
 mod read;
 mod write;
 
-pub use frame::{Part, count, visit, visit_portable};
+pub use frame::{Part, visit, visit_portable};
 pub use layout::Kind;
 pub use read::Packet;
 pub use write::encode;

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use nirantar_brokers::{Feed, FeedEvent, Redactor, Stamp};
 
-use crate::feed::event::count_ticks;
-
 /// What a frame says, in order.
 ///
 /// A binary frame is kept as it came, and read by whoever wants to know ([`visit`](Self::visit)), one event after the
@@ -18,7 +16,7 @@ pub struct Events(Said);
 #[derive(Clone)]
 enum Said {
     Read(Vec<FeedEvent>),
-    Frame { bytes: Bytes, ticks: usize, reader: Arc<Reader> },
+    Frame { bytes: Bytes, reader: Arc<Reader> },
 }
 
 /// Who can read a binary frame, and what takes the token out of what others say.
@@ -28,18 +26,9 @@ pub(super) struct Reader {
 }
 
 impl Events {
-    /// Of a binary frame with that many ticks in it.
-    pub(super) fn of_frame(bytes: Bytes, ticks: usize, reader: &Arc<Reader>) -> Self {
-        Self(Said::Frame { bytes, ticks, reader: Arc::clone(reader) })
-    }
-
-    /// How many of them are ticks.
-    #[must_use]
-    pub fn ticks(&self) -> usize {
-        match &self.0 {
-            Said::Read(events) => count_ticks(events),
-            Said::Frame { ticks, .. } => *ticks,
-        }
+    /// Of a binary frame.
+    pub(super) fn of_frame(bytes: Bytes, reader: &Arc<Reader>) -> Self {
+        Self(Said::Frame { bytes, reader: Arc::clone(reader) })
     }
 
     /// The bytes of a binary frame, for one who reads its broker's wire himself: Kite's packets, say, by
@@ -60,7 +49,7 @@ impl Events {
                     each(Stamp::from(tick));
                 }
             }),
-            Said::Frame { bytes, reader, .. } => reader.codec.stamps(bytes, &mut each),
+            Said::Frame { bytes, reader } => reader.codec.stamps(bytes, &mut each),
         }
     }
 
@@ -68,7 +57,7 @@ impl Events {
     pub fn visit(self, mut each: impl FnMut(FeedEvent)) {
         match self.0 {
             Said::Read(events) => events.into_iter().for_each(each),
-            Said::Frame { bytes, reader, .. } => reader.codec.decode_binary(&bytes, &mut |mut event| {
+            Said::Frame { bytes, reader } => reader.codec.decode_binary(&bytes, &mut |mut event| {
                 redact(&reader.redactor, &mut event);
                 each(event);
             }),
@@ -80,8 +69,8 @@ impl Events {
     pub fn into_vec(self) -> Vec<FeedEvent> {
         match self.0 {
             Said::Read(events) => events,
-            Said::Frame { ticks, .. } => {
-                let mut events = Vec::with_capacity(ticks.max(1));
+            Said::Frame { .. } => {
+                let mut events = Vec::new();
                 self.visit(|event| events.push(event));
                 events
             }

@@ -32,12 +32,6 @@ pub fn visit_portable(frame: &[u8], each: impl FnMut(Part<&Packet>)) {
     read::<ByPairs>(frame, each);
 }
 
-/// How many packets of a known kind there are in a binary message: what [`visit`] would hand over as such.
-#[must_use]
-pub fn count(frame: &[u8]) -> usize {
-    Parts::of(frame).filter(|part| matches!(part, Part::Packet(_))).count()
-}
-
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code, reason = "calling what is compiled for a processor that was just asked for")]
 #[inline]

@@ -51,7 +51,6 @@ fn read_every_way(frame: &[u8]) {
         })
         .collect();
     assert_eq!(packets.iter().map(|packet| packet.tick()).collect::<Vec<_>>(), ticks);
-    assert_eq!(count(frame), ticks.len());
     for (packet, tick) in packets.into_iter().zip(ticks) {
         let volume = match tick.detail {
             Detail::Quote(quote) | Detail::Full(quote, _) => quote.trades.map(|trades| trades.volume),
@@ -223,7 +222,6 @@ fn the_longest_frame_there_can_be_is_read() {
     let ticks = vec![Tick { token: BrokerToken(257), last_price: Price::ZERO, detail: Detail::Ltp }; 70_000];
     let frame = encode(&ticks);
     assert_eq!(frame.len(), 2 + 65_535 * 10, "no more than the count can say");
-    assert_eq!(count(&frame), 65_535);
     assert_eq!(decoded(&frame).len(), 65_535);
 }
 
