@@ -8,12 +8,15 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use nirantar_bench_exchange::Engine;
 use nirantar_bench_exchange::events::{Event, stream};
 use nirantar_bench_exchange::ours::{Bare, Counted, Whole};
 use nirantar_bench_exchange::peers::{Matchcore, OrderbookRs, RustOb, barter};
-use nirantar_bench_exchange::{Engine, ours};
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Exchange, InstrumentKey, Money, OrderRequest, OrderType, Price, Quantity, Side};
+use nirantar_brokers::{
+    Exchange, InstrumentKey, MarketProtection, Money, OrderRequest, OrderType, Price, Quantity, Side,
+};
+use nirantar_exchange_mock::charges::Tariff;
 use nirantar_exchange_mock::matching::{Kind, MarketTick, NewOrder};
 use nirantar_exchange_mock::{Calendar, Config, MockExchange, universe};
 
@@ -201,47 +204,91 @@ fn market_orders(rounds: usize, count: usize) {
     );
 }
 
-/// What each part of the paper exchange costs, in nanoseconds.
-fn features(rounds: usize, lines: &[Line; 6]) {
+/// Requests to the paper exchange that each of its rows is the mean of.
+const REQUESTS: u32 = 10_000;
+
+fn per_request(start: &Worked) -> f64 {
+    start.elapsed().as_nanos() as f64 / f64::from(REQUESTS)
+}
+
+/// A paper exchange in the middle of a trading day, with a share that trades as much as anybody wants.
+fn paper(
+    calendar: &Calendar,
+    charges: Option<Tariff>,
+    close: Option<Price>,
+) -> (MockExchange, InstrumentKey, Timestamp) {
     let key = InstrumentKey::new(Exchange::Nse, "RELIANCE");
-    let date = "2026-11-20".parse().unwrap();
-    let calendar = Calendar::nse();
     let ten = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
-    let (mut paper, mut margin, mut phase) = (Vec::new(), Vec::new(), Vec::new());
-    const ORDERS: u32 = 10_000;
+    let config = Config { cash: Money::from_rupees(1_000_000_000_000), charges, ..Config::default() };
+    let mut exchange = MockExchange::new(config, universe::instruments(ten.ist_date()), calendar.clone());
+    if let Some(close) = close {
+        exchange.set_previous_close(&key, close);
+    }
+    for day_volume in [1_000_000, 1_000_000_000] {
+        exchange.price(&key, Price::from_paise(150_000), Quantity::new(day_volume), ten);
+    }
+    (exchange, key, ten)
+}
+
+/// Nanoseconds of a request: an order that rests, or its cancel.
+fn resting(calendar: &Calendar, close: Option<Price>) -> f64 {
+    let (mut exchange, key, ten) = paper(calendar, None, close);
+    let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Limit(Price::from_paise(149_000)));
+    let start = Worked::now();
+    for _ in 0..REQUESTS / 2 {
+        let id = exchange.place(&order, None, ten).unwrap();
+        exchange.cancel(&id, ten).unwrap();
+        black_box(exchange.drain());
+    }
+    per_request(&start)
+}
+
+/// Nanoseconds of a market order that is filled at once.
+fn filled(calendar: &Calendar, charges: Option<Tariff>) -> f64 {
+    let (mut exchange, key, ten) = paper(calendar, charges, None);
+    let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Market(MarketProtection::default()));
+    let start = Worked::now();
+    for _ in 0..REQUESTS {
+        exchange.place(&order, None, ten).unwrap();
+        black_box(exchange.drain());
+    }
+    let nanos = per_request(&start);
+    assert_eq!(exchange.trades().len(), REQUESTS as usize);
+    nanos
+}
+
+/// What each part of the paper exchange costs, in nanoseconds. Where a part can be left out, the difference in the same
+/// round.
+fn features(rounds: usize, lines: &[Line; 6]) {
+    let calendar = Calendar::nse();
+    let (exchange, _, ten) = paper(&calendar, None, None);
+    let mut figures: [Vec<f64>; 6] = Default::default();
     for _ in 0..rounds {
-        let config = Config { cash: Money::from_rupees(1_000_000_000_000), ..Config::default() };
-        let mut exchange = MockExchange::new(config, universe::instruments(date), calendar.clone());
-        exchange.price(&key, Price::from_paise(150_000), Quantity::new(1_000_000), ten);
-        let per = |start: Worked| start.elapsed().as_nanos() as f64 / f64::from(ORDERS);
-        let limit = OrderType::Limit(Price::from_paise(149_000));
-        let order = OrderRequest::new(key.clone(), Side::Buy, 1, limit);
         let start = Worked::now();
-        for _ in 0..ORDERS {
-            let id = exchange.place(&order, None, ten).unwrap();
-            exchange.cancel(&id, ten).unwrap();
-            black_box(exchange.drain());
-        }
-        paper.push(per(start) / 2.0);
-        let start = Worked::now();
-        for _ in 0..ORDERS {
-            black_box(exchange.margins());
-        }
-        margin.push(per(start));
-        let start = Worked::now();
-        for _ in 0..ORDERS {
+        for _ in 0..REQUESTS {
             black_box(calendar.phase(black_box(Exchange::Nse), black_box(ten)));
         }
-        phase.push(per(start));
+        let phase = per_request(&start);
+        let start = Worked::now();
+        for _ in 0..REQUESTS {
+            black_box(exchange.margins());
+        }
+        let margin = per_request(&start);
+        let (without, within) = (resting(&calendar, None), resting(&calendar, Some(Price::from_paise(150_000))));
+        let (free, charged) = (filled(&calendar, None), filled(&calendar, Some(Tariff::zerodha())));
+        let round = [phase, margin, within - without, charged - free, within, charged];
+        figures.iter_mut().zip(round).for_each(|(figures, nanos)| figures.push(nanos));
     }
     let nanos = |line: &Line| median(&line.nanos);
+    let [phase, margin, band, charge, rests, fills] = figures.map(|figures| median(&figures));
     println!("what costs what, ns:");
     println!("  matching alone, an event                        {:>8.1}", nanos(&lines[4]));
     println!("  + positions by account                          {:>8.1}", nanos(&lines[5]) - nanos(&lines[4]));
     println!("  + order records, events out                     {:>8.1}", nanos(&lines[0]) - nanos(&lines[5]));
-    println!("  phases: the calendar asked for the phase        {:>8.1}", median(&phase));
-    println!("  margins: one sum over the account               {:>8.1}", median(&margin));
-    println!("  the whole paper exchange, a request (rows, checks, both of the above, ids)  {:.1}", median(&paper));
-    println!("  charges, bands: not in the paper exchange yet");
-    let _ = ours::Day::told;
+    println!("  phases: the calendar asked for the phase        {phase:>8.1}");
+    println!("  margins: one sum over the account               {margin:>8.1}");
+    println!("  bands: a request checked against the day's      {band:>8.1}");
+    println!("  charges: a fill charged item by item            {charge:>8.1}");
+    println!("  the whole paper exchange, a limit order or its cancel (rows, checks, ids)  {rests:>8.1}");
+    println!("  the whole paper exchange, a market order filled and charged                {fills:>8.1}");
 }

@@ -1,9 +1,8 @@
 //! Orders by slot: freed slots are used again before new ones are made, so that a book which has reached its size
 //! allocates no more.
 //!
-//! What a slot knows lies in three places, by how often it is looked at: the [`Node`], which every event of its order
-//! touches, is half a cache line; the [`Link`]s of its neighbours change when it comes or goes, eight bytes each and
-//! mostly in cache; the [`Terms`] are written once, and read when an order is asked for or shows its next part.
+//! An order is one cache line: the [`Node`], which every event of it looks at, and the [`Terms`], which are written once
+//! and seldom read. A slot that is used again was freed not long ago, so its line is still near.
 
 use std::num::NonZeroU32;
 
@@ -15,7 +14,6 @@ use super::queue::Queue;
 
 /// What matching looks at.
 #[derive(Clone, Debug)]
-#[repr(align(32))]
 pub(super) struct Node {
     /// Of its limit, or of its trigger while it waits, in its queue.
     pub(super) rank: i64,
@@ -45,6 +43,15 @@ pub(super) struct Terms {
     pub(super) protection: u16,
 }
 
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Slot {
+    node: Node,
+    terms: Terms,
+}
+
+const _: () = assert!(size_of::<Slot>() == 64, "an order is one cache line");
+
 /// An order's neighbours at its price; `next` of a free slot is the next free one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
@@ -56,31 +63,30 @@ impl Link {
     pub(super) const NONE: Self = Self { next: NONE, prev: NONE };
 }
 
-/// The three are of one length.
 #[derive(Clone, Debug)]
 pub(super) struct Slab {
-    nodes: Vec<Node>,
+    slots: Vec<Slot>,
+    /// As many as slots. Apart from the orders: one that comes or goes touches its neighbours' links, eight bytes each
+    /// and mostly in cache, and never the neighbours.
     links: Vec<Link>,
-    terms: Vec<Terms>,
     free: u32,
 }
 
 impl Slab {
     pub(super) const fn new() -> Self {
-        Self { nodes: Vec::new(), links: Vec::new(), terms: Vec::new(), free: NONE }
+        Self { slots: Vec::new(), links: Vec::new(), free: NONE }
     }
 
     /// Makes free slots until there are so many in all. Their memory is written to, so that no order pays for fresh
     /// pages later.
     pub(super) fn reserve(&mut self, orders: usize) {
-        let more = orders.saturating_sub(self.nodes.len());
-        self.nodes.reserve_exact(more);
+        let made = self.slots.len();
+        let more = orders.saturating_sub(made);
+        self.slots.reserve_exact(more);
         self.links.reserve_exact(more);
-        self.terms.reserve_exact(more);
-        let made = self.nodes.len();
-        while self.nodes.len() < orders && self.make().is_some() {}
+        while self.slots.len() < orders && self.make().is_some() {}
         // Given out in the order in which they lie.
-        for slot in (made..self.nodes.len()).rev() {
+        for slot in (made..self.slots.len()).rev() {
             if let Some(link) = self.links.get_mut(slot) {
                 link.next = std::mem::replace(&mut self.free, slot as u32);
             }
@@ -89,22 +95,22 @@ impl Slab {
 
     #[inline]
     pub(super) fn get(&self, slot: u32) -> Option<&Node> {
-        self.nodes.get(slot as usize)
+        self.slots.get(slot as usize).map(|slot| &slot.node)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Node> {
-        self.nodes.get_mut(slot as usize)
+        self.slots.get_mut(slot as usize).map(|slot| &mut slot.node)
     }
 
     #[inline]
     pub(super) fn terms(&self, slot: u32) -> Option<&Terms> {
-        self.terms.get(slot as usize)
+        self.slots.get(slot as usize).map(|slot| &slot.terms)
     }
 
     #[inline]
     pub(super) fn terms_mut(&mut self, slot: u32) -> Option<&mut Terms> {
-        self.terms.get_mut(slot as usize)
+        self.slots.get_mut(slot as usize).map(|slot| &mut slot.terms)
     }
 
     /// The neighbours of a slot; none of a slot that is not there.
@@ -140,10 +146,9 @@ impl Slab {
     #[inline]
     pub(super) fn insert(&mut self, node: Node, terms: Terms) -> Option<Key> {
         let slot = if self.free == NONE { self.make()? } else { self.free };
-        let place = self.nodes.get_mut(slot as usize)?;
-        let generation = NonZeroU32::new(place.generation.wrapping_add(1))?;
-        *place = Node { generation: generation.get(), ..node };
-        *self.terms.get_mut(slot as usize)? = terms;
+        let place = self.slots.get_mut(slot as usize)?;
+        let generation = NonZeroU32::new(place.node.generation.wrapping_add(1))?;
+        *place = Slot { node: Node { generation: generation.get(), ..node }, terms };
         self.free = self.links.get(slot as usize)?.next;
         Some(Key { slot, generation })
     }
@@ -151,18 +156,19 @@ impl Slab {
     /// A new slot, which is not in the list of free ones.
     #[cold]
     fn make(&mut self) -> Option<u32> {
-        let slot = u32::try_from(self.nodes.len()).ok().filter(|slot| *slot != NONE)?;
+        let slot = u32::try_from(self.slots.len()).ok().filter(|slot| *slot != NONE)?;
         let (queue, rested, ioc) = (Queue::Buys, false, false);
-        self.nodes.push(Node { rank: 0, open: 0, shown: 0, order: 0, generation: 0, account: 0, queue, rested, ioc });
-        self.terms.push(Terms { arrival: 0, entered: Timestamp::default(), limit: 0, peak: 0, protection: 0 });
+        let node = Node { rank: 0, open: 0, shown: 0, order: 0, generation: 0, account: 0, queue, rested, ioc };
+        let terms = Terms { arrival: 0, entered: Timestamp::default(), limit: 0, peak: 0, protection: 0 };
+        self.slots.push(Slot { node, terms });
         self.links.push(Link::NONE);
         Some(slot)
     }
 
     #[inline]
     pub(super) fn free(&mut self, slot: u32) {
-        if let (Some(node), Some(link)) = (self.nodes.get_mut(slot as usize), self.links.get_mut(slot as usize)) {
-            node.generation = node.generation.wrapping_add(1);
+        if let (Some(place), Some(link)) = (self.slots.get_mut(slot as usize), self.links.get_mut(slot as usize)) {
+            place.node.generation = place.node.generation.wrapping_add(1);
             link.next = std::mem::replace(&mut self.free, slot);
         }
     }

@@ -1,23 +1,40 @@
-//! Nirantar's core alone on the stream of the comparison, with order records, positions and events out:
+//! One of the two alone on the stream of the comparison, for callgrind and for tails without the others' noise:
 //!
-//! `valgrind --tool=callgrind --toggle-collect='*core::work*' target/release/core EVENTS`
+//! `valgrind --tool=callgrind --toggle-collect='*core::work*' target/release/core ours|matchcore EVENTS`
 
 #![allow(clippy::unwrap_used)]
 
 use nirantar_bench_exchange::Engine;
 use nirantar_bench_exchange::events::stream;
-use nirantar_bench_exchange::ours::{Command, Whole};
+use nirantar_bench_exchange::ours::Whole;
+use nirantar_bench_exchange::peers::Matchcore;
 
 /// What is counted; a function of its own so that callgrind finds it.
 #[inline(never)]
-fn work(engine: &mut Whole, commands: &[Command]) {
+fn work<E: Engine>(engine: &mut E, commands: &[E::Command]) {
     commands.iter().for_each(|command| engine.apply(command));
 }
 
+fn run<E: Engine>(events: usize) {
+    let commands: Vec<_> = stream(1, events).iter().map(E::translate).collect();
+    for _ in 0..3 {
+        let mut engine = E::new(events);
+        let worked = || {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+        };
+        let start = worked();
+        work(&mut engine, &commands);
+        let nanos = (worked() - start) / events as f64;
+        println!("{} {events} events, {} units traded, {nanos:.1} ns an event", E::NAME, engine.traded());
+    }
+}
+
 fn main() {
-    let events = std::env::args().nth(1).map_or(1_000_000, |events| events.parse().unwrap());
-    let commands: Vec<_> = stream(1, events).iter().map(Whole::translate).collect();
-    let mut engine = Whole::new(events);
-    work(&mut engine, &commands);
-    println!("{events} events, {} units traded", engine.traded());
+    let mut args = std::env::args().skip(1);
+    let (who, events) = (args.next(), args.next().map_or(1_000_000, |events| events.parse().unwrap()));
+    match who.as_deref() {
+        Some("matchcore") => run::<Matchcore>(events),
+        _ => run::<Whole>(events),
+    }
 }
