@@ -3,24 +3,25 @@
 #![no_main]
 #![allow(unreachable_pub, dead_code, reason = "the modules of a test are nobody's interface, and a part is used")]
 
+#[path = "../rules/bytes.rs"]
+mod bytes;
 #[path = "../../tests/tests/rules/core_judges.rs"]
 mod core_judges;
 #[path = "../../tests/tests/rules/core_world.rs"]
 mod core_world;
+#[path = "../../tests/tests/rules/dice.rs"]
+mod dice;
 #[path = "../../tests/tests/rules/events.rs"]
 mod events;
 #[path = "../../tests/tests/rules/moves.rs"]
 mod moves;
 #[path = "../../tests/tests/rules/policies.rs"]
 mod policies;
-#[path = "../rules/runner.rs"]
-mod runner;
 
 use libfuzzer_sys::fuzz_target;
 
 use core_judges::{BooksNeverMix, ExitsFirst, NothingLeavesWhenDead, OneStanding, TimeGoesOn, WrittenAndNeverRepeated};
 use core_world::{Judge, Scene};
-use runner::Sequence;
 
 #[derive(Default)]
 struct All {
@@ -43,7 +44,7 @@ impl Judge for All {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let sequence = Sequence::read(bytes, moves::KINDS, moves::step);
+    let sequence = bytes::sequence(bytes, moves::KINDS, moves::step);
     let played = core_world::play(&sequence, &mut All::default());
     assert!(played.is_ok(), "{}\n{:#?}", played.unwrap_err(), sequence.after(&moves::PRELUDE));
 });

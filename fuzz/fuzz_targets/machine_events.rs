@@ -4,6 +4,10 @@
 #![no_main]
 #![allow(unreachable_pub, dead_code, reason = "the modules of a test are nobody's interface, and a part is used")]
 
+#[path = "../rules/bytes.rs"]
+mod bytes;
+#[path = "../../tests/tests/rules/dice.rs"]
+mod dice;
 #[path = "../../tests/tests/rules/events.rs"]
 mod events;
 #[path = "../../tests/tests/rules/judges.rs"]
@@ -12,8 +16,6 @@ mod judges;
 mod policies;
 #[path = "../../tests/tests/rules/recovery.rs"]
 mod recovery;
-#[path = "../rules/runner.rs"]
-mod runner;
 #[path = "../../tests/tests/rules/world.rs"]
 mod world;
 
@@ -21,7 +23,6 @@ use libfuzzer_sys::fuzz_target;
 use nirantar::session::{Effect, Event, Verdict};
 
 use judges::{LeavesAtOnce, NothingLiveWhenDead, OneAttempt, ProvenBeforeUse, WakesInTime, WayBack};
-use runner::Sequence;
 use world::{Judge, Scene, World};
 
 /// A way back is looked for after so many steps, and after the last.
@@ -53,7 +54,7 @@ impl Judge for All {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let sequence = Sequence::read(bytes, events::KINDS, events::step);
+    let sequence = bytes::sequence(bytes, events::KINDS, events::step);
     let (mut world, mut judge) = (World::new(sequence.policy), All::default());
     let steps = sequence.after(&events::PRELUDE);
     for (number, step) in steps.iter().enumerate() {

@@ -253,26 +253,27 @@ def main():
     survivors = 0
     with tempfile.TemporaryDirectory(prefix="nirantar-mutants-") as copy:
         mutated(root, copy)
-        suites = []
-        for name, package in SUITES:
-            suites.append((name, build(copy, target, package)))
-            print(f"built: {name}", file=sys.stderr, flush=True)
-        patience = {}
-        for name, binary in suites:
-            for file in dict.fromkeys(file for _, _, file, _ in mutants):
-                asked = (name, *chosen(name, file))
-                if asked in patience:
-                    continue
+        built, patience = {}, {}
+
+        def ask(name, package, number, file):
+            """Builds a suite and measures it once somebody has to be asked who survives those before it."""
+            if name not in built:
+                built[name] = build(copy, target, package)
+                print(f"built: {name}", file=sys.stderr, flush=True)
+            asked = (name, *chosen(name, file))
+            if asked not in patience:
                 began = time.monotonic()
-                if test := killer(binary, name, 0, file):
+                if test := killer(built[name], name, 0, file):
                     sys.exit(f"{name}: without any mutant: {test}")
                 seconds = time.monotonic() - began
                 patience[asked] = PATIENCE * seconds + GRACE
                 print(f"{' '.join(asked)}: {seconds:.0f} s without a mutant", file=sys.stderr, flush=True)
+            return killer(built[name], name, number, file, patience[asked])
+
         for number, rule, file, words in mutants:
             began, found = time.monotonic(), None
-            for name, binary in suites:
-                if test := killer(binary, name, number, file, patience[name, *chosen(name, file)]):
+            for name, package in SUITES:
+                if test := ask(name, package, number, file):
                     found = f"{test} ({name})"
                     break
             survivors += found is None

@@ -86,7 +86,8 @@ fn orders_stand_before_the_gate_while_everything_changes() {
     explore(Scope { orders: true, ..scope("orders", scopes::human(), 1, 1) });
 }
 
-/// The far larger scopes run when asked for.
+/// The far larger scopes run when asked for: before a release, and after a change of the session machine or of this model.
+/// Nothing else runs them.
 #[test]
 #[ignore = "minutes: cargo test --release -p nirantar-tests --test model -- --ignored --nocapture"]
 fn two_troubles_of_any_kind_meet_two_tokens() {

@@ -14,6 +14,8 @@ mod core_judges;
 mod core_recovery;
 #[path = "rules/core_world.rs"]
 mod core_world;
+#[path = "rules/dice.rs"]
+mod dice;
 #[path = "rules/events.rs"]
 mod events;
 #[path = "rules/judges.rs"]

@@ -16,10 +16,10 @@ use nirantar_brokers::{
 };
 use nirantar_exchange_mock::{Calendar, universe};
 
+use super::dice::{Dice, Sequence};
 use super::events::Step;
 use super::moves::{Answer, Move, PRELUDE, Read, Socket, Wish};
 use super::policies;
-use super::runner::{Dice, Sequence};
 
 /// What one message was.
 #[derive(Clone, Debug)]

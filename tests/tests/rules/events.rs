@@ -7,8 +7,8 @@ use nirantar::session::{AttemptEnd, Candidate, Generation, Operator, Source, Ver
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Endpoint, Fingerprint, Refusal};
 
+use super::dice::Dice;
 use super::policies::{OWN, STRANGER};
-use super::runner::Dice;
 
 /// The token an answer is stamped with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

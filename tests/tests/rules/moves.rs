@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use nirantar_brokers::{Book, Cause, Intent, OrderStatus, Side};
 
+use super::dice::Dice;
 use super::events::{self, Of, Step, refusal};
-use super::runner::Dice;
 
 /// How a message to a broker is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

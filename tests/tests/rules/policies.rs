@@ -8,7 +8,7 @@ use nirantar_brokers::kite::{App, facts};
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{Expiry, Renewal, Sessions};
 
-use super::runner::Dice;
+use super::dice::Dice;
 
 /// The account's own user.
 pub const OWN: &str = "AB1234";

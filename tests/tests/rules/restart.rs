@@ -9,8 +9,8 @@ use nirantar_brokers::{Block, Book, ClientOrderId, OrderStatus, Venue};
 
 use super::core_judges::WrittenAndNeverRepeated;
 use super::core_world::{CoreWorld, Done, Judge, Scene};
+use super::dice::Sequence;
 use super::moves::{Move, PRELUDE};
-use super::runner::Sequence;
 
 /// How much was tried.
 #[derive(Clone, Copy, Debug, Default)]

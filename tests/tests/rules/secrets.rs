@@ -16,8 +16,8 @@ use nirantar_brokers::{
 };
 
 use super::core_world::{CoreWorld, Judge, Scene};
+use super::dice::Dice;
 use super::moves::PRELUDE;
-use super::runner::Dice;
 
 const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/=%&:.-_~ \"\\";
 

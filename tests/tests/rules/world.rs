@@ -8,9 +8,9 @@ use nirantar::session::{Effect, Event, Generation, Machine, Policy, State};
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{Fingerprint, Venue};
 
+use super::dice::{Dice, Sequence};
 use super::events::{PRELUDE, Step};
 use super::policies;
-use super::runner::{Dice, Sequence};
 
 /// A machine and its world.
 #[derive(Clone)]
