@@ -26,8 +26,8 @@ use nirantar::session::Generation;
 use nirantar_brokers::kite::{App, Kite};
 use nirantar_brokers::time::{Clock, Monotonic, OffsetClock, Timestamp};
 use nirantar_brokers::{
-    AccessToken, BrokerToken, Exchange, Feed as _, FeedLimits, Instrument, InstrumentKey, InstrumentKind,
-    Mode, Price, Quantity, Redactor, Secret,
+    AccessToken, BrokerToken, Exchange, Feed as _, FeedLimits, Instrument, InstrumentKey, InstrumentKind, Mode, Price,
+    Quantity, Redactor, Secret,
 };
 use nirantar_exchange_mock::kite::{KiteServer, NewLogin, OldSocket, Settings};
 use nirantar_exchange_mock::prices::{PriceEvent, PriceSource};
@@ -291,6 +291,10 @@ fn judged(control: &nirantar_exchange_mock::kite::Control, client: &Client) -> V
         for Taken { socket, place, at } in &client.taken {
             // A state that was news stands for the tick that made it so.
             let sent = sockets[socket].packets[*place];
+            let known = last.get(&sent.token).is_some_and(|(known, _)| *known >= sent.tick);
+            if sent.snapshot && known {
+                continue; // said again
+            }
             let Some((before, since)) = last.insert(sent.token, (sent.tick, *at)) else { continue };
             let missing = sent.tick.saturating_sub(before).saturating_sub(1);
             let covers = |gap: &Gap| gap.from <= *at && gap.to.is_some_and(|to| to >= since);
