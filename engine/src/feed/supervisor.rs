@@ -210,7 +210,9 @@ impl Supervisor {
         };
         let links = &self.links;
         let is_open = |other| links.get(&other).is_some_and(|link| link.open().is_some());
-        let admitted = self.takers.admit(socket, tick.into(), open.retiring.is_some(), is_open);
+        let speaks =
+            |other| links.get(&other).and_then(Link::open).is_some_and(|old| old.last_frame.mono >= open.since);
+        let admitted = self.takers.admit(socket, tick.into(), open.retiring.is_some(), is_open, speaks);
         if let Some(other) = admitted.left
             && let Some(open) = self.links.get_mut(&other).and_then(Link::open_mut)
             && let Some(retiring) = &mut open.retiring

@@ -190,8 +190,13 @@ impl Supervisor {
             (until.is_some_and(|until| left == 0 || now.mono >= until)).then_some(*socket)
         };
         for socket in self.links.iter().filter_map(done).collect::<Vec<_>>() {
+            // What it still owes was dropped where it came sooner, from when that began at the earliest.
+            if self.takers.waited_for(socket) > 0 {
+                self.gaps.begin(GapReason::TokenSwap, now.wall - self.policy.handover, now, out);
+            }
             self.forgive_if_stable(socket, now);
             self.hang_up(socket, now, out);
+            self.end_gap_if_whole(now, out);
         }
     }
 

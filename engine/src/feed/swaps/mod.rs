@@ -106,7 +106,7 @@ fn swapped(plan: Plan, swaps: usize, every: Duration) -> (Tally, World) {
     let mut world = World::new(plan);
     world.swap();
     world.settle();
-    let begin = world.now.wall + Duration::from_millis(u64::from(plan.interval_ms));
+    let begin = world.now.wall + Duration::from_millis(u64::from(plan.interval_ms)) + plan.slower;
     world.run(Duration::from_millis(u64::from(plan.interval_ms) * 2));
     for _ in 0..swaps {
         let next = world.now + every;
@@ -117,7 +117,8 @@ fn swapped(plan: Plan, swaps: usize, every: Duration) -> (Tally, World) {
         assert!(late <= Duration::from_secs(1), "the gap ends {late:?} after the token");
         world.run(next.mono.since(world.now.mono));
     }
-    let end = world.now.wall;
+    // What is still on a slow way is not missing.
+    let end = world.now.wall - plan.slower;
     (tally(&world, begin, end), world)
 }
 
@@ -129,6 +130,7 @@ const QUICK: Plan = Plan {
     new_login: NewLogin::Keeps,
     old_socket: OldSocket::Lives,
     learns_after: Duration::from_millis(200),
+    slower: Duration::ZERO,
 };
 
 #[test]
@@ -143,6 +145,24 @@ fn swaps_under_a_thousand_instruments_lose_repeat_and_disorder_nothing() {
     assert_eq!(tally, clean);
     assert!(tally.silence_ms <= 50 + 50, "{tally}");
     assert_eq!(world.log().handshakes_refused, 0);
+}
+
+#[test]
+fn swaps_between_a_quick_and_a_slow_socket_lose_repeat_and_disorder_nothing() {
+    for slower in [5, 30, 45] {
+        let plan = Plan { slower: Duration::from_millis(slower), learns_after: Duration::from_millis(20), ..QUICK };
+        let (tally, _) = swapped(plan, 10, Duration::from_millis(600));
+        println!("every second socket {slower} ms slower: {tally}");
+        let clean = Tally { ticks: tally.ticks, silence_ms: tally.silence_ms, ..Tally::default() };
+        assert_eq!(tally, clean);
+        assert!(tally.silence_ms <= 50 + 50, "{tally}");
+    }
+    // Slower than instruments tick: the old socket never says as much as the new one, and what that drops is a gap.
+    let plan = Plan { slower: Duration::from_millis(400), learns_after: Duration::from_millis(20), ..QUICK };
+    let (tally, _) = swapped(plan, 4, Duration::from_millis(2_500));
+    println!("every second socket 400 ms slower: {tally}");
+    assert_eq!((tally.lost, tally.duplicated, tally.disordered), (0, 0, 0), "{tally}");
+    assert!((1..=4).contains(&tally.gaps), "{tally}");
 }
 
 #[test]

@@ -101,6 +101,8 @@ pub(super) struct Plan {
     pub(super) old_socket: server::OldSocket,
     /// How long after a login the engine has the new token, proven.
     pub(super) learns_after: Duration,
+    /// How much longer the server's frames travel on every second socket.
+    pub(super) slower: Duration,
 }
 
 pub(super) struct World {
@@ -299,7 +301,8 @@ impl World {
                     Travelling::Lost(socket)
                 }
             };
-            self.send(TRAVEL, travelling);
+            let slower = if socket.0 % 2 == 0 { self.plan.slower } else { Duration::ZERO };
+            self.send(TRAVEL + slower, travelling);
         }
     }
 
