@@ -40,6 +40,9 @@ mod properties;
 mod scenarios;
 mod sockets;
 
+/// A socket that has brought a frame so shortly before another one was open is not mute: what it owes will come.
+const BETWEEN_FRAMES: Duration = Duration::from_millis(100);
+
 /// The feed's core. See the module's own words for its promises.
 ///
 /// A driver feeds it and does what it says:
@@ -210,8 +213,10 @@ impl Supervisor {
         };
         let links = &self.links;
         let is_open = |other| links.get(&other).is_some_and(|link| link.open().is_some());
-        let speaks =
-            |other| links.get(&other).and_then(Link::open).is_some_and(|old| old.last_frame.mono >= open.since);
+        let speaks = |other| {
+            let old = links.get(&other).and_then(Link::open);
+            old.is_some_and(|old| old.last_frame.mono + BETWEEN_FRAMES >= open.since)
+        };
         let admitted = self.takers.admit(socket, tick.into(), open.retiring.is_some(), is_open, speaks);
         if let Some(other) = admitted.left
             && let Some(open) = self.links.get_mut(&other).and_then(Link::open_mut)

@@ -379,7 +379,10 @@ mod tests {
             prop_assume!(!ours.0.iter().any(Message::is_close));
             prop_assume!(!matches!(incoming.begun, Some((Data::Text, _))));
             let theirs = read_by_tungstenite(&bytes);
-            prop_assert_eq!(ours.0, theirs.0);
+            // Where the bytes go wrong one may notice a little earlier than the other.
+            let both = if ours.1 && theirs.1 { usize::MAX } else { ours.0.len().min(theirs.0.len()) };
+            let first = |messages: Vec<Message>| messages.into_iter().take(both).collect::<Vec<_>>();
+            prop_assert_eq!(first(ours.0), first(theirs.0));
             prop_assert!(theirs.1 || !ours.1);
         }
     }
