@@ -67,7 +67,10 @@ fn session() {
             ours_hours / hours(span, median)
         );
     };
-    println!("  the session core wakes {:.0} times in a simulated day; 100 times tokio's hours are asked", wakes / 250.0);
+    println!(
+        "  the session core wakes {:.0} times in a simulated day; 100 times tokio's hours are asked",
+        wakes / 250.0
+    );
     each("session core, virtual time", SPAN, wakes, ours);
     each("the same, tokio's paused clock", SHORT_SPAN, short_wakes, theirs);
     each("tokio's paused clock alone, the same instants", SHORT_SPAN, short_wakes, empty);
