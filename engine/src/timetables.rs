@@ -14,6 +14,14 @@ use nirantar_exchange_mock::calendar::CalendarError;
 /// How often it is looked at, by the clock of whoever looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// What is said when it has changed.
+pub(crate) const CHANGED: &str = "the calendar has changed: its new sessions and holidays hold from now on";
+
+/// What is said when it makes no sense any more.
+pub(crate) fn left_as_it_was(error: &CalendarError) -> String {
+    format!("the calendar was left as it was: {error}")
+}
+
 /// A calendar's file and what it said last.
 #[derive(Debug)]
 pub(crate) struct Timetables {

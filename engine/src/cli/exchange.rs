@@ -20,7 +20,7 @@ use super::market::{Market, ReplayArg, last_trading_day};
 use super::signals::Signals;
 use super::{CliError, log, print};
 use crate::config::BrokerName;
-use crate::timetables::Timetables;
+use crate::timetables::{CHANGED, Timetables, left_as_it_was};
 
 /// Where the api secret is looked for.
 const SECRET_VARIABLE: &str = "NIRANTAR_EXCHANGE_SECRET";
@@ -200,10 +200,10 @@ async fn follow(timetables: Option<Timetables>, control: &Control, clock: &dyn C
         match file.changed(clock.now()) {
             None => {}
             Some(Ok(calendar)) => {
-                tracing::warn!("the calendar has changed: its new sessions and holidays hold from now on");
+                tracing::warn!("{CHANGED}");
                 control.set_calendar(calendar);
             }
-            Some(Err(error)) => tracing::error!("the calendar was left as it was: {error}"),
+            Some(Err(error)) => tracing::error!("{}", left_as_it_was(&error)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::task::Task;
 use crate::core::Event;
+use crate::timetables::{CHANGED, left_as_it_was};
 
 impl Task {
     /// Takes up what the calendar's file says, if that has changed.
@@ -10,15 +11,14 @@ impl Task {
         match self.timetables.as_mut().and_then(|file| file.changed(now)) {
             None => {}
             Some(Ok(calendar)) => {
-                tracing::warn!("the calendar has changed: its new sessions and holidays hold from now on");
+                tracing::warn!("{CHANGED}");
                 self.paper.with(|exchange| exchange.set_calendar(calendar.clone()));
                 let mut outputs = Vec::new();
                 self.core.set_calendar(calendar, now, &mut outputs);
                 self.perform(outputs);
             }
             Some(Err(error)) => {
-                let words = format!("the calendar was left as it was: {error}");
-                self.announce(Event::Alarm { at: now.wall, words });
+                self.announce(Event::Alarm { at: now.wall, words: left_as_it_was(&error) });
             }
         }
     }

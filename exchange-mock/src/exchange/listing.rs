@@ -69,13 +69,15 @@ impl MockExchange {
 
     /// Where orders rest, they stay in their market and on their tick.
     fn relist(&mut self, no: InstrumentNo, instrument: Instrument) {
-        let rests = self.orders.iter().any(|order| order.instrument == no && order.is_working());
         let (run, of_stock) = (self.run_of(&instrument), self.markets.is_of_stock(&instrument));
         let Some(listing) = self.listings.get_mut(no) else { return };
         self.by_token.insert(instrument.token, no);
-        if !rests {
+        let other_tick = instrument.tick != listing.instrument.tick;
+        // Orders are looked through only where the row says something new: one may be listed again with every order in it.
+        let rests = || self.orders.iter().any(|order| order.instrument == no && order.is_working());
+        if (other_tick || run != listing.run) && !rests() {
             listing.run = run;
-            if instrument.tick != listing.instrument.tick {
+            if other_tick {
                 listing.matcher.book = Book::new(instrument.tick);
             }
         }

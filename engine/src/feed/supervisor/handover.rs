@@ -220,22 +220,21 @@ mod tests {
 
     #[test]
     fn what_an_old_socket_still_owes_is_known_until_it_is_said_or_the_socket_is_gone() {
-        let mut takers = Takers::default();
-        let mut admit = |socket, volume, open: bool| {
-            let admitted = takers.admit(socket, state(volume), socket == OLD, |socket| socket != OLD || open, |_| true);
-            (admitted.admission, admitted.left, takers.waited_for(OLD))
-        };
-        assert_eq!(admit(OLD, 5, true), (Admission::Tick, None, 0));
-        assert_eq!(admit(NEW, 6, true), (Admission::Drop, None, 1));
-        assert_eq!(admit(OLD, 6, true), (Admission::Tick, Some(OLD), 0));
-        let mut takers = Takers::default();
-        let mut admit = |socket, volume, open: bool| {
-            let admitted = takers.admit(socket, state(volume), socket == OLD, |socket| socket != OLD || open, |_| true);
-            (admitted.admission, admitted.left, takers.waited_for(OLD))
-        };
-        assert_eq!(admit(OLD, 5, true), (Admission::Tick, None, 0));
-        assert_eq!(admit(NEW, 6, true), (Admission::Drop, None, 1));
-        assert_eq!(admit(NEW, 7, false), (Admission::Tick, None, 0));
+        /// What becomes of ticks that come while the old socket is open or not, and how many it is waited for after each.
+        fn admitted(ticks: &[(SocketId, u64, bool)]) -> Vec<(Admission, Option<SocketId>, usize)> {
+            let mut takers = Takers::default();
+            let admit = |(socket, volume, open): &(SocketId, u64, bool)| {
+                let is_open = |socket| socket != OLD || *open;
+                let admitted = takers.admit(*socket, state(*volume), *socket == OLD, is_open, |_| true);
+                (admitted.admission, admitted.left, takers.waited_for(OLD))
+            };
+            ticks.iter().map(admit).collect()
+        }
+        use Admission::{Drop, Tick};
+        let said = admitted(&[(OLD, 5, true), (NEW, 6, true), (OLD, 6, true)]);
+        assert_eq!(said, [(Tick, None, 0), (Drop, None, 1), (Tick, Some(OLD), 0)]);
+        let gone = admitted(&[(OLD, 5, true), (NEW, 6, true), (NEW, 7, false)]);
+        assert_eq!(gone, [(Tick, None, 0), (Drop, None, 1), (Tick, None, 0)]);
     }
 
     #[test]
