@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use child::{Exchange, nirantar};
+use nirantar_tests::ReservedPort;
 use serde_json::Value;
 
 /// How long a test waits for what must come.
@@ -68,8 +69,8 @@ async fn token_status_tells_a_living_token_from_a_dead_a_missing_a_strange_and_a
     let exchange = Exchange::start(&[]);
     let token = log_in(&exchange).await;
     let here = exchange.address.to_string();
-    // A port nobody listens on: it was free a moment ago.
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let nobody = ReservedPort::new().unwrap();
+    let nowhere = nobody.address().to_string();
     let folder = tempfile::tempdir().unwrap();
     let accounts = [
         ("good", "NR0001", &here, Some(token.as_str()), "live"),

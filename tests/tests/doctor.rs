@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use child::{Exchange, nirantar};
+use nirantar_tests::ReservedPort;
 use serde_json::Value;
 
 /// How long a test waits for what must come.
@@ -278,8 +279,8 @@ async fn each_broken_set_up_is_named_and_the_way_to_mend_it_is_said() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     // Accepts nothing: whoever asks waits, and gives up.
     let taken = other.local_addr().unwrap().to_string();
-    // A port nobody listens on: it was free a moment ago.
-    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let nobody = ReservedPort::new().unwrap();
+    let nowhere = nobody.address().to_string();
     let here = exchange.address.to_string();
     for set_up in set_ups(&here, &token, &blocked, &wrong, &nowhere, &taken) {
         let Broken { name, config, store, variables, mode, doctor, status } = set_up;

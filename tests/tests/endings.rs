@@ -26,6 +26,7 @@ use nirantar_exchange_mock::Calendar;
 use nirantar_exchange_mock::kite::{Control, How, KiteServer, OrderAction, Refresh, Settings};
 use nirantar_exchange_mock::prices::Walk;
 use nirantar_exchange_mock::universe;
+use nirantar_tests::ReservedPort;
 
 /// What is promised.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -42,13 +43,13 @@ struct Story {
     control: Control,
     folder: tempfile::TempDir,
     _broker: KiteServer,
-    port: u16,
+    port: ReservedPort,
 }
 
 impl Story {
     /// `logged_in`: the store holds a session with a refresh token. `slow`: how long the broker takes for each answer.
     async fn start(logged_in: bool, slow: Option<&str>) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ReservedPort::new().unwrap();
         let settings = Settings {
             refresh: Refresh::Works,
             redirect_url: format!("http://127.0.0.1:{port}/callback"),

@@ -24,6 +24,7 @@ use nirantar_exchange_mock::Calendar;
 use nirantar_exchange_mock::kite::{KiteServer, Settings};
 use nirantar_exchange_mock::prices::Walk;
 use nirantar_exchange_mock::universe;
+use nirantar_tests::ReservedPort;
 use reqwest::header::{AUTHORIZATION, HOST, LOCATION};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
@@ -113,7 +114,7 @@ impl World {
         let clock = Arc::new(SteppedClock::starting_at(Timestamp::parse_ist(time).unwrap()));
         let hold = clock.busy();
         // The simulator must know where the browser comes back to, and the server comes after it.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ReservedPort::new().unwrap();
         let settings = Settings {
             api_secret: Secret::new(API_SECRET),
             user_id: OWNER.to_owned(),
@@ -134,7 +135,7 @@ impl World {
             engines.push(Arc::new(started.unwrap()));
         }
         let mut settings = ServerSettings {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            listen: port.address(),
             notifier: Some(Secret::new(NOTIFIER)),
             ..ServerSettings::default()
         };

@@ -33,6 +33,7 @@ use nirantar_exchange_mock::fyers::{self, FyersServer, TokenEnd};
 use nirantar_exchange_mock::kite::{Control, KiteServer, Refresh, Settings};
 use nirantar_exchange_mock::prices::Walk;
 use nirantar_exchange_mock::universe;
+use nirantar_tests::ReservedPort;
 use reqwest::{Client, Method};
 use sink_server::SinkServer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -110,7 +111,7 @@ struct World {
     folder: tempfile::TempDir,
     kite: Control,
     kite_address: SocketAddr,
-    port: u16,
+    port: ReservedPort,
     client: Client,
     sink: SinkServer,
     run: Child,
@@ -149,7 +150,7 @@ fn cmdline(child: &Child) -> String {
 
 impl World {
     async fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ReservedPort::new().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let day = clock.now().wall.ist_date();
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use nirantar::session::{Notice, State};
 use nirantar::token::store::{StoreError, StorePlace, Stored};
 use nirantar_brokers::time::{Busy, Clock, SteppedClock, Timestamp};
 use nirantar_brokers::{Fingerprint, Venue};
+use nirantar_tests::ReservedPort;
 use reqwest::header::LOCATION;
 use reqwest::{Client, RequestBuilder};
 use tempfile::TempDir;
@@ -39,7 +40,7 @@ pub struct Desk {
     text: String,
     variables: BTreeMap<String, String>,
     /// The login server's port, which the redirect address registered with the broker names.
-    port: u16,
+    port: ReservedPort,
 }
 
 impl Desk {
@@ -51,7 +52,7 @@ impl Desk {
         let output = command.args(["init", "--guide", guide, "--file"]).arg(&file).stdin(Stdio::null()).output();
         let output = output.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ReservedPort::new().unwrap();
         let text = fs::read_to_string(file).unwrap().replace("127.0.0.1:5000", &format!("127.0.0.1:{port}"));
         Self { folder, text, variables: BTreeMap::new(), port }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use nirantar_brokers::{Fingerprint, InstrumentKey, Session, Venue};
 use nirantar_exchange_mock::kite::{Control, KiteServer, OrderAction, OrderLog, ServerLog, Settings};
 use nirantar_exchange_mock::prices::Walk;
 use nirantar_exchange_mock::{Calendar, universe};
+use nirantar_tests::ReservedPort;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -94,7 +95,7 @@ impl World {
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let hold = clock.busy();
         // The broker must know where the browser comes back to, and the login server comes after it.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ReservedPort::new().unwrap();
         let redirect_url = format!("http://127.0.0.1:{port}{}", plan.callback);
         let settings = Settings { redirect_url, ..plan.broker };
         let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -105,7 +106,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("nirantar.toml");
         let text = guides_own(plan.guide, &file);
-        let text = changed(text, broker.addr(), port, &plan.edits);
+        let text = changed(text, broker.addr(), &port, &plan.edits);
         fs::write(&file, &text).unwrap();
         let store = folder.path().join(if text.contains("store = \".env\"") { ".env" } else { "broker-config.json" });
         fs::write(&store, (plan.store)(&control.login())).unwrap();
@@ -384,7 +385,7 @@ fn guides_own(guide: &str, file: &Path) -> String {
 }
 
 /// The guide's text with the broker here, the login page on a free port, and what the user changed.
-fn changed(text: String, broker: SocketAddr, port: u16, edits: &[(&'static str, String)]) -> String {
+fn changed(text: String, broker: SocketAddr, port: &ReservedPort, edits: &[(&'static str, String)]) -> String {
     let here = format!(
         "broker = \"kite\"\nrest_url = \"http://{broker}\"\nfeed_url = \"ws://{broker}\"\nlogin_url = \"http://{broker}\""
     );
