@@ -4,7 +4,7 @@ use nirantar_brokers::{Price, Side};
 
 use super::ladder::Ladder;
 
-/// Where an order stands: which side's limits or stops.
+/// Where an order stands: which side's limits or stops. The last bit is clear where the best price is the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Queue {
@@ -47,23 +47,24 @@ impl Queue {
         matches!(self, Self::SellStops | Self::BuyStops)
     }
 
+    /// All ones where the best price is the highest, none where it is the lowest. Sides come as they like, so ranks
+    /// are worked out without a branch.
+    #[inline]
+    const fn flip(self) -> i64 {
+        (self as i64 & 1) - 1
+    }
+
     /// The rank of a price: a limit or a trigger is reached by a price of the same or a higher one.
     /// (The lowest number there is counts as the next to it.)
     #[inline]
     pub(super) const fn rank(self, price: Price) -> i64 {
-        match self {
-            Self::Buys | Self::SellStops => price.units().saturating_neg(),
-            Self::Sells | Self::BuyStops => price.units(),
-        }
+        (price.units() ^ self.flip()).saturating_sub(self.flip())
     }
 
     /// The price of a rank.
     #[inline]
     pub(super) const fn price(self, rank: i64) -> Price {
-        match self {
-            Self::Buys | Self::SellStops => Price::from_units(rank.wrapping_neg()),
-            Self::Sells | Self::BuyStops => Price::from_units(rank),
-        }
+        Price::from_units((rank ^ self.flip()).wrapping_sub(self.flip()))
     }
 }
 

@@ -82,7 +82,10 @@ impl Book {
             while let Some(rank) = next_rank.filter(|rank| *rank <= reach && !left.is_zero()) {
                 next_rank = self.ladders.of(queue).after(rank);
                 let mut slot = self.ladders.of_mut(queue).get_mut(rank).map_or(NONE, |level| level.head);
-                while let Some(terms) = self.slab.terms(slot).filter(|_| !left.is_zero()) {
+                while slot != NONE
+                    && !left.is_zero()
+                    && let Some(terms) = self.slab.terms(slot)
+                {
                     let (next, entered) = (self.slab.link(slot).next, terms.entered);
                     if entered <= at {
                         self.fill_from(slot, ltp, left, sink);
