@@ -3,6 +3,8 @@
 mod fills;
 mod stops;
 
+use std::hint::select_unpredictable;
+
 use nirantar_brokers::{Price, Quantity, Side};
 
 pub(super) use self::fills::Taker;
@@ -205,8 +207,10 @@ impl Book {
     /// Whether an order that comes would trade with one that rests.
     #[inline]
     pub(super) fn is_crossed_by(&self, side: Side, limit: Price) -> bool {
-        let queue = Queue::limits(side.opposite());
-        self.ladders.of(queue).first().is_some_and(|rank| rank <= queue.rank(limit))
+        // The ranks of a price on the two sides are each other's negative.
+        let rank = Queue::limits(side).rank(limit);
+        let best = self.ladders.of(Queue::limits(side.opposite())).first();
+        best.is_some_and(|best| best.saturating_add(rank) <= 0)
     }
 
     /// The price of the last trade between two orders of this book, if there was one since this was last asked.
@@ -307,7 +311,7 @@ impl Book {
         let level = self.ladders.of_mut(queue).enter(rank);
         level.shown += u64::from(shown);
         let last = std::mem::replace(&mut level.tail, slot);
-        level.head = if last == NONE { slot } else { level.head };
+        level.head = select_unpredictable(last == NONE, slot, level.head);
         self.slab.set_link(slot, Link { next: NONE, prev: last });
         self.slab.set_next(last, slot);
     }
@@ -319,8 +323,8 @@ impl Book {
         let Link { next, prev } = self.slab.link(slot);
         self.ladders.of_mut(queue).leave(rank, |level| {
             level.shown = level.shown.saturating_sub(u64::from(shown));
-            level.head = if prev == NONE { next } else { level.head };
-            level.tail = if next == NONE { prev } else { level.tail };
+            level.head = select_unpredictable(prev == NONE, next, level.head);
+            level.tail = select_unpredictable(next == NONE, prev, level.tail);
         });
         self.slab.set_next(prev, next);
         self.slab.set_prev(next, prev);

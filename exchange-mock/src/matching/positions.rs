@@ -75,16 +75,18 @@ impl<S: Sink> Sink for Positions<S> {
         }
         let Some(place) = self.lines.get_mut(place) else { return };
         let value = fill.price.times(fill.quantity).unwrap_or(Money::from_units(i64::MAX));
-        // Sides come as they like: adding nothing to one of them is cheaper than a branch that is guessed wrong. And a
-        // value of its own: one told from where it was just written to would have to wait for that.
-        let (told, none) = ((fill.quantity, value), (Quantity::ZERO, Money::ZERO));
-        let (bought, sold) = if fill.side == Side::Buy { (told, none) } else { (none, told) };
-        let line = Position {
-            bought: place.bought + bought.0,
-            buy_value: place.buy_value + bought.1,
-            sold: place.sold + sold.0,
-            sell_value: place.sell_value + sold.1,
-        };
+        // A value of its own until it is told: one told from where it was just written to would have to wait for that.
+        let mut line = *place;
+        match fill.side {
+            Side::Buy => {
+                line.bought = line.bought + fill.quantity;
+                line.buy_value = line.buy_value + value;
+            }
+            Side::Sell => {
+                line.sold = line.sold + fill.quantity;
+                line.sell_value = line.sell_value + value;
+            }
+        }
         *place = line;
         self.sink.position(fill.account, line);
     }
