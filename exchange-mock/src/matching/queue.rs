@@ -1,5 +1,7 @@
 //! The four queues of a book, each with a ladder of its own.
 
+use std::hint::select_unpredictable;
+
 use nirantar_brokers::{Price, Side};
 
 use super::ladder::Ladder;
@@ -47,24 +49,24 @@ impl Queue {
         matches!(self, Self::SellStops | Self::BuyStops)
     }
 
-    /// All ones where the best price is the highest, none where it is the lowest. Sides come as they like, so ranks
-    /// are worked out without a branch.
+    /// Whether the best price is the highest.
     #[inline]
-    const fn flip(self) -> i64 {
-        (self as i64 & 1) - 1
+    const fn descends(self) -> bool {
+        self as u8 & 1 == 0
     }
 
     /// The rank of a price: a limit or a trigger is reached by a price of the same or a higher one.
     /// (The lowest number there is counts as the next to it.)
     #[inline]
-    pub(super) const fn rank(self, price: Price) -> i64 {
-        (price.units() ^ self.flip()).saturating_sub(self.flip())
+    pub(super) fn rank(self, price: Price) -> i64 {
+        // Sides come as they like.
+        select_unpredictable(self.descends(), price.units().saturating_neg(), price.units())
     }
 
     /// The price of a rank.
     #[inline]
-    pub(super) const fn price(self, rank: i64) -> Price {
-        Price::from_units((rank ^ self.flip()).wrapping_sub(self.flip()))
+    pub(super) fn price(self, rank: i64) -> Price {
+        Price::from_units(select_unpredictable(self.descends(), rank.wrapping_neg(), rank))
     }
 }
 
