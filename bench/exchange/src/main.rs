@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use nirantar_bench_exchange::Engine;
-use nirantar_bench_exchange::events::{Event, stream};
+use nirantar_bench_exchange::events::{Event, Size, Stream, stream};
 use nirantar_bench_exchange::ours::{Bare, Counted, Whole};
 use nirantar_bench_exchange::peers::{Matchcore, OrderbookRs, RustOb, barter};
 use nirantar_brokers::time::Timestamp;
@@ -104,7 +104,18 @@ fn take_round<E: Engine>(line: &mut Line, commands: &[E::Command], tails: bool, 
 fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>().unwrap());
     let (rounds, count) = (args.next().unwrap_or(7), args.next().unwrap_or(1_000_000));
-    let events = stream(1, count);
+    println!("{count} events, {rounds} rounds, round-robin; ns of processor per event, median (min-max)");
+    println!("a book that keeps its size:");
+    let lines = compare(rounds, count, Size::Steady);
+    println!("a book that grows:");
+    compare(rounds, count, Size::Growing);
+    market_orders(rounds, count.min(200_000));
+    features(rounds, &lines);
+}
+
+/// Everybody on the same stream.
+fn compare(rounds: usize, count: usize, size: Size) -> [Line; 6] {
+    let Stream { events, resting } = stream(1, count, size);
     let (whole, bare, counted) = (commands::<Whole>(&events), commands::<Bare>(&events), commands::<Counted>(&events));
     let (matchcore, orderbook, rust_ob) =
         (commands::<Matchcore>(&events), commands::<OrderbookRs>(&events), commands::<RustOb>(&events));
@@ -119,10 +130,7 @@ fn main() {
         take_round::<Bare>(five, &bare, false, &mut traded);
         take_round::<Counted>(six, &counted, false, &mut traded);
     }
-    println!(
-        "{count} events, {rounds} rounds, round-robin; {} units traded by everybody; ns of processor per event, median (min-max)",
-        traded.unwrap_or(0)
-    );
+    println!("  {} units traded by everybody, {resting} orders rest at the end", traded.unwrap_or(0));
     // Ratios of the same round, so that a slow moment of the machine counts on both sides.
     let against = |figures: fn(&Line) -> &Vec<f64>, line: &Line| {
         let pairs = figures(&lines[0]).iter().zip(figures(line));
@@ -130,12 +138,17 @@ fn main() {
     };
     for (line, wanted) in lines.iter().zip(["", ", wanted 2.5", ", wanted 5", ", wanted 30", "", ""]) {
         let ratio = against(|line| &line.nanos, line);
-        println!("{:<26} {:>8.1} ({:>15})  {ratio:>6.2}x{wanted}", line.name, median(&line.nanos), range(&line.nanos));
+        println!(
+            "  {:<24} {:>8.1} ({:>15})  {ratio:>6.2}x{wanted}",
+            line.name,
+            median(&line.nanos),
+            range(&line.nanos)
+        );
     }
-    println!("each event by itself, by the wall clock, timer included:");
+    println!("  each event by itself, by the wall clock, timer included:");
     for line in &lines[..2] {
         println!(
-            "{:<26} p50 {:>6.0}  p99 {:>6.0}  p99.9 {:>6.0}",
+            "  {:<24} p50 {:>6.0}  p99 {:>6.0}  p99.9 {:>6.0}",
             line.name,
             median(&line.p50),
             median(&line.p99),
@@ -143,12 +156,11 @@ fn main() {
         );
     }
     println!(
-        "p99 {:.2}x and p99.9 {:.2}x matchcore's, wanted 0.6",
+        "  p99 {:.2}x and p99.9 {:.2}x matchcore's, wanted 0.6",
         1.0 / against(|line| &line.p99, &lines[1]),
         1.0 / against(|line| &line.p999, &lines[1])
     );
-    market_orders(rounds, count.min(200_000));
-    features(rounds, &lines);
+    lines
 }
 
 /// Market orders, one unit each, against `barter-execution`'s mock exchange, called directly.

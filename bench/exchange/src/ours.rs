@@ -1,7 +1,7 @@
 //! Nirantar's core, from bare to everything: order records, positions, events out.
 
-use nirantar_brokers::Money;
 use nirantar_brokers::time::Timestamp;
+use nirantar_brokers::{Money, Price};
 use nirantar_exchange_mock::matching::{
     Account, Book, Fill, Key, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink,
 };
@@ -134,11 +134,9 @@ pub struct With<S> {
 }
 
 impl<S: Sink + Keys> With<S> {
-    pub fn around(sink: S, events: usize) -> Self {
-        let mut book = Book::new(nirantar_brokers::Price::from_units(1));
-        // More than are ever in it.
-        book.reserve(events / 4);
-        Self { matcher: Matcher::new(book, OwnBook), sink }
+    pub fn around(sink: S) -> Self {
+        // Not `reserve`d: the peers' books have no such call.
+        Self { matcher: Matcher::new(Book::new(Price::from_units(1)), OwnBook), sink }
     }
 
     #[inline]
@@ -172,7 +170,7 @@ macro_rules! engine {
             const NAME: &'static str = $name;
 
             fn new(events: usize) -> Self {
-                Self::around($new(events), events)
+                Self::around($new(events))
             }
 
             fn translate(event: &Event) -> Command {

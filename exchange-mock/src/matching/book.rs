@@ -3,6 +3,8 @@
 mod fills;
 mod stops;
 
+use std::hint::select_unpredictable;
+
 use nirantar_brokers::{Price, Quantity, Side};
 
 pub(super) use self::fills::Taker;
@@ -79,13 +81,13 @@ impl Book {
     }
 
     /// Adds a limit order, behind those at its price. `None` if it wants nothing.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, working: &Working) -> Option<Key> {
         let queue = Queue::limits(working.side);
         let peak = narrow(working.disclosed);
         let open = narrow(working.open);
         let shown = if peak == 0 { open } else { open.min(peak) };
-        let key = self.add(working, queue, working.limit, shown, 0)?;
+        let key = self.add(working, queue, working.limit, (open, shown), 0)?;
         if !working.rested {
             self.unrested.push(key);
         }
@@ -95,7 +97,8 @@ impl Book {
     /// Adds a stop. `None` if it wants nothing.
     pub fn insert_stop(&mut self, stop: &Waiting) -> Option<Key> {
         let Waiting { trigger, working, protection } = stop;
-        self.add(working, Queue::stops(working.side), *trigger, narrow(working.open), *protection)
+        let open = narrow(working.open);
+        self.add(working, Queue::stops(working.side), *trigger, (open, open), *protection)
     }
 
     /// Takes an order or a stop out. `None` if it is not there any more.
@@ -204,8 +207,10 @@ impl Book {
     /// Whether an order that comes would trade with one that rests.
     #[inline]
     pub(super) fn is_crossed_by(&self, side: Side, limit: Price) -> bool {
-        let queue = Queue::limits(side.opposite());
-        self.ladders.of(queue).best().is_some_and(|(rank, _)| rank <= queue.rank(limit))
+        // The ranks of a price on the two sides are each other's negative.
+        let rank = Queue::limits(side).rank(limit);
+        let best = self.ladders.of(Queue::limits(side.opposite())).first();
+        best.is_some_and(|best| best.saturating_add(rank) <= 0)
     }
 
     /// The price of the last trade between two orders of this book, if there was one since this was last asked.
@@ -256,10 +261,16 @@ impl Book {
 
 /// The steps.
 impl Book {
-    /// Puts an order that comes at the end of the queue at that price.
-    #[inline]
-    fn add(&mut self, order: &Working, queue: Queue, at: Price, shown: u32, protection: u16) -> Option<Key> {
-        let open = narrow(order.open);
+    /// Puts an order that comes, with so many open and shown, at the end of the queue at that price.
+    #[inline(always)]
+    fn add(
+        &mut self,
+        order: &Working,
+        queue: Queue,
+        at: Price,
+        (open, shown): (u32, u32),
+        protection: u16,
+    ) -> Option<Key> {
         if open == 0 {
             return None;
         }
@@ -295,50 +306,38 @@ impl Book {
     }
 
     /// Puts a slot behind those at its price.
-    #[inline]
+    #[inline(always)]
     fn join(&mut self, slot: u32, queue: Queue, rank: i64, shown: u32) {
         let level = self.ladders.of_mut(queue).enter(rank);
         level.shown += u64::from(shown);
         let last = std::mem::replace(&mut level.tail, slot);
-        if let Some(link) = self.slab.link_mut(slot) {
-            *link = Link { next: NONE, prev: last };
-        }
-        match self.slab.link_mut(last) {
-            Some(last) => last.next = slot,
-            None => level.head = slot,
-        }
+        level.head = select_unpredictable(last == NONE, slot, level.head);
+        self.slab.set_link(slot, Link { next: NONE, prev: last });
+        self.slab.set_next(last, slot);
     }
 
     /// Takes a slot, of which so many units are still counted as shown, out of the queue at its price, and the level
     /// with it if it was the last.
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self, slot: u32, queue: Queue, rank: i64, shown: u32) {
         let Link { next, prev } = self.slab.link(slot);
-        let ladder = self.ladders.of_mut(queue);
-        if prev == NONE && next == NONE {
-            ladder.leave(rank);
-            return;
-        }
-        let Some(level) = ladder.get_mut(rank) else { return };
-        level.shown = level.shown.saturating_sub(u64::from(shown));
-        match self.slab.link_mut(prev) {
-            Some(prev) => prev.next = next,
-            None => level.head = next,
-        }
-        match self.slab.link_mut(next) {
-            Some(next) => next.prev = prev,
-            None => level.tail = prev,
-        }
+        self.ladders.of_mut(queue).leave(rank, |level| {
+            level.shown = level.shown.saturating_sub(u64::from(shown));
+            level.head = select_unpredictable(prev == NONE, next, level.head);
+            level.tail = select_unpredictable(next == NONE, prev, level.tail);
+        });
+        self.slab.set_next(prev, next);
+        self.slab.set_prev(next, prev);
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_out(&mut self, slot: u32) {
         let Some(node) = self.slab.get(slot) else { return };
         self.leave(slot, node.queue, node.rank, node.shown);
         self.slab.free(slot);
     }
 
-    #[inline]
+    #[inline(always)]
     fn cancel_slot<S: Sink>(&mut self, slot: u32, cause: Cause, sink: &mut S) {
         if let Some(node) = self.slab.get(slot) {
             sink.record(record(node, self.limit(node, slot), State::Cancelled(cause)));

@@ -11,8 +11,8 @@
 
 use std::collections::BTreeMap;
 
-/// No order.
-pub(super) const NONE: u32 = u32::MAX;
+/// The slot that holds no order.
+pub(super) const NONE: u32 = 0;
 
 const WORDS: usize = 64;
 const LEVELS: usize = WORDS * 64;
@@ -41,7 +41,7 @@ pub(super) struct Ladder {
     inverse: u64,
     /// Rank of the window's first level; a whole number of ticks.
     base: i64,
-    /// Ranks from the first level to the end of the window.
+    /// Ranks from the first level to the end of the window; none before there is one.
     span: u64,
     levels: Vec<Level>,
     words: [u64; WORDS],
@@ -62,7 +62,7 @@ impl Ladder {
             tick,
             inverse: (u64::MAX / tick).wrapping_add(1),
             base: 0,
-            span: tick * LEVELS as u64,
+            span: 0,
             levels: Vec::new(),
             words: [0; WORDS],
             summary: 0,
@@ -103,12 +103,20 @@ impl Ladder {
         self.far.entry(rank).or_insert(Level::EMPTY)
     }
 
-    /// The last order of a level has left.
-    #[inline]
-    pub(super) fn leave(&mut self, rank: i64) {
-        match self.near(rank) {
-            Some(index) => self.clear(index),
-            None => {
+    /// Changes the level at a rank, from which an order leaves. If that was the last one, the level goes too.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, rank: i64, change: impl FnOnce(&mut Level)) {
+        if let Some(index) = self.near(rank)
+            && let Some(level) = self.levels.get_mut(index)
+        {
+            change(level);
+            // No branch: whether it was the last one is anybody's guess.
+            let word = index / 64 % WORDS;
+            self.words[word] &= !(u64::from(level.is_empty()) << (index % 64));
+            self.summary &= !(u64::from(self.words[word] == 0) << word);
+        } else if let Some(level) = self.far.get_mut(&rank) {
+            change(level);
+            if level.is_empty() {
                 self.far.remove(&rank);
             }
         }
@@ -117,7 +125,9 @@ impl Ladder {
     /// The best rank.
     #[inline]
     pub(super) fn first(&self) -> Option<i64> {
-        self.best().map(|(rank, _)| rank)
+        let near = self.words.get(self.summary.trailing_zeros() as usize);
+        let near = near.map(|bits| self.rank((self.summary.trailing_zeros() * 64 + bits.trailing_zeros()) as usize));
+        if self.far.is_empty() { near } else { self.best().map(|(rank, _)| rank) }
     }
 
     /// The best level, and its rank.
@@ -170,7 +180,7 @@ impl Ladder {
     #[inline]
     fn near(&self, rank: i64) -> Option<usize> {
         let offset = rank.wrapping_sub(self.base) as u64;
-        if offset >= self.span || self.levels.is_empty() {
+        if offset >= self.span {
             return None;
         }
         if self.tick == 1 {
@@ -218,7 +228,8 @@ impl Ladder {
     /// Nothing is done, and false returned, at the ends of the number range.
     fn centre(&mut self, rank: i64) -> bool {
         self.missed = 0;
-        let half = (self.span / 2) as i64;
+        let span = self.tick * LEVELS as u64;
+        let half = (span / 2) as i64;
         let (Some(base), Some(_)) = (rank.checked_sub(half), rank.checked_add(half)) else { return false };
         while let Some(index) = self.first_near(0) {
             if let Some(level) = self.levels.get(index) {
@@ -227,8 +238,8 @@ impl Ladder {
             self.clear(index);
         }
         self.levels.resize(LEVELS, Level::EMPTY);
-        self.base = base;
-        let end = base.saturating_add(self.span as i64);
+        (self.base, self.span) = (base, span);
+        let end = base.saturating_add(span as i64);
         let inside: Vec<i64> = self.far.range(base..end).map(|(rank, _)| *rank).collect();
         for rank in inside {
             if self.is_on_tick(rank)
@@ -259,11 +270,11 @@ mod tests {
                 let off = if rng.below(8) == 0 { 1 } else { 0 };
                 let rank = (middle + rng.below(spread) as i64 - spread as i64 / 2) / tick * tick + off;
                 if rng.below(2) == 0 {
-                    ladder.enter(rank).head = step;
-                    model.insert(rank, step);
+                    ladder.enter(rank).head = step + 1;
+                    model.insert(rank, step + 1);
                 } else if let Some((&rank, _)) = model.range(rank..).next() {
                     assert_eq!(ladder.get_mut(rank).map(|level| level.head), model.remove(&rank));
-                    ladder.leave(rank);
+                    ladder.leave(rank, |level| *level = Level::EMPTY);
                 }
                 assert_eq!(ladder.get_mut(rank).map(|level| level.head), model.get(&rank).copied());
                 assert_eq!(ladder.first(), model.keys().next().copied());
@@ -281,12 +292,12 @@ mod tests {
         let mut ladder = Ladder::new(5);
         let ranks = [i64::MIN, i64::MIN + 5, -5, 0, 5, i64::MAX - 5, i64::MAX];
         for (head, rank) in ranks.into_iter().enumerate() {
-            ladder.enter(rank).head = head as u32;
+            ladder.enter(rank).head = 1 + head as u32;
         }
         assert_eq!(ladder.iter().map(|(rank, _)| rank).collect::<Vec<_>>(), ranks);
         for rank in ranks {
             assert_eq!(ladder.first(), Some(rank));
-            ladder.leave(rank);
+            ladder.leave(rank, |level| *level = Level::EMPTY);
         }
         assert_eq!(ladder.first(), None);
         let huge = Ladder::new(i64::MAX);

@@ -73,8 +73,10 @@ impl<S: Sink> Sink for Positions<S> {
         if place >= self.lines.len() {
             self.make_room(place);
         }
-        let Some(line) = self.lines.get_mut(place) else { return };
+        let Some(place) = self.lines.get_mut(place) else { return };
         let value = fill.price.times(fill.quantity).unwrap_or(Money::from_units(i64::MAX));
+        // A value of its own until it is told: one told from where it was just written to would have to wait for that.
+        let mut line = *place;
         match fill.side {
             Side::Buy => {
                 line.bought = line.bought + fill.quantity;
@@ -85,7 +87,8 @@ impl<S: Sink> Sink for Positions<S> {
                 line.sell_value = line.sell_value + value;
             }
         }
-        self.sink.position(fill.account, *line);
+        *place = line;
+        self.sink.position(fill.account, line);
     }
 
     fn fired(&mut self, order: OrderNo, last: Price) {

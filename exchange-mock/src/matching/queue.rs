@@ -1,10 +1,12 @@
 //! The four queues of a book, each with a ladder of its own.
 
+use std::hint::select_unpredictable;
+
 use nirantar_brokers::{Price, Side};
 
 use super::ladder::Ladder;
 
-/// Where an order stands: which side's limits or stops.
+/// Where an order stands: which side's limits or stops. The last bit is clear where the best price is the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Queue {
@@ -47,23 +49,24 @@ impl Queue {
         matches!(self, Self::SellStops | Self::BuyStops)
     }
 
+    /// Whether the best price is the highest.
+    #[inline]
+    const fn descends(self) -> bool {
+        self as u8 & 1 == 0
+    }
+
     /// The rank of a price: a limit or a trigger is reached by a price of the same or a higher one.
     /// (The lowest number there is counts as the next to it.)
     #[inline]
-    pub(super) const fn rank(self, price: Price) -> i64 {
-        match self {
-            Self::Buys | Self::SellStops => price.units().saturating_neg(),
-            Self::Sells | Self::BuyStops => price.units(),
-        }
+    pub(super) fn rank(self, price: Price) -> i64 {
+        // Sides come as they like.
+        select_unpredictable(self.descends(), price.units().saturating_neg(), price.units())
     }
 
     /// The price of a rank.
     #[inline]
-    pub(super) const fn price(self, rank: i64) -> Price {
-        match self {
-            Self::Buys | Self::SellStops => Price::from_units(rank.wrapping_neg()),
-            Self::Sells | Self::BuyStops => Price::from_units(rank),
-        }
+    pub(super) fn price(self, rank: i64) -> Price {
+        Price::from_units(select_unpredictable(self.descends(), rank.wrapping_neg(), rank))
     }
 }
 

@@ -52,7 +52,7 @@ struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 64, "an order is one cache line");
 
-/// An order's neighbours at its price; `next` of a free slot is the next free one.
+/// An order's neighbours at its price.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     pub(super) next: u32,
@@ -63,12 +63,15 @@ impl Link {
     pub(super) const NONE: Self = Self { next: NONE, prev: NONE };
 }
 
+/// The first slot is [`NONE`]: no order is ever in it. Its link may be written to like any other, so that an order joins
+/// and leaves a queue without asking whether it has neighbours, which is a question that is guessed wrong half the time.
 #[derive(Clone, Debug)]
 pub(super) struct Slab {
     slots: Vec<Slot>,
     /// As many as slots. Apart from the orders: one that comes or goes touches its neighbours' links, eight bytes each
     /// and mostly in cache, and never the neighbours.
     links: Vec<Link>,
+    /// The first free slot; the next one is in its [`Node::order`].
     free: u32,
 }
 
@@ -80,16 +83,14 @@ impl Slab {
     /// Makes free slots until there are so many in all. Their memory is written to, so that no order pays for fresh
     /// pages later.
     pub(super) fn reserve(&mut self, orders: usize) {
-        let made = self.slots.len();
-        let more = orders.saturating_sub(made);
-        self.slots.reserve_exact(more);
-        self.links.reserve_exact(more);
-        while self.slots.len() < orders && self.make().is_some() {}
+        let made = self.slots.len().max(1);
+        let wanted = orders.saturating_add(1);
+        self.slots.reserve_exact(wanted.saturating_sub(self.slots.len()));
+        self.links.reserve_exact(wanted.saturating_sub(self.links.len()));
+        while self.slots.len() < wanted && self.make().is_some() {}
         // Given out in the order in which they lie.
-        for slot in (made..self.slots.len()).rev() {
-            if let Some(link) = self.links.get_mut(slot) {
-                link.next = std::mem::replace(&mut self.free, slot as u32);
-            }
+        for (slot, place) in self.slots.iter_mut().enumerate().skip(made).rev() {
+            place.node.order = std::mem::replace(&mut self.free, slot as u32);
         }
     }
 
@@ -113,15 +114,31 @@ impl Slab {
         self.slots.get_mut(slot as usize).map(|slot| &mut slot.terms)
     }
 
-    /// The neighbours of a slot; none of a slot that is not there.
+    /// The neighbours of a slot that holds an order.
     #[inline]
     pub(super) fn link(&self, slot: u32) -> Link {
         self.links.get(slot as usize).copied().unwrap_or(Link::NONE)
     }
 
     #[inline]
-    pub(super) fn link_mut(&mut self, slot: u32) -> Option<&mut Link> {
-        self.links.get_mut(slot as usize)
+    pub(super) fn set_link(&mut self, slot: u32, link: Link) {
+        if let Some(place) = self.links.get_mut(slot as usize) {
+            *place = link;
+        }
+    }
+
+    #[inline]
+    pub(super) fn set_next(&mut self, slot: u32, next: u32) {
+        if let Some(link) = self.links.get_mut(slot as usize) {
+            link.next = next;
+        }
+    }
+
+    #[inline]
+    pub(super) fn set_prev(&mut self, slot: u32, prev: u32) {
+        if let Some(link) = self.links.get_mut(slot as usize) {
+            link.prev = prev;
+        }
     }
 
     /// The key of the order in a slot.
@@ -142,34 +159,34 @@ impl Slab {
         self.get_mut(key.slot).filter(|node| node.generation == key.generation.get())
     }
 
-    /// `None` when there are 2^32 orders.
-    #[inline]
+    /// `None` when there are 2^32 orders. Its link is not looked at.
+    #[inline(always)]
     pub(super) fn insert(&mut self, node: Node, terms: Terms) -> Option<Key> {
         let slot = if self.free == NONE { self.make()? } else { self.free };
         let place = self.slots.get_mut(slot as usize)?;
         let generation = NonZeroU32::new(place.node.generation.wrapping_add(1))?;
+        self.free = place.node.order;
         *place = Slot { node: Node { generation: generation.get(), ..node }, terms };
-        self.free = self.links.get(slot as usize)?.next;
         Some(Key { slot, generation })
     }
 
     /// A new slot, which is not in the list of free ones.
     #[cold]
     fn make(&mut self) -> Option<u32> {
-        let slot = u32::try_from(self.slots.len()).ok().filter(|slot| *slot != NONE)?;
         let (queue, rested, ioc) = (Queue::Buys, false, false);
-        let node = Node { rank: 0, open: 0, shown: 0, order: 0, generation: 0, account: 0, queue, rested, ioc };
+        let node = Node { rank: 0, open: 0, shown: 0, order: NONE, generation: 0, account: 0, queue, rested, ioc };
         let terms = Terms { arrival: 0, entered: Timestamp::default(), limit: 0, peak: 0, protection: 0 };
-        self.slots.push(Slot { node, terms });
-        self.links.push(Link::NONE);
+        let slot = u32::try_from(self.slots.len().max(1)).ok()?;
+        self.slots.resize(slot as usize + 1, Slot { node, terms });
+        self.links.resize(slot as usize + 1, Link::NONE);
         Some(slot)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn free(&mut self, slot: u32) {
-        if let (Some(place), Some(link)) = (self.slots.get_mut(slot as usize), self.links.get_mut(slot as usize)) {
-            place.node.generation = place.node.generation.wrapping_add(1);
-            link.next = std::mem::replace(&mut self.free, slot);
+        if let Some(Slot { node, .. }) = self.slots.get_mut(slot as usize) {
+            node.generation = node.generation.wrapping_add(1);
+            node.order = std::mem::replace(&mut self.free, slot);
         }
     }
 }

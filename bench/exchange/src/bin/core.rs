@@ -1,12 +1,12 @@
-//! One of the two alone on the stream of the comparison, for callgrind and for tails without the others' noise:
+//! One of them alone on the stream of the comparison, for callgrind and for tails without the others' noise:
 //!
-//! `valgrind --tool=callgrind --toggle-collect='*core::work*' target/release/core ours|matchcore EVENTS`
+//! `valgrind --tool=callgrind --toggle-collect='*core::work*' target/release/core ours|bare|matchcore EVENTS [growing]`
 
 #![allow(clippy::unwrap_used)]
 
 use nirantar_bench_exchange::Engine;
-use nirantar_bench_exchange::events::stream;
-use nirantar_bench_exchange::ours::Whole;
+use nirantar_bench_exchange::events::{Size, stream};
+use nirantar_bench_exchange::ours::{Bare, Whole};
 use nirantar_bench_exchange::peers::Matchcore;
 
 /// What is counted; a function of its own so that callgrind finds it.
@@ -15,8 +15,8 @@ fn work<E: Engine>(engine: &mut E, commands: &[E::Command]) {
     commands.iter().for_each(|command| engine.apply(command));
 }
 
-fn run<E: Engine>(events: usize) {
-    let commands: Vec<_> = stream(1, events).iter().map(E::translate).collect();
+fn run<E: Engine>(events: usize, size: Size) {
+    let commands: Vec<_> = stream(1, events, size).events.iter().map(E::translate).collect();
     for _ in 0..3 {
         let mut engine = E::new(events);
         let worked = || {
@@ -33,8 +33,10 @@ fn run<E: Engine>(events: usize) {
 fn main() {
     let mut args = std::env::args().skip(1);
     let (who, events) = (args.next(), args.next().map_or(1_000_000, |events| events.parse().unwrap()));
+    let size = if args.next().is_some() { Size::Growing } else { Size::Steady };
     match who.as_deref() {
-        Some("matchcore") => run::<Matchcore>(events),
-        _ => run::<Whole>(events),
+        Some("matchcore") => run::<Matchcore>(events, size),
+        Some("bare") => run::<Bare>(events, size),
+        _ => run::<Whole>(events, size),
     }
 }

@@ -6,7 +6,7 @@ use nirantar_brokers::{Price, Quantity, Side};
 use super::super::ladder::NONE;
 use super::super::order::{Account, Cause, Fill, Key, OrderNo, Record, SelfTrade, Sink, State};
 use super::super::queue::Queue;
-use super::{Book, narrow, record};
+use super::{Book, narrow};
 
 /// An order on its way against what rests.
 #[derive(Clone, Copy, Debug)]
@@ -25,29 +25,32 @@ impl Book {
     /// there, never beyond its limit. What is left of it is in `taker`.
     #[inline]
     pub(in super::super) fn sweep<S: Sink>(&mut self, taker: &mut Taker, sink: &mut S) {
-        let queue = Queue::limits(taker.side.opposite());
-        let reach = queue.rank(taker.limit);
-        while !taker.open.is_zero() {
-            let Some((rank, level)) = self.ladders.of(queue).best().filter(|(rank, _)| *rank <= reach) else { return };
+        let Taker { order, account, side, limit, .. } = *taker;
+        let queue = Queue::limits(side.opposite());
+        let reach = queue.rank(limit);
+        let mut left = narrow(taker.open);
+        while left != 0 {
+            let Some((rank, level)) = self.ladders.of(queue).best().filter(|(rank, _)| *rank <= reach) else { break };
             let (slot, price) = (level.head, queue.price(rank));
-            let Some(node) = self.slab.get(slot) else { return };
-            if self.self_trade != SelfTrade::Trade && node.account == taker.account {
+            let Some(node) = self.slab.get(slot) else { break };
+            if self.self_trade != SelfTrade::Trade && node.account == account {
                 if self.self_trade == SelfTrade::CancelIncoming {
                     taker.barred = true;
-                    return;
+                    break;
                 }
                 self.cancel_slot(slot, Cause::SelfTrade, sink);
                 continue;
             }
-            let quantity = Quantity::new(u64::from(node.shown)).min(taker.open);
-            self.hit(slot, narrow(quantity), price, sink);
-            taker.open = taker.open.less(quantity);
+            let quantity = node.shown.min(left);
+            self.hit(slot, (queue, rank), quantity, price, sink);
+            left -= quantity;
             self.last_trade = Some(price);
-            let Taker { order, account, side, limit, open, .. } = *taker;
+            let (quantity, open) = (Quantity::new(u64::from(quantity)), Quantity::new(u64::from(left)));
             sink.fill(Fill { order, account, side, quantity, price, open });
-            let state = if open.is_zero() { State::Filled } else { State::Open };
+            let state = if left == 0 { State::Filled } else { State::Open };
             sink.record(Record { order, account, side, state, limit, open });
         }
+        taker.open = Quantity::new(u64::from(left));
     }
 
     /// Matches resting orders that cross until none do, each pair at the price of the one that came first.
@@ -68,8 +71,10 @@ impl Book {
             let price = if buy_came_first { bid } else { ask };
             let quantity = bought.shown.min(sold.shown);
             self.last_trade = Some(price);
-            self.hit(buy, quantity, price, sink);
-            self.hit(sell, quantity, price, sink);
+            let places = [(buy, bought.queue, bought.rank), (sell, sold.queue, sold.rank)];
+            for (slot, queue, rank) in places {
+                self.hit(slot, (queue, rank), quantity, price, sink);
+            }
         }
     }
 
@@ -82,7 +87,10 @@ impl Book {
             while let Some(rank) = next_rank.filter(|rank| *rank <= reach && !left.is_zero()) {
                 next_rank = self.ladders.of(queue).after(rank);
                 let mut slot = self.ladders.of_mut(queue).get_mut(rank).map_or(NONE, |level| level.head);
-                while let Some(terms) = self.slab.terms(slot).filter(|_| !left.is_zero()) {
+                while slot != NONE
+                    && !left.is_zero()
+                    && let Some(terms) = self.slab.terms(slot)
+                {
                     let (next, entered) = (self.slab.link(slot).next, terms.entered);
                     if entered <= at {
                         self.fill_from(slot, ltp, left, sink);
@@ -106,26 +114,24 @@ impl Book {
 
     /// Fills an order from outside the book with so many, which it has open, at that price.
     pub(in super::super) fn fill_outside<S: Sink>(&mut self, key: Key, quantity: Quantity, price: Price, sink: &mut S) {
-        if self.slab.find(key).is_some() && !quantity.is_zero() {
-            self.hit(key.slot, narrow(quantity), price, sink);
-        }
+        let Some(node) = self.slab.find(key).filter(|_| !quantity.is_zero()) else { return };
+        self.hit(key.slot, (node.queue, node.rank), narrow(quantity).min(node.open), price, sink);
     }
 
-    /// Fills a resting order by so many. One that is done leaves; one whose disclosed part is done shows the next part,
-    /// behind all others at its price.
-    #[inline]
-    fn hit<S: Sink>(&mut self, slot: u32, quantity: u32, price: Price, sink: &mut S) {
+    /// Fills the order in a slot, which stands at that place, by so many, which it has open. One that is done leaves;
+    /// one whose disclosed part is done shows the next part, behind all others at its price.
+    #[inline(always)]
+    fn hit<S: Sink>(&mut self, slot: u32, place: (Queue, i64), quantity: u32, price: Price, sink: &mut S) {
         let Some(node) = self.slab.get_mut(slot) else { return };
-        let quantity = quantity.min(node.open);
+        let (queue, rank) = place;
         let shown = quantity.min(node.shown);
-        node.open -= quantity;
+        node.open = node.open.saturating_sub(quantity);
         node.shown -= shown;
-        let (queue, rank) = (node.queue, node.rank);
-        let state = if node.open == 0 { State::Filled } else { State::Open };
-        let told = record(node, queue.price(rank), state);
-        if node.shown == 0 {
+        let (order, account, side) = (node.order as OrderNo, node.account, queue.side());
+        let (left, all_shown) = (node.open, node.shown == 0);
+        if all_shown {
             self.leave(slot, queue, rank, shown);
-            if told.open.is_zero() {
+            if left == 0 {
                 self.slab.free(slot);
             } else {
                 self.queue_up(slot);
@@ -133,9 +139,10 @@ impl Book {
         } else if let Some(level) = self.ladders.of_mut(queue).get_mut(rank) {
             level.shown = level.shown.saturating_sub(u64::from(shown));
         }
-        let Record { order, account, side, open, .. } = told;
-        sink.fill(Fill { order, account, side, quantity: Quantity::new(u64::from(quantity)), price, open });
-        sink.record(told);
+        let (quantity, open) = (Quantity::new(u64::from(quantity)), Quantity::new(u64::from(left)));
+        sink.fill(Fill { order, account, side, quantity, price, open });
+        let state = if left == 0 { State::Filled } else { State::Open };
+        sink.record(Record { order, account, side, state, limit: queue.price(rank), open });
     }
 
     fn fill_from<S: Sink>(&mut self, slot: u32, ltp: Price, left: &mut Quantity, sink: &mut S) {
@@ -143,7 +150,7 @@ impl Book {
         let quantity = Quantity::new(u64::from(node.open)).min(*left);
         let price = if node.rested { node.queue.price(node.rank) } else { ltp };
         *left = left.less(quantity);
-        self.hit(slot, narrow(quantity), price, sink);
+        self.hit(slot, (node.queue, node.rank), narrow(quantity), price, sink);
     }
 
     /// Marks the orders that a tick did not reach: from now on the market comes to them.
