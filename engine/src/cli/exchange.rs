@@ -14,12 +14,13 @@ use nirantar_brokers::kite::wire::instruments as dump;
 use nirantar_brokers::time::{Clock, OffsetClock, SystemClock, Timestamp};
 use nirantar_brokers::{Instrument, Secret};
 use nirantar_exchange_mock::kite::{Control, FaultRule, KiteServer, NewLogin, OldSocket, Refresh, Settings};
-use nirantar_exchange_mock::{Calendar, SquareOff, universe};
+use nirantar_exchange_mock::matching::Latency;
+use nirantar_exchange_mock::{Calendar, Latencies, SquareOff, universe};
 
 use super::market::{Market, ReplayArg, last_trading_day};
 use super::signals::Signals;
 use super::{CliError, log, print};
-use crate::config::BrokerName;
+use crate::config::{BrokerName, EXPECTED_LATENCY, parse_latency};
 use crate::timetables::{CHANGED, Timetables, left_as_it_was};
 
 /// Where the api secret is looked for.
@@ -116,6 +117,13 @@ pub(super) struct ExchangeArgs {
     /// Close intraday (MIS) positions at 15:10 (shares) and 15:25, and take no new ones after that
     #[arg(long)]
     square_off: bool,
+    /// How long orders are on their way to the market, in market time, like 40ms or from 20ms..80ms (kite)
+    #[arg(long, value_name = "LATENCY", value_parser = latency)]
+    order_latency: Option<Latency>,
+    /// How long prices and what becomes of orders are on their way back, written likewise: an order meets the prices that
+    /// its sender sees after both (kite)
+    #[arg(long, value_name = "LATENCY", value_parser = latency, verbatim_doc_comment)]
+    data_latency: Option<Latency>,
     /// Do not enforce the broker's rate limits
     #[arg(long)]
     no_rate_limits: bool,
@@ -158,6 +166,10 @@ pub(super) async fn exchange(arguments: ExchangeArgs) -> Result<ExitCode, CliErr
         calendar,
         instruments,
         square_off: arguments.square_off.then(SquareOff::default),
+        latency: Latencies {
+            order_entry: arguments.order_latency.unwrap_or_default(),
+            market_data: arguments.data_latency.unwrap_or_default(),
+        },
         api_key: arguments.api_key,
         api_secret,
         user_id: arguments.user_id,
@@ -253,6 +265,8 @@ fn without_market(arguments: &ExchangeArgs) -> Result<(), CliError> {
         ("--calendar", arguments.calendar.is_some()),
         ("--instruments", arguments.instruments.is_some()),
         ("--square-off", arguments.square_off),
+        ("--order-latency", arguments.order_latency.is_some()),
+        ("--data-latency", arguments.data_latency.is_some()),
     ];
     let broker = arguments.broker.as_str();
     let first = given.into_iter().find(|(_, given)| *given);
@@ -263,6 +277,10 @@ fn broker(text: &str) -> Result<BrokerName, String> {
     let known = || BrokerName::ALL.map(BrokerName::as_str).join(", ");
     let found = BrokerName::ALL.into_iter().find(|broker| broker.as_str() == text);
     found.ok_or_else(|| format!("there is no broker of that name: expected {}", known()))
+}
+
+fn latency(text: &str) -> Result<Latency, String> {
+    parse_latency(text).ok_or_else(|| format!("expected {EXPECTED_LATENCY}"))
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -330,5 +348,7 @@ mod tests {
         }
         assert_eq!(time_of_day("10:05"), time_of_day("10:05:00"));
         assert!(time_of_day("25:00:00").is_err());
+        assert_eq!(latency("40ms").unwrap().least.as_millis(), 40);
+        assert!(latency("fast").unwrap_err().contains("20ms..80ms"));
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{NaiveTime, WeekdaySet};
 use nirantar_brokers::kite::App;
 use nirantar_brokers::{InstrumentKey, Mode, ParseInstrumentError, Secret};
+use nirantar_exchange_mock::Latencies;
 use nirantar_exchange_mock::matching::FillsFrom;
 
 use super::broker::BrokerName;
@@ -23,7 +24,7 @@ use crate::session::{FallbackOrders, Resume};
 use crate::token::store::StorePlace;
 
 /// Every key of `[[account]]`.
-pub(super) const KEYS: [&str; 36] = [
+pub(super) const KEYS: [&str; 38] = [
     "name",
     "broker",
     "store",
@@ -58,6 +59,8 @@ pub(super) const KEYS: [&str; 36] = [
     "calendar",
     "settle_paper",
     "paper_fills",
+    "paper_order_latency",
+    "paper_data_latency",
     "fallback_prices",
     "risk",
 ];
@@ -140,6 +143,8 @@ pub struct Account {
     pub settle_paper: SettlePaper,
     /// What fills its orders on paper, beside each other. The last price by default.
     pub paper_fills: FillsFrom,
+    /// How long its paper orders take to the exchange, and prices back. Nothing by default.
+    pub paper_latency: Latencies,
     /// What it risks at most. Nothing is bounded by default.
     pub risk: RiskLimits,
     /// Fewer orders a second than the broker takes, where the store asks for it (`rate_limit.burst_size`).
@@ -185,6 +190,7 @@ pub(super) fn declared(table: &Table<'_, '_>, folder: &Path) -> Result<Declared,
         calendar: trading::calendar(table, folder)?,
         settle_paper: trading::settle_paper(table)?,
         paper_fills: trading::paper_fills(table, mode)?,
+        paper_latency: trading::paper_latency(table)?,
         synthetic_prices: choice(table, "fallback_prices", &[("none", false), ("synthetic", true)])?
             .unwrap_or_default(),
         risk: trading::risk(table)?,

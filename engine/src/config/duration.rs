@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nirantar_exchange_mock::matching::Latency;
+
 /// What a duration looks like, for errors.
 pub(super) const EXPECTED: &str = "a duration like \"250ms\", \"2s\", \"5m\" or \"1h30m\"";
 
@@ -29,11 +31,39 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     (!text.is_empty() && total <= LONGEST).then_some(total)
 }
 
+/// What a latency looks like, for errors.
+pub(crate) const EXPECTED_LATENCY: &str =
+    "how long a message takes, at most a minute, like \"40ms\", or from the least to the most, like \"20ms..80ms\"";
+
+/// No line is slower: orders that are longer on their way say that a unit is wrong.
+const SLOWEST: Duration = Duration::from_secs(60);
+
+/// Reads a fixed delay (`40ms`), or the least and the most of one that differs (`20ms..80ms`). `None` for anything else.
+pub(crate) fn parse_latency(text: &str) -> Option<Latency> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (parse_duration(least)?, parse_duration(most)?);
+    (most <= SLOWEST).then_some(Latency { least, spread: most.checked_sub(least)? })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn latencies_read_as_they_are_written_and_what_is_none_is_refused() {
+        let latency = |least, spread| {
+            let [least, spread] = [least, spread].map(Duration::from_millis);
+            Some(Latency { least, spread })
+        };
+        assert_eq!(parse_latency("40ms"), latency(40, 0));
+        assert_eq!(parse_latency("20ms..1s"), latency(20, 980));
+        assert_eq!(parse_latency("0s"), latency(0, 0));
+        for text in ["", "40", "80ms..20ms", "20ms..", "..20ms", "1ms..2ms..3ms", "61s", "1s..1h", "-1s"] {
+            assert_eq!(parse_latency(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn durations_read_as_they_are_written() {

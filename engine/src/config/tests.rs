@@ -130,6 +130,8 @@ fn a_bad_value_is_refused_with_its_line_its_key_and_what_was_expected() {
         ("calendar = \"days/\"", "calendar", "the path of a calendar file"),
         ("settle_paper = \"sell\"", "settle_paper", "\"flatten\", \"keep\""),
         ("paper_fills = \"best\"", "paper_fills", "\"last-price\""),
+        ("paper_order_latency = \"80ms..20ms\"", "paper_order_latency", "like \"20ms..80ms\""),
+        ("paper_data_latency = \"2m\"", "paper_data_latency", "at most a minute"),
         ("paper_fills = \"depth\"\nmode = \"quote\"", "paper_fills", "with mode = \"full\" \"depth\""),
         ("risk = 5", "risk", "expected a [account.risk] table, found a value of type integer"),
         ("risk = { order_value = -1 }", "order_value", "rupees above zero"),

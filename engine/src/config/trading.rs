@@ -6,11 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use nirantar_brokers::{Mode, Money, Quantity};
+use nirantar_exchange_mock::Latencies;
 use nirantar_exchange_mock::matching::FillsFrom;
 
 use super::account::{Account, Declared, choice};
 use super::broker::BrokerName;
 use super::credentials::Outside;
+use super::duration::{EXPECTED_LATENCY, parse_latency};
 use super::error::{ConfigError, Problem};
 use super::table::{At, Table};
 use crate::orders::{RiskLimits, SettlePaper};
@@ -43,7 +45,6 @@ const EXPECTED_BAND: &str = "a percentage above 0 and at most 100 with at most t
 const EXPECTED_UNITS: &str = "a whole number of units above zero, like 1000";
 const EXPECTED_ORDERS: &str = "a whole number of orders above zero, like 20";
 
-/// What becomes of paper when live trading goes on.
 /// Depth comes with full ticks only.
 pub(super) fn paper_fills(table: &Table<'_, '_>, mode: Mode) -> Result<FillsFrom, ConfigError> {
     const EXPECTED: &str = "\"last-price\", or with mode = \"full\" \"depth\"";
@@ -55,6 +56,13 @@ pub(super) fn paper_fills(table: &Table<'_, '_>, mode: Mode) -> Result<FillsFrom
     Ok(read.unwrap_or_default())
 }
 
+/// How far away the paper exchange is. At once, where nothing is said.
+pub(super) fn paper_latency(table: &Table<'_, '_>) -> Result<Latencies, ConfigError> {
+    let line = |key| table.parsed(key, EXPECTED_LATENCY, parse_latency).map(Option::unwrap_or_default);
+    Ok(Latencies { order_entry: line("paper_order_latency")?, market_data: line("paper_data_latency")? })
+}
+
+/// What becomes of paper when live trading goes on.
 pub(super) fn settle_paper(table: &Table<'_, '_>) -> Result<SettlePaper, ConfigError> {
     let choices = [("flatten", SettlePaper::Flatten), ("keep", SettlePaper::Keep)];
     Ok(choice(table, "settle_paper", &choices)?.unwrap_or_default())

@@ -36,6 +36,7 @@ impl From<&Account> for Setup {
             risk: account.risk.clone(),
             settle_paper: account.settle_paper,
             paper_fills: account.paper_fills,
+            paper_latency: account.paper_latency,
             halt_file: Some(account.halt_file.clone()),
             calendar_file: account.calendar.clone(),
             instruments: account.instruments.clone(),
@@ -107,7 +108,8 @@ mod tests {
     use std::time::Duration;
 
     use nirantar_brokers::Secret;
-    use nirantar_exchange_mock::matching::FillsFrom;
+    use nirantar_exchange_mock::Latencies;
+    use nirantar_exchange_mock::matching::{FillsFrom, Latency};
 
     use super::*;
     use crate::config::{Config, Outside};
@@ -183,12 +185,15 @@ mod tests {
         assert_eq!(setup.halt_file.as_deref(), Some(Path::new("conf/nirantar-main.halt")));
         assert_eq!((setup.settle_paper, setup.risk), (SettlePaper::Flatten, RiskLimits::default()));
         let setup = of(
-            "halt_file = \"stop\"\nsettle_paper = \"keep\"\npaper_fills = \"depth\"\n[account.risk]\nopen_orders = 7",
+            "halt_file = \"stop\"\nsettle_paper = \"keep\"\npaper_fills = \"depth\"\npaper_order_latency = \"20ms..80ms\"\n[account.risk]\nopen_orders = 7",
         );
         assert_eq!(setup.halt_file.as_deref(), Some(Path::new("conf/stop")));
         let expected = RiskLimits { open_orders: Some(7), ..RiskLimits::default() };
         assert_eq!((setup.settle_paper, setup.risk), (SettlePaper::Keep, expected));
         assert_eq!(setup.paper_fills, FillsFrom::Depth);
+        let [least, spread] = [20, 60].map(std::time::Duration::from_millis);
+        let order_entry = Latency { least, spread };
+        assert_eq!(setup.paper_latency, Latencies { order_entry, ..Latencies::default() });
     }
 
     #[test]

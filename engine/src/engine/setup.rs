@@ -11,7 +11,7 @@ use nirantar_exchange_mock::calendar::CalendarError;
 use nirantar_exchange_mock::charges::Tariff;
 use nirantar_exchange_mock::matching::FillsFrom;
 use nirantar_exchange_mock::{
-    Calendar, Config as PaperConfig, FreezeTable, MockExchange, PaperBroker, PriceSource, universe,
+    Calendar, Config as PaperConfig, FreezeTable, Latencies, MockExchange, PaperBroker, PriceSource, universe,
 };
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -78,6 +78,9 @@ pub struct Setup {
     pub settle_paper: SettlePaper,
     /// What fills orders on paper, beside each other. Of the builder's own paper exchange only.
     pub paper_fills: FillsFrom,
+    /// How long orders take to the paper exchange, and prices back; of no use with [`EngineBuilder::paper`]. Nothing, if
+    /// nothing is said.
+    pub paper_latency: Latencies,
     /// Where the halt is kept while trading is halted, so that it survives a restart and any program can halt by writing
     /// the file. `None`: a halt ends with the process.
     pub halt_file: Option<PathBuf>,
@@ -116,6 +119,7 @@ impl Setup {
             risk: RiskLimits::default(),
             settle_paper: SettlePaper::default(),
             paper_fills: FillsFrom::default(),
+            paper_latency: Latencies::default(),
             halt_file: None,
             calendar_file: None,
             instruments: Vec::new(),
@@ -334,7 +338,12 @@ impl Builder {
         let paper = paper.unwrap_or_else(|| {
             let instruments = universe::instruments(now.wall.ist_date());
             let charges = Tariff::of_api(facts.name).unwrap_or_else(|_| Tariff::zerodha());
-            let config = PaperConfig { charges: Some(charges), fills: setup.paper_fills, ..PaperConfig::default() };
+            let config = PaperConfig {
+                charges: Some(charges),
+                fills: setup.paper_fills,
+                latency: setup.paper_latency,
+                ..PaperConfig::default()
+            };
             PaperBroker::new(MockExchange::new(config, instruments, calendar))
         });
         // Before anything else the books are as the last process left them; what is to be written and told of it is the

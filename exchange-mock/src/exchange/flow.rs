@@ -25,13 +25,20 @@ impl MockExchange {
             return;
         }
         self.account.block(claim);
+        if self.lines.are_instant() {
+            self.number_at_exchange(no);
+        }
+        self.step(no, OrderStatus::Accepted, words::OPENING, None);
+        self.set_deadline(no, deadline);
+        self.set_out(no);
+    }
+
+    /// The exchange's own number for an order, which it has from when it is there.
+    pub(super) fn number_at_exchange(&mut self, no: OrderNo) {
         if let Some(order) = self.orders.get_mut(no) {
             order.row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_string());
             order.row.exchange_at = Some(self.clock);
         }
-        self.step(no, OrderStatus::Accepted, words::OPENING, None);
-        self.set_deadline(no, deadline);
-        self.enter(no);
     }
 
     /// The words of a fault that rejects orders, counted as having happened once.

@@ -74,7 +74,7 @@ impl MockExchange {
         self.by_token.insert(instrument.token, no);
         let other_tick = instrument.tick != listing.instrument.tick;
         // Orders are looked through only where the row says something new: one may be listed again with every order in it.
-        let rests = || self.orders.iter().any(|order| order.instrument == no && order.is_working());
+        let rests = || self.orders.iter().any(|order| order.instrument == no && !order.is_final());
         if (other_tick || run != listing.run) && !rests() {
             listing.run = run;
             if other_tick {

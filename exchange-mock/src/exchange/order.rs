@@ -56,7 +56,7 @@ impl Order {
         self.row.status.is_final()
     }
 
-    /// Whether it waits in a book, and so can be changed and cancelled.
+    /// Whether it waits in a book.
     pub(super) fn is_working(&self) -> bool {
         matches!(self.row.status, OrderStatus::Open | OrderStatus::TriggerPending)
     }

@@ -10,8 +10,8 @@ use nirantar_brokers::{
 };
 use proptest::prelude::*;
 
-use crate::matching::FillsFrom;
-use crate::{Calendar, Config, MockExchange, Update, universe};
+use crate::matching::{FillsFrom, Latency};
+use crate::{Calendar, Config, Latencies, MockExchange, Update, universe};
 
 /// One input. Prices are steps of a rupee round 1,000, orders are named by their place.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub(super) enum Input {
 
 const INSTRUMENTS: usize = 2;
 const FRESHNESS: Duration = Duration::from_secs(5);
+/// No order is on its way for longer.
+const LONGEST_WAY: Duration = Duration::from_secs(10);
 
 fn price(step: i64) -> Price {
     Price::from_paise((1_000 + step) * 100)
@@ -60,8 +62,17 @@ fn depth(step: i64, units: u64) -> Depth {
     }
 }
 
-fn fills() -> impl Strategy<Value = FillsFrom> {
-    prop_oneof![Just(FillsFrom::LastPrice), Just(FillsFrom::Depth)]
+/// What fills orders, and how far away the exchange is.
+fn place() -> impl Strategy<Value = (FillsFrom, Latencies)> {
+    let line = (0u64..3_000, 0u64..2_000).prop_map(|(least, spread)| {
+        let [least, spread] = [least, spread].map(Duration::from_millis);
+        Latency { least, spread }
+    });
+    let lines = (line.clone(), line).prop_map(|(order_entry, market_data)| Latencies { order_entry, market_data });
+    (
+        prop_oneof![Just(FillsFrom::LastPrice), Just(FillsFrom::Depth)],
+        prop_oneof![2 => Just(Latencies::default()), 1 => lines],
+    )
 }
 
 fn side() -> impl Strategy<Value = Side> {
@@ -131,13 +142,13 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new() -> Self {
-        Self::with(FillsFrom::LastPrice)
+        Self::with((FillsFrom::LastPrice, Latencies::default()))
     }
 
-    fn with(fills: FillsFrom) -> Self {
+    fn with((fills, latency): (FillsFrom, Latencies)) -> Self {
         let instruments = universe::instruments("2026-11-20".parse().unwrap());
         let keys = instruments.iter().take(INSTRUMENTS).map(|instrument| instrument.key.clone()).collect();
-        let config = Config { cash: opening(), freshness: FRESHNESS, fills, ..Config::default() };
+        let config = Config { cash: opening(), freshness: FRESHNESS, fills, latency, ..Config::default() };
         Self {
             exchange: MockExchange::new(config, instruments, Calendar::nse()),
             keys,
@@ -220,8 +231,8 @@ fn limit_of(row: &OrderRow) -> Option<Price> {
 
 proptest! {
     #[test]
-    fn quantity_and_cash_are_conserved(inputs in inputs(), fills in fills()) {
-        let mut run = Run::with(fills);
+    fn quantity_and_cash_are_conserved(inputs in inputs(), place in place()) {
+        let mut run = Run::with(place);
         for input in &inputs {
             run.feed(input);
             let exchange = &run.exchange;
@@ -256,6 +267,7 @@ proptest! {
         for id in &run.ids {
             let _ = run.exchange.cancel(id, run.now);
         }
+        run.exchange.wake(run.now + LONGEST_WAY);
         let used = run.exchange.positions().iter().fold(Money::ZERO, |used, position| {
             let realised = run.exchange.realised(&position.instrument, position.product);
             let cost = (realised - position.sell_value + position.buy_value).units().abs();
@@ -266,8 +278,8 @@ proptest! {
     }
 
     #[test]
-    fn no_fill_goes_through_a_limit_or_uses_a_stale_tick(inputs in inputs(), fills in fills()) {
-        let mut run = Run::with(fills);
+    fn no_fill_goes_through_a_limit_or_uses_a_stale_tick(inputs in inputs(), place in place()) {
+        let mut run = Run::with(place);
         for input in &inputs {
             let mut limits: BTreeMap<BrokerOrderId, Price> = BTreeMap::new();
             for update in run.feed(input) {
@@ -291,11 +303,12 @@ proptest! {
     }
 
     #[test]
-    fn rows_move_only_as_the_vocabulary_allows_and_end_once(inputs in inputs(), fills in fills()) {
-        let mut run = Run::with(fills);
+    fn rows_move_only_as_the_vocabulary_allows_and_end_once(inputs in inputs(), place in place()) {
+        let mut run = Run::with(place);
         for input in &inputs {
             run.feed(input);
         }
+        run.feed(&Input::Wait { seconds: LONGEST_WAY.as_secs() });
         let mut last: BTreeMap<&BrokerOrderId, OrderStatus> = BTreeMap::new();
         for row in run.rows() {
             if let Some(before) = last.insert(&row.order_id, row.status) {
@@ -339,8 +352,8 @@ proptest! {
     }
 
     #[test]
-    fn the_same_inputs_give_the_same_outputs(inputs in inputs(), fills in fills()) {
-        let (mut one, mut two) = (Run::with(fills), Run::with(fills));
+    fn the_same_inputs_give_the_same_outputs(inputs in inputs(), place in place()) {
+        let (mut one, mut two) = (Run::with(place), Run::with(place));
         for input in &inputs {
             one.feed(input);
             two.feed(input);

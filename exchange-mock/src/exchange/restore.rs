@@ -87,7 +87,7 @@ impl MockExchange {
             key: None,
             entered: past.entered,
             value: Money::ZERO,
-            deadline: super::end_of(past.request.validity, past.valid_from, day_end),
+            deadline: super::clock::end_of(past.request.validity, past.valid_from, day_end),
             auctioned: false,
             trades: Vec::new(),
         });

@@ -23,7 +23,7 @@ impl MockExchange {
         let Some(square_off) = self.config.square_off else { return };
         let due = |exchange| square_off.of(exchange) == at.ist_time();
         let open = |order: &super::Order| {
-            order.row.product == Product::Mis && order.is_working() && due(order.row.instrument.exchange)
+            order.row.product == Product::Mis && !order.is_final() && due(order.row.instrument.exchange)
         };
         let orders: Vec<_> = (0..self.orders.len()).filter(|no| self.orders.get(*no).is_some_and(open)).collect();
         for no in orders {

@@ -7,6 +7,7 @@ use chrono::NaiveTime;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Exchange, Holding, Money, Ohlc, OrderRow, Price, Product, Quantity, Trade};
 
+use super::lines::Latencies;
 use crate::FreezeTable;
 use crate::charges::Tariff;
 use crate::matching::FillsFrom;
@@ -29,6 +30,8 @@ pub struct Config {
     pub default_liquidity: Quantity,
     /// What fills orders, beside each other.
     pub fills: FillsFrom,
+    /// How long orders are on their way to the exchange, and prices on their way back.
+    pub latency: Latencies,
     /// What share of an order's value it needs.
     pub margin: MarginRates,
     /// What trades cost; `None`: nothing is charged. Where the tariff does not cover the day, orders that open a position
@@ -41,8 +44,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, fills from the last price, the approximate margins, Zerodha's charges,
-    /// NSE's freeze quantities, no square-off.
+    /// Seed 1, user `NR0001`, 10 lakh rupees, no holdings, 5 s, 1,000 units, fills from the last price and at once,
+    /// the approximate margins, Zerodha's charges, NSE's freeze quantities, no square-off.
     fn default() -> Self {
         Self {
             seed: 1,
@@ -52,6 +55,7 @@ impl Default for Config {
             freshness: Duration::from_secs(5),
             default_liquidity: Quantity::new(1_000),
             fills: FillsFrom::LastPrice,
+            latency: Latencies::default(),
             margin: MarginRates::default(),
             charges: Some(Tariff::zerodha()),
             freeze: FreezeTable::nse(),

@@ -95,6 +95,7 @@ impl KiteExchange {
             cash: settings.cash,
             holdings: settings.holdings.clone(),
             square_off: settings.square_off,
+            latency: settings.latency,
             ..Config::default()
         };
         let mut this = Self {

@@ -7,7 +7,7 @@ use nirantar_brokers::{Holding, Instrument, Money, Quantity, Secret};
 
 use super::FaultRule;
 use crate::choices::{NewLogin, named};
-use crate::{Calendar, SquareOff};
+use crate::{Calendar, Latencies, SquareOff};
 
 /// What becomes of a socket that is open under a token when the token dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -75,6 +75,8 @@ pub struct Settings {
     pub calendar: Calendar,
     /// When the broker closes intraday positions; `None`: never.
     pub square_off: Option<SquareOff>,
+    /// How long orders take to the exchange, and prices back, in market time.
+    pub latency: Latencies,
     /// Largest slice of an order placed with `autoslice=true`. Orders of derivatives are held against the
     /// exchange's own freeze quantities besides.
     pub freeze_quantity: Quantity,
@@ -102,6 +104,7 @@ impl Default for Settings {
             instruments: None,
             calendar: Calendar::nse(),
             square_off: None,
+            latency: Latencies::default(),
             freeze_quantity: Quantity::new(100_000),
         }
     }
