@@ -44,7 +44,7 @@ use nirantar::session::Verdict;
 
 use core_judges::{BooksNeverMix, ExitsFirst, NothingLeavesWhenDead, OneStanding, TimeGoesOn, WrittenAndNeverRepeated};
 use events::Step;
-use judges::{LeavesAtOnce, NothingLiveWhenDead, OneAttempt, ProvenBeforeUse, WakesInTime, WayBack};
+use judges::{LeavesAtOnce, NothingLiveWhenDead, OneAttempt, ProvenBeforeUse, RestsForNothing, WakesInTime, WayBack};
 use moves::Move;
 use runner::Trial;
 use world::{Judge, Scene, World, play};
@@ -227,6 +227,11 @@ fn rule_8_there_are_no_dead_ends() {
 #[test]
 fn rule_8_nothing_is_due_before_the_machine_asks_to_be_woken() {
     machine("rule 8, asking", 1000).run(|sequence| play(sequence, &mut WakesInTime));
+}
+
+#[test]
+fn rule_8_a_machine_that_rests_has_nothing_to_do() {
+    machine("rule 8, resting", 200).run(|sequence| play(sequence, &mut RestsForNothing(sequence.chance())));
 }
 
 #[test]

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use nirantar::session::{Candidate, Effect, Event, Machine, Policy, Source, Verdict};
+use nirantar::session::{AttemptEnd, Candidate, Effect, Event, Machine, Policy, Source, Verdict};
 use nirantar::simulate::Simulation;
 use nirantar_brokers::kite::{App, facts};
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
@@ -108,23 +108,18 @@ impl Session {
         Self { machine: Machine::new(policy), tokens: 1, effects: Vec::new(), answers: Vec::new() }
     }
 
-    fn candidate(&self, now: Now) -> Candidate {
-        Candidate {
-            fingerprint: Fingerprint(self.tokens),
-            source: Source::Renewal,
-            issued_at: Some(now.wall),
-            expires_at: None,
-            refresh: Some(Fingerprint(self.tokens + 1_000_000)),
-            refresh_dies: None,
+    /// Tells the machine.
+    fn tell(&mut self, event: &Event, now: Now) {
+        self.machine.on(event, now, &mut self.effects);
+        if !self.effects.is_empty() {
+            self.answer(now);
         }
     }
 
-    /// Tells the machine, and answers what it asks at once.
-    fn tell(&mut self, event: Event, now: Now) {
-        self.answers.push(event);
-        while let Some(event) = self.answers.pop() {
-            self.machine.on(&event, now, &mut self.effects);
-            for effect in std::mem::take(&mut self.effects) {
+    /// Answers at once what the machine asks.
+    fn answer(&mut self, now: Now) {
+        loop {
+            for effect in self.effects.drain(..) {
                 match effect {
                     Effect::Probe { probe, .. } => {
                         let verdict = Verdict::Accepted { user_id: "AB1234".to_owned() };
@@ -132,7 +127,7 @@ impl Session {
                     }
                     Effect::Attempt { attempt, .. } => {
                         self.tokens += 1;
-                        let end = nirantar::session::AttemptEnd::Token(self.candidate(now));
+                        let end = AttemptEnd::Token(candidate(self.tokens, now));
                         self.answers.push(Event::Attempted { attempt, end });
                     }
                     Effect::Reconcile { number } => self.answers.push(Event::Reconciled { number, complete: true }),
@@ -140,13 +135,25 @@ impl Session {
                     _ => {}
                 }
             }
+            let Some(event) = self.answers.pop() else { return };
+            self.machine.on(&event, now, &mut self.effects);
         }
     }
 
     fn begin(&mut self, now: Now) {
-        let first = self.candidate(now);
-        self.tell(Event::Started, now);
-        self.tell(Event::Candidate(first), now);
+        self.tell(&Event::Started, now);
+        self.tell(&Event::Candidate(candidate(self.tokens, now)), now);
+    }
+}
+
+fn candidate(token: u32, now: Now) -> Candidate {
+    Candidate {
+        fingerprint: Fingerprint(token),
+        source: Source::Renewal,
+        issued_at: Some(now.wall),
+        expires_at: None,
+        refresh: Some(Fingerprint(token + 1_000_000)),
+        refresh_dies: None,
     }
 }
 
@@ -161,7 +168,7 @@ fn in_virtual_time(span: Duration, mut each: impl FnMut(Duration)) -> u64 {
     session.begin(now);
     while now.mono.since(begin.mono) < span {
         now = now + session.machine.next_wake(now).since(now.mono);
-        session.tell(Event::Wake, now);
+        session.tell(&Event::Wake, now);
         each(now.mono.since(begin.mono));
         wakes += 1;
     }
@@ -185,7 +192,7 @@ fn under_paused_clock(span: Duration) -> u64 {
             let wait = session.machine.next_wake(now).since(begin.mono);
             tokio::time::sleep_until(zero + wait).await;
             now = begin + zero.elapsed();
-            session.tell(Event::Wake, now);
+            session.tell(&Event::Wake, now);
             wakes += 1;
         }
         wakes

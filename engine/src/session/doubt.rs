@@ -134,7 +134,7 @@ impl Session {
         if let Some(outage) = self.outage {
             return wish(outage.probe_at, false);
         }
-        let recheck = self.token?.recheck_at.map(|at| now.mono_at(at));
+        let recheck = self.token?.recheck_at.filter(|at| now.wall >= *at).map(|_| Monotonic::default());
         recheck.into_iter().chain(self.look_at).min().and_then(|at| wish(at, false))
     }
 

@@ -58,7 +58,7 @@ impl View {
 
 impl Session {
     pub(super) fn hash_future(&self, now: Now, state: &mut impl Hasher) {
-        // `why` lives for one call; `last` is `now`; of attempts and comparisons only the last can be in flight.
+        // `why` lives for one call; of attempts and comparisons only the last can be in flight.
         let Self {
             policy,
             state: name,
@@ -91,7 +91,6 @@ impl Session {
             due,
             schedule_done,
             route,
-            last: _,
         } = self;
         let knows_hours = policy.schedule.is_some() || matches!(policy.expiry, Expiry::Cutoff { .. });
         let midnight = Timestamp::from_ist_parts(now.wall.ist_date(), NaiveTime::MIN);

@@ -9,6 +9,7 @@ use nirantar_brokers::{Fingerprint, Venue};
 use statig::blocking::{InitializedStateMachine, IntoStateMachineExt as _};
 
 use super::memory::{Ctx, Session, Signal};
+use super::wake::Rest;
 use super::{Effect, Event, Generation, Policy, State, TradingMode, Verdict};
 
 /// Signals that one signal may raise. The longest chain there is takes two; a bound makes sure that there is an end.
@@ -20,6 +21,8 @@ const MOST_STEPS: usize = 4;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Machine {
     sm: InitializedStateMachine<Session>,
+    /// What it waits for since it was called last. `None`: it never was.
+    rest: Option<Rest>,
 }
 
 impl Machine {
@@ -28,12 +31,20 @@ impl Machine {
     pub fn new(policy: Policy) -> Self {
         let mut unused = Vec::new();
         let mut context = Ctx { now: Now::default(), out: &mut unused, raised: Vec::new() };
-        Self { sm: Session::new(policy).uninitialized_state_machine().init_with_context(&mut context) }
+        Self { sm: Session::new(policy).uninitialized_state_machine().init_with_context(&mut context), rest: None }
     }
 
     /// Takes an event at `now` and appends what is to be done. The time may not go back in `now.mono`; `now.wall` may
-    /// step either way.
+    /// step either way. A wake-up with nothing due costs a few comparisons.
+    #[inline]
     pub fn on(&mut self, event: &Event, now: Now, out: &mut Vec<Effect>) {
+        match &mut self.rest {
+            Some(rest) if matches!(event, Event::Wake) && rest.rests(now) => rest.goes_on(now),
+            _ => self.take(event, now, out),
+        }
+    }
+
+    fn take(&mut self, event: &Event, now: Now, out: &mut Vec<Effect>) {
         let mut context = Ctx { now, out, raised: Vec::new() };
         self.deliver(Signal::Told(event), &mut context);
         if let Some(probe) = self.sm.inner().proving.timed_out(now.mono) {
@@ -48,7 +59,11 @@ impl Machine {
                 break;
             }
         }
+        if let Some(notice) = self.rest.and_then(|rest| rest.stepped(now)) {
+            context.notice(notice);
+        }
         self.deliver(Signal::Settle, &mut context);
+        self.rest = Some(Rest::after(self.sm.inner(), now));
     }
 
     fn deliver(&mut self, signal: Signal<'_>, context: &mut Ctx<'_>) {
@@ -142,8 +157,9 @@ impl Machine {
 
     /// When [`on`](Self::on) must be called again at the latest, with [`Event::Wake`] if nothing else has happened.
     #[must_use]
+    #[inline]
     pub fn next_wake(&self, now: Now) -> Monotonic {
-        self.sm.inner().next_wake(now)
+        self.rest.unwrap_or_else(|| Rest::after(self.sm.inner(), now)).next_wake()
     }
 }
 
@@ -151,6 +167,7 @@ impl Hash for Machine {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         self.sm.state().hash(hasher);
         self.sm.inner().hash(hasher);
+        self.rest.hash(hasher);
     }
 }
 

@@ -89,7 +89,6 @@ pub(super) struct Session {
     pub(super) due: Option<Why>,
     pub(super) schedule_done: Timestamp,
     pub(super) route: (Venue, bool),
-    pub(super) last: Option<Now>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,7 +132,6 @@ impl Session {
             due: None,
             schedule_done: Timestamp::default(),
             route: (Venue::Blocked(Block::Starting), false),
-            last: None,
             policy,
         }
     }

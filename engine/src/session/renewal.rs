@@ -3,7 +3,7 @@
 use std::hash::{Hash as _, Hasher};
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{Fingerprint, Renewal};
 
@@ -44,6 +44,11 @@ impl Attempt {
 }
 
 impl Commands {
+    /// When they count no more: with their date.
+    pub(super) fn forgotten_at(self) -> Option<Timestamp> {
+        Some(Timestamp::from_ist_parts(self.on?.succ_opt()?, NaiveTime::MIN))
+    }
+
     /// What [`Session::hash_future`] hashes of it: those of another day are forgotten at the next call.
     pub(super) fn hash_future(self, view: View, state: &mut impl Hasher) {
         let Self { on, failed } = self;
@@ -91,17 +96,21 @@ impl Session {
         self.due = if self.margin_reached(now) {
             Some(Why::Due)
         } else {
-            // Where only a human brings a new token, an hour of the day is no reason to call one: the token in use is good.
-            let scheduled = self.usable_way().and_then(|_| self.policy.last_scheduled(now));
-            let first_seen = self.token.map_or(now, |held| held.first_seen);
-            let due = scheduled.filter(|at| *at > self.schedule_done && *at > first_seen);
             let gains = self.token.is_none_or(|held| self.policy.outlives(now, held.first_seen, held.expires));
-            due.filter(|_| gains).map(|at| {
+            self.scheduled(now).filter(|_| gains).map(|at| {
                 self.schedule_done = at;
                 Why::Scheduled
             })
         };
         self.due
+    }
+
+    /// The hour of the schedule that is not served yet. Where only a human brings a new token, an hour of the day is no
+    /// reason to call one: the token in use is good.
+    pub(super) fn scheduled(&self, now: Timestamp) -> Option<Timestamp> {
+        let scheduled = self.policy.last_scheduled(now).filter(|_| self.usable_way().is_some());
+        let first_seen = self.token.map_or(now, |held| held.first_seen);
+        scheduled.filter(|at| *at > self.schedule_done && *at > first_seen)
     }
 
     /// The operator wants a new token now, whatever the hour: by itself, or with the link to log in at.
@@ -131,14 +140,16 @@ impl Session {
     /// Whether an automatic attempt may start now.
     pub(super) fn may_attempt(&self, now: Now) -> bool {
         let free = self.attempt.is_none() || planted(Bug::TwoRenewals);
-        free && now.mono >= self.attempt_from(now) && self.usable_way().is_some()
+        let may = free && now.mono >= self.retry_at && self.usable_way().is_some();
+        may && self.attempt_needed_from(now.wall).is_none()
     }
 
-    /// From when on an attempt may start. In the quiet hours none does, unless somebody asked for it.
-    pub(super) fn attempt_from(&self, now: Now) -> Monotonic {
+    /// From when on an attempt is of use, the wait after the last one apart. In the quiet hours none is, unless somebody
+    /// asked for it.
+    pub(super) fn attempt_needed_from(&self, now: Timestamp) -> Option<Timestamp> {
         match self.due {
-            Some(Why::OperatorAsked | Why::Scheduled) => self.retry_at,
-            _ => self.retry_at.max(now.mono_at(self.policy.needed_from(now.wall))),
+            Some(Why::OperatorAsked | Why::Scheduled) => None,
+            _ => Some(self.policy.needed_from(now)).filter(|from| *from > now),
         }
     }
 

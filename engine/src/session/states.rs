@@ -252,9 +252,6 @@ impl Session {
                 context.notice(Notice::OldGeneration { generation: *generation });
             }
             Signal::Settle => {
-                if let Some(notice) = self.clock_stepped(context.now) {
-                    context.notice(notice);
-                }
                 self.check_attempt(context);
                 self.look_at_grant(context);
                 self.compare(context);

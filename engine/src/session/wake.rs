@@ -1,56 +1,119 @@
-//! Time: when the machine must be woken, and whether the wall clock stepped.
+//! Time: until when the machine has nothing to do, when it must be woken, and whether the wall clock stepped.
 
 use std::time::Duration;
 
-use nirantar_brokers::time::{Monotonic, Now};
+use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 
 use super::memory::Session;
 use super::{Notice, State};
 
 /// Wall-clock deadlines are looked at again at least this often, since the wall clock may step.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// The wall clock stepped if the two clocks differ by so much more than when they were looked at last.
+const STEP: Duration = Duration::from_secs(2);
 
-impl Session {
-    /// When the machine must be woken at the latest.
-    pub(super) fn next_wake(&self, now: Now) -> Monotonic {
-        // What was due when the machine was last called has been done; what has come due since has not, even if
-        // somebody else was faster than its wake-up.
-        let now = self.last.unwrap_or(now);
-        let wall_look = now.mono + LOOK_AGAIN;
-        let token_dies = self.token.filter(|_| self.has_living_token()).map(|held| now.mono_at(held.expires));
-        let margin = self
-            .token
-            .filter(|held| self.state == State::Valid && held.renew_by_margin)
-            .map(|held| now.mono_at(self.policy.needed_from(self.policy.renew_from(held.expires))));
-        let retry = (self.usable_way().is_some() && self.attempt.is_none() && self.state != State::Valid)
-            .then(|| self.attempt_from(now));
-        let doubt_over = self.doubt.map(|doubt| doubt.waited_out_at(&self.policy));
-        [
-            self.proving.next_wake(self.incumbent_wish(now), &self.policy),
-            self.attempt.map(|attempt| attempt.deadline),
-            self.hold_until,
-            self.comparison.map(|comparison| comparison.at),
-            self.failback.next_wake(),
-            self.ask_at.map(|at| now.mono_at(at)),
-            self.policy.next_scheduled(now.wall).map(|at| now.mono_at(at)),
-            self.grant_wake().map(|at| now.mono_at(at)),
-            doubt_over,
-            token_dies,
-            margin,
-            retry,
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|at| *at > now.mono)
-        .fold(wall_look, Ord::min)
+/// What the machine waits for. Nearly every wake-up is for the clocks' sake alone, so what is due next is kept for each
+/// clock: a machine that is woken before any of it need not look at anything else.
+///
+/// Promises: a wake-up at which the machine [rests](Self::rests) would change nothing and bring no effect
+/// (`rule_8_a_machine_that_rests_has_nothing_to_do` in `tests/tests/rules.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Rest {
+    /// When the machine was called last.
+    last: Now,
+    /// What is due next by each clock.
+    mono: Monotonic,
+    wall: Timestamp,
+    /// Something is past and still waited for: no time says when it will be done, so that every wake-up looks.
+    restless: bool,
+}
+
+impl Rest {
+    /// What a session waits for that was called at `now`: what was due then has been done.
+    pub(super) fn after(session: &Session, now: Now) -> Self {
+        let (mono, wall) = (Monotonic::from_nanos(u64::MAX), Timestamp::from_nanos(i64::MAX));
+        let mut rest = Self { last: now, mono, wall, restless: false };
+        session.waits_for(&mut rest);
+        rest
     }
 
-    pub(super) fn clock_stepped(&mut self, now: Now) -> Option<Notice> {
-        let last = self.last.replace(now)?;
-        let passed = i128::from(now.mono.as_nanos()) - i128::from(last.mono.as_nanos());
-        let shown = i128::from(now.wall.as_nanos()) - i128::from(last.wall.as_nanos());
-        let step = shown - passed;
+    /// Whether the machine, woken at `now`, has nothing to do. If the wall clock went back, what was over may be to come.
+    #[inline]
+    pub(super) fn rests(&self, now: Now) -> bool {
+        let due = now.mono >= self.mono || now.wall >= self.wall;
+        !(due || self.restless) && now.wall >= self.last.wall && self.step(now).unsigned_abs() < STEP.as_nanos()
+    }
+
+    /// The machine was woken at `now`, and rests on.
+    #[inline]
+    pub(super) const fn goes_on(&mut self, now: Now) {
+        self.last = now;
+    }
+
+    /// When the machine must be woken at the latest.
+    #[inline]
+    pub(super) fn next_wake(&self) -> Monotonic {
+        (self.last.mono + LOOK_AGAIN).min(self.mono).min(self.last.mono_at(self.wall))
+    }
+
+    /// That the wall clock stepped since the machine was called last, if it did.
+    pub(super) fn stepped(&self, now: Now) -> Option<Notice> {
+        let step = self.step(now);
         let seconds = i64::try_from(step / 1_000_000_000).unwrap_or(i64::MAX);
-        (seconds.unsigned_abs() >= 2).then_some(Notice::ClockStepped { seconds })
+        (step.unsigned_abs() >= STEP.as_nanos()).then_some(Notice::ClockStepped { seconds })
+    }
+
+    /// By how many nanoseconds the wall clock has gone on further than the monotonic one.
+    #[inline]
+    fn step(&self, now: Now) -> i128 {
+        let passed = i128::from(now.mono.as_nanos()) - i128::from(self.last.mono.as_nanos());
+        let shown = i128::from(now.wall.as_nanos()) - i128::from(self.last.wall.as_nanos());
+        shown - passed
+    }
+
+    /// Something is due then.
+    fn at(&mut self, at: impl Into<Option<Monotonic>>) {
+        let Some(at) = at.into() else { return };
+        if at > self.last.mono { self.mono = self.mono.min(at) } else { self.restless = true }
+    }
+
+    /// The same by the wall clock.
+    fn at_wall(&mut self, at: impl Into<Option<Timestamp>>) {
+        let Some(at) = at.into() else { return };
+        if at > self.last.wall { self.wall = self.wall.min(at) } else { self.restless = true }
+    }
+}
+
+impl Session {
+    /// All that time alone may bring.
+    fn waits_for(&self, rest: &mut Rest) {
+        let (now, policy) = (rest.last, &self.policy);
+        rest.at(self.proving.next_wake(self.incumbent_wish(now), policy));
+        rest.at(self.attempt.map(|attempt| attempt.deadline));
+        rest.at(self.hold_until);
+        rest.at(self.comparison.map(|comparison| comparison.at));
+        rest.at(self.failback.next_wake());
+        rest.at(self.doubt.map(|doubt| doubt.waited_out_at(policy)));
+        rest.at_wall(self.ask_at);
+        rest.at_wall(policy.next_scheduled(now.wall));
+        rest.at_wall(self.grant_wake());
+        rest.at_wall(self.commands.forgotten_at());
+        if let Some(held) = self.token.filter(|_| self.has_living_token()) {
+            rest.at_wall(held.expires);
+            rest.at_wall(held.recheck_at);
+            if self.state == State::Valid && held.renew_by_margin {
+                rest.at_wall(policy.needed_from(policy.renew_from(held.expires).max(now.wall)));
+            }
+        }
+        if self.state == State::Valid {
+            // A scheduled renewal that would gain nothing yet may gain something later.
+            rest.restless |= self.scheduled(now.wall).is_some();
+        } else if self.usable_way().is_some() && self.attempt.is_none() {
+            match self.attempt_needed_from(now.wall) {
+                // Both are waited for: the later one, as the clocks go now.
+                Some(from) if now.mono_at(from) > self.retry_at => rest.at_wall(from),
+                _ => rest.at(self.retry_at),
+            }
+        }
     }
 }

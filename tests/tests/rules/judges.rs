@@ -1,12 +1,14 @@
 //! The judges of the machine: what each rule says, in as few words as it takes, with a memory of their own.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::time::Duration;
 
 use nirantar::session::{AttemptEnd, Effect, Event, Generation, Operator, Resume, State, TradingMode, Verdict, Why};
 use nirantar_brokers::time::Monotonic;
 use nirantar_brokers::{Block, Fingerprint, Refusal, Venue};
 
+use super::dice::Chance;
 use super::world::{Judge, Scene, Standing};
 
 /// Rule 1: nothing is live under a token known to be dead, and whoever listens was told where orders go.
@@ -189,6 +191,45 @@ impl Judge for WakesInTime {
             return Err(format!("woken too early it does {effects:?} after {sleep:?}, and else {others:?}"));
         }
         Ok(())
+    }
+}
+
+/// Rule 8: a machine that rests has nothing to do. Woken again and again, early, late and with a wall clock that runs fast,
+/// slow or is set, it does what one does that looks at everything every time; and both have come to the same.
+pub struct RestsForNothing(pub Chance);
+
+impl Judge for RestsForNothing {
+    fn see(&mut self, scene: &Scene<'_>) -> Result<(), String> {
+        // News of a token that there never was: nobody cares, and the machine does not rest over it.
+        let nothing = Event::Answered { generation: Generation(u64::MAX) };
+        let (mut rests, mut looks, mut now) = (scene.world.machine.clone(), scene.world.machine.clone(), scene.now());
+        for _ in 0..6 {
+            let sleep = rests.next_wake(now).since(now.mono);
+            now = now + self.one_of([sleep, sleep, sleep / 2, sleep * 40, Duration::from_secs(3600)]);
+            let off = Duration::from_millis(self.one_of([0, 0, 1, 900, 1900, 2100, 9_000_000, 90_000_000]));
+            now.wall = if self.one_of([true, true, false]) { now.wall + off } else { now.wall - off };
+            let (mut did, mut due) = (Vec::new(), Vec::new());
+            rests.on(&Event::Wake, now, &mut did);
+            looks.on(&nothing, now, &mut due);
+            let [rested, looked] = [&rests, &looks].map(|machine| {
+                let mut hasher = DefaultHasher::new();
+                machine.hash_future(now, &mut hasher);
+                (machine.state(), machine.route(now), hasher.finish())
+            });
+            if (&did, rested) != (&due, looked) {
+                return Err(format!(
+                    "at {} it does {did:?} and is {rested:?}; due is {due:?} and {looked:?}",
+                    now.wall
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RestsForNothing {
+    fn one_of<T: Copy, const N: usize>(&mut self, from: [T; N]) -> T {
+        from[self.0.roll(N as u64) as usize]
     }
 }
 
