@@ -210,7 +210,7 @@ impl Book {
         // The ranks of a price on the two sides are each other's negative.
         let rank = Queue::limits(side).rank(limit);
         let best = self.ladders.of(Queue::limits(side.opposite())).first();
-        best.is_some_and(|best| best.saturating_add(rank) <= 0)
+        best.is_some_and(|best| best.checked_add(rank).map_or(best < 0, |apart| apart <= 0))
     }
 
     /// Whether any stop waits.
