@@ -1,9 +1,9 @@
 //! Nirantar's core, from bare to everything: order records, positions, events out.
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Money, Price};
+use nirantar_brokers::{Money, Price, Quantity, Side};
 use nirantar_exchange_mock::matching::{
-    Account, Book, Fill, Key, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink,
+    Account, Book, Fill, Key, Kind, MarketTick, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink,
 };
 
 use crate::Engine;
@@ -81,7 +81,7 @@ const RING: usize = 1 << 7;
 /// Keeps the day's order book, and writes every event into a ring.
 pub struct Day {
     pub rows: Vec<Row>,
-    ring: Box<[Option<Out>; RING]>,
+    ring: [Option<Out>; RING],
     next: usize,
     traded: u64,
 }
@@ -89,7 +89,7 @@ pub struct Day {
 impl Day {
     fn new(orders: usize) -> Self {
         // Touched now: fresh pages are the caller's, and are not what is measured.
-        Self { rows: vec![BLANK; orders], ring: Box::new([None; RING]), next: 0, traded: 0 }
+        Self { rows: vec![BLANK; orders], ring: [None; RING], next: 0, traded: 0 }
     }
 
     #[inline(always)]
@@ -206,3 +206,22 @@ engine!(
 engine!("nirantar", Positions<Day>, |events| Positions::new(Day::new(events)), |sink: &Positions<Day>| sink
     .sink
     .traded);
+
+/// A market with as much as anybody wants a tick from the last price on both sides, and that many market orders of one
+/// unit, alternately.
+pub fn market(count: usize) -> (Whole, Vec<NewOrder>) {
+    let mut engine = Whole::new(count + 2);
+    let far = Quantity::new(u32::MAX.into());
+    for (order, side, tick) in [(count, Side::Buy, 19_999), (count + 1, Side::Sell, 20_001)] {
+        let deep = NewOrder::limit(order, 99, side, Price::from_units(tick), far);
+        engine.matcher.submit(&deep, Timestamp::default(), &mut engine.sink).unwrap();
+    }
+    let ltp = Price::from_units(20_000);
+    let tick = MarketTick { ltp, volume: Quantity::ZERO, at: Timestamp::default(), open: true };
+    engine.matcher.tick(tick, &mut engine.sink);
+    let order = |no| {
+        let side = if no % 2 == 0 { Side::Buy } else { Side::Sell };
+        NewOrder { kind: Kind::Market(100), ..NewOrder::limit(no, 0, side, Price::ZERO, Quantity::new(1)) }
+    };
+    (engine, (0..count).map(order).collect())
+}

@@ -210,7 +210,13 @@ impl Book {
         // The ranks of a price on the two sides are each other's negative.
         let rank = Queue::limits(side).rank(limit);
         let best = self.ladders.of(Queue::limits(side.opposite())).first();
-        best.is_some_and(|best| best.saturating_add(rank) <= 0)
+        best.is_some_and(|best| best.checked_add(rank).map_or(best < 0, |apart| apart <= 0))
+    }
+
+    /// Whether any stop waits.
+    #[inline]
+    pub(super) fn has_stops(&self) -> bool {
+        !self.ladders.of(Queue::BuyStops).is_empty() || !self.ladders.of(Queue::SellStops).is_empty()
     }
 
     /// The price of the last trade between two orders of this book, if there was one since this was last asked.
@@ -346,6 +352,7 @@ impl Book {
     }
 
     /// Puts a limit order that is in no queue behind all others at its price, showing as much as it discloses.
+    #[cold]
     fn queue_up(&mut self, slot: u32) {
         let arrival = self.next_arrival();
         let Some(terms) = self.slab.terms_mut(slot) else { return };

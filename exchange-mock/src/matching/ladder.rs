@@ -122,6 +122,12 @@ impl Ladder {
         }
     }
 
+    /// Whether there is no level.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.summary == 0 && self.far.is_empty()
+    }
+
     /// The best rank.
     #[inline]
     pub(super) fn first(&self) -> Option<i64> {

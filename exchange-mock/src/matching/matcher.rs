@@ -277,7 +277,9 @@ impl<L: Liquidity> Matcher<L> {
     fn follow_trades<S: Sink>(&mut self, sink: &mut S) {
         if let Some(last) = self.book.take_last_trade() {
             self.last = Some(last);
-            self.fire_stops(sink);
+            if self.book.has_stops() {
+                self.fire_stops(sink);
+            }
         }
     }
 

@@ -23,7 +23,7 @@ pub(in super::super) struct Taker {
 impl Book {
     /// Trades an order that comes with the other side, best price first and then by time, at the prices that rest
     /// there, never beyond its limit. What is left of it is in `taker`.
-    #[inline]
+    #[inline(always)]
     pub(in super::super) fn sweep<S: Sink>(&mut self, taker: &mut Taker, sink: &mut S) {
         let Taker { order, account, side, limit, .. } = *taker;
         let queue = Queue::limits(side.opposite());

@@ -31,7 +31,7 @@ impl Book {
 
     /// Sets off the first stop that a price at `last` reaches, and no other: it comes to the market like any order, and
     /// what it leaves rests under its key. Whether there was one.
-    #[inline]
+    #[cold]
     pub(in super::super) fn fire_first<S: Sink>(&mut self, last: Price, sink: &mut S) -> bool {
         let first = |queue: Queue| {
             let best = self.ladders.of(queue).best().filter(|(rank, _)| *rank <= queue.rank(last));
