@@ -47,6 +47,7 @@ mod squaring;
 mod tests;
 mod ticks;
 mod types;
+mod widen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,6 +93,8 @@ pub struct MockExchange {
     runs: Vec<Run>,
     /// All trading is stopped, by a fault.
     halted_all: bool,
+    /// By how many ticks every spread is wider, by a fault.
+    wide: u32,
     /// The market-wide breaker's last level, in hundredths of a percent, and its day.
     broken: Option<(NaiveDate, u16)>,
     /// When intraday positions were closed last, and whether they are being closed now.
@@ -129,6 +132,7 @@ impl MockExchange {
             updates: Vec::new(),
             runs: Vec::new(),
             halted_all: false,
+            wide: 0,
             broken: None,
             squared: NEVER,
             squaring: false,
