@@ -13,7 +13,7 @@
 //! * an order has one final state, and its rows move only as [`OrderStatus::can_become`] allows;
 //! * the work of a tick does not grow with resting orders of other instruments.
 //!
-//! Known simplifications: orders are taken in continuous trading only; the day's book is not rolled over to the next day
+//! Known simplifications: the day's book is not rolled over to the next day
 //! (the account is); MODIFIED and the pending states read as accepted.
 
 mod amend;
@@ -31,6 +31,9 @@ mod lines;
 mod listing;
 mod order;
 mod phases;
+mod post_close;
+#[cfg(test)]
+mod post_close_tests;
 #[cfg(test)]
 mod properties;
 mod reads;

@@ -7,6 +7,7 @@ use super::checks::Stop;
 use super::order::{Order, words};
 use super::{Listing, MockExchange, Update, words_of};
 use crate::account::InstrumentNo;
+use crate::calendar::Step;
 use crate::matching::{
     Cause, Fill, FillsFrom, Manner, MarketTick, Matcher, Model, OrderNo, Record, Sink, State, Waiting, Working,
 };
@@ -74,6 +75,9 @@ impl MockExchange {
             order.key = entered.flatten();
         }
         self.hear();
+        if self.listings.get(instrument_no).is_some_and(|listing| self.step_of(listing) == Step::PostClose) {
+            self.cross_at_close(instrument_no);
+        }
     }
 
     /// Where it was, with another size or validity.
