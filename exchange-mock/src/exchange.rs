@@ -13,7 +13,7 @@
 //! * an order has one final state, and its rows move only as [`OrderStatus::can_become`] allows;
 //! * the work of a tick does not grow with resting orders of other instruments.
 //!
-//! Known simplifications: orders are taken in continuous trading only; the day's book is not rolled over to the next day
+//! Known simplifications: the day's book is not rolled over to the next day
 //! (the account is); MODIFIED and the pending states read as accepted.
 
 mod amend;
@@ -31,6 +31,9 @@ mod lines;
 mod listing;
 mod order;
 mod phases;
+mod post_close;
+#[cfg(test)]
+mod post_close_tests;
 #[cfg(test)]
 mod properties;
 mod reads;
@@ -47,6 +50,7 @@ mod squaring;
 mod tests;
 mod ticks;
 mod types;
+mod widen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,6 +96,8 @@ pub struct MockExchange {
     runs: Vec<Run>,
     /// All trading is stopped, by a fault.
     halted_all: bool,
+    /// By how many ticks every spread is wider, by a fault.
+    wide: u32,
     /// The market-wide breaker's last level, in hundredths of a percent, and its day.
     broken: Option<(NaiveDate, u16)>,
     /// When intraday positions were closed last, and whether they are being closed now.
@@ -129,6 +135,7 @@ impl MockExchange {
             updates: Vec::new(),
             runs: Vec::new(),
             halted_all: false,
+            wide: 0,
             broken: None,
             squared: NEVER,
             squaring: false,

@@ -47,7 +47,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What it does not do: exact margins (they are labelled approximate), the post-close session. It never claims a fill that
+//! What it does not do: exact margins (they are labelled approximate). It never claims a fill that
 //! the replayed market did not allow.
 
 #![forbid(unsafe_code)]

@@ -72,8 +72,8 @@ pub(super) struct ExchangeArgs {
     /// Something that goes wrong from the start on; may be repeated. One of token-exception, permission-exception,
     /// permission-data, throttle or throttle=DURATION, no-reply, reply-cut, reset=before, reset=after, reset=accepted,
     /// garbage, timed-out or timed-out=accepted, late=DURATION, 500, 502, 503, 504 (each also =orders or =accepted),
-    /// socket-cut, socket-mute, slow=DURATION, book-delay=DURATION, halt or halt=TOKEN, reject, freeze, duplicate,
-    /// reorder; any with @COUNT, like no-reply@1
+    /// socket-cut, socket-mute, slow=DURATION, book-delay=DURATION, halt or halt=TOKEN, widen=TICKS or
+    /// widen=TICKS:TOKEN, reject, freeze, duplicate, reorder; any with @COUNT, like no-reply@1
     #[arg(long, value_name = "NAME[=ARG]", verbatim_doc_comment)]
     fault: Vec<FaultRule>,
     /// Api key that clients must use

@@ -19,7 +19,7 @@ pub enum Phase {
     Continuous,
     /// Closing auction, or the pause before the post-close.
     Closing,
-    /// Trades at the closing price only. This exchange takes no orders then.
+    /// Trades at the closing price only.
     PostClose,
 }
 

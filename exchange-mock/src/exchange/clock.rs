@@ -6,7 +6,7 @@ use nirantar_brokers::Validity;
 use nirantar_brokers::time::Timestamp;
 
 use super::{Listing, MockExchange, NEVER};
-use crate::calendar::Market;
+use crate::calendar::{Market, Step};
 use crate::matching::OrderNo;
 
 impl MockExchange {
@@ -81,7 +81,10 @@ impl MockExchange {
     /// When an order that comes now expires.
     pub(super) fn deadline(&self, listing: &Listing, validity: Validity) -> Option<Timestamp> {
         let market = self.runs.get(listing.run).map_or(Market::of(listing.instrument.key.exchange), |run| run.market);
-        let day_end = self.calendar.day_orders_end_of(market, self.clock.ist_date());
+        let day_end = match self.runs.get(listing.run).filter(|run| run.step() == Step::PostClose) {
+            Some(run) => Some(run.until()),
+            None => self.calendar.day_orders_end_of(market, self.clock.ist_date()),
+        };
         end_of(validity, self.clock, day_end)
     }
 

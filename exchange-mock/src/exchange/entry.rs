@@ -29,7 +29,8 @@ impl MockExchange {
                 let words = "The market takes no orders at the moment: it is between two sessions or finding a price.";
                 return Err(Rejection::order(words));
             }
-            Step::Closed | Step::PostClose => {
+            Step::PostClose => return Self::check_post_close(order_type, validity),
+            Step::Closed => {
                 return Err(Rejection::order("Markets are closed right now. Try placing an order in market hours."));
             }
         }
@@ -72,6 +73,7 @@ impl MockExchange {
                 "Intraday (MIS) orders are not allowed after the square-off time. Use CNC or NRML.",
             ));
         }
+        self.check_post_close_product(listing, product)?;
         let most = is_derivative(&listing.instrument)
             .then(|| self.config.freeze.most(key.exchange, &listing.instrument.name, self.clock.ist_date()))
             .flatten();
@@ -93,6 +95,9 @@ impl MockExchange {
         order_type: OrderType,
     ) -> Result<Plan, Rejection> {
         let listing = self.listings.get(instrument_no).ok_or_else(Rejection::no_such_instrument)?;
+        if let (OrderType::Market(protection), Step::PostClose) = (order_type, self.step_of(listing)) {
+            return self.plan_at_close(instrument_no, side, protection);
+        }
         let (range, auction) = (self.price_range(instrument_no), self.step_of(listing).is_auction_entry());
         let last = listing.market.map(|market| market.last_price);
         let last = last.or_else(|| self.previous_close(listing).filter(|_| auction));

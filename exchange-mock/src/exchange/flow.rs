@@ -7,8 +7,9 @@ use super::checks::Stop;
 use super::order::{Order, words};
 use super::{Listing, MockExchange, Update, words_of};
 use crate::account::InstrumentNo;
+use crate::calendar::Step;
 use crate::matching::{
-    Cause, Fill, Manner, MarketTick, Matcher, Model, OrderNo, Record, Sink, State, Waiting, Working,
+    Cause, Fill, FillsFrom, Manner, MarketTick, Matcher, Model, OrderNo, Record, Sink, State, Waiting, Working,
 };
 
 impl MockExchange {
@@ -74,6 +75,9 @@ impl MockExchange {
             order.key = entered.flatten();
         }
         self.hear();
+        if self.listings.get(instrument_no).is_some_and(|listing| self.step_of(listing) == Step::PostClose) {
+            self.cross_at_close(instrument_no);
+        }
     }
 
     /// Where it was, with another size or validity.
@@ -100,11 +104,22 @@ impl MockExchange {
     /// what the market shows after it.
     pub(super) fn match_tick(&mut self, instrument_no: InstrumentNo, ltp: Price, depth: Option<&Depth>, at: Timestamp) {
         let open = self.is_fresh(instrument_no);
-        let market = self.listings.get(instrument_no).and_then(|listing| listing.market);
-        let volume = market.map_or(Quantity::ZERO, |market| market.offered);
+        let Some(listing) = self.listings.get(instrument_no) else { return };
+        let Some(market) = listing.market else { return };
+        // Only who looks at what is shown is shown it.
+        let (volume, shown) = match self.config.fills {
+            _ if listing.wide > 0 => {
+                let depth = depth.filter(|_| self.config.fills == FillsFrom::Depth);
+                (Quantity::ZERO, Some(listing.shown_wide(depth, market)))
+            }
+            FillsFrom::LastPrice => (market.offered, None),
+            FillsFrom::Depth => (market.offered, Some(depth.copied().unwrap_or_default())),
+        };
         self.ask(instrument_no, |matcher, sink| {
             matcher.tick(MarketTick { ltp, volume, at, open }, sink);
-            matcher.depth(depth.unwrap_or(&Depth::default()), at, open, sink);
+            if let Some(shown) = shown {
+                matcher.depth(&shown, at, open, sink);
+            }
         });
         self.hear();
     }
@@ -119,7 +134,7 @@ impl MockExchange {
     }
 
     /// Has an instrument's matcher do something; what it tells is kept for [`hear`](Self::hear).
-    fn ask<R>(
+    pub(super) fn ask<R>(
         &mut self,
         instrument_no: InstrumentNo,
         work: impl FnOnce(&mut Matcher<Model>, &mut Listener<'_>) -> R,
@@ -276,7 +291,7 @@ pub(super) enum Told {
 }
 
 /// Listens to a matcher while it works.
-struct Listener<'a> {
+pub(super) struct Listener<'a> {
     told: &'a mut Vec<Told>,
     orders: &'a [Order],
     instrument: &'a Instrument,

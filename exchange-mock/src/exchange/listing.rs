@@ -25,6 +25,8 @@ pub(super) struct Listing {
     pub(super) of_stock: bool,
     /// Stopped by a fault.
     pub(super) halted: bool,
+    /// By how many ticks its spread is wider on either side, by a fault.
+    pub(super) wide: u32,
     /// By how much its band of the day has been made wider, in hundredths of a percent.
     pub(super) flex: i64,
     /// What was traded while the average for a band is taken.
@@ -44,6 +46,7 @@ impl Listing {
             run,
             of_stock,
             halted: false,
+            wide: 0,
             flex: 0,
             traded: Traded::default(),
             auction_price: None,
@@ -97,6 +100,9 @@ impl MockExchange {
         self.by_token.entry(instrument.token).or_insert(no);
         self.account.list(instrument.key.exchange, instrument.kind);
         self.listings.push(Listing::new(instrument, Model::new(self.config.fills), run, of_stock));
+        if self.wide > 0 {
+            self.widen_one(no, self.wide);
+        }
     }
 
     /// The day of its market, which begins with the first instrument in it.

@@ -20,7 +20,7 @@ use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{InstrumentKind, Money, OrderStatus, Price, Quantity, Side};
 
 use super::order::{Order, words};
-use super::{Listing, MockExchange};
+use super::{Listing, MockExchange, post_close};
 use crate::account::InstrumentNo;
 use crate::auction::{self, Bid, Outcome, Priority};
 use crate::calendar::{BandKind, Calendar, Market, Span, Step};
@@ -36,7 +36,7 @@ pub(super) struct Run {
     forced: Option<Forced>,
     /// Of which day the rest tells.
     date: Option<NaiveDate>,
-    /// When the average is taken that a late or closing band is measured from.
+    /// When the average is taken that a late or closing band is measured from, or the close where there is no such band.
     pub(super) window: Option<(Timestamp, Timestamp)>,
     /// When the late band comes into force.
     pub(super) late_from: Option<Timestamp>,
@@ -80,7 +80,7 @@ impl Traded {
         }
     }
 
-    fn average(&self, window: Option<(Timestamp, Timestamp)>) -> Option<Price> {
+    pub(super) fn average(&self, window: Option<(Timestamp, Timestamp)>) -> Option<Price> {
         let known = window.map(|(start, _)| start) == self.since && !self.quantity.is_zero();
         known.then(|| self.value.per_unit(self.quantity))
     }
@@ -157,7 +157,8 @@ impl Run {
         let on = |time| Timestamp::from_ist_parts(date, time);
         let late = calendar.band(self.market, BandKind::Late, date);
         let band = calendar.band(self.market, BandKind::Closing, date).or(late);
-        self.window = band.and_then(|band| band.window).map(|(start, end)| (on(start), on(end)));
+        let window = band.and_then(|band| band.window).map(|(start, end)| (on(start), on(end)));
+        self.window = window.or_else(|| post_close::measured(calendar, self.market, at));
         self.late_from = late.and_then(|band| band.window).map(|(_, end)| on(end));
     }
 
@@ -255,7 +256,7 @@ impl MockExchange {
     }
 
     /// Working orders of a market, in the order in which they came into their book.
-    fn working_in(&self, run_no: usize) -> Vec<OrderNo> {
+    pub(super) fn working_in(&self, run_no: usize) -> Vec<OrderNo> {
         let here = |no: &InstrumentNo| self.listings.get(*no).is_some_and(|listing| listing.run == run_no);
         let working = self.orders.iter().enumerate().filter(|(_, order)| order.is_working() && here(&order.instrument));
         let mut found: Vec<(Timestamp, OrderNo)> = working.map(|(no, order)| (order.entered, no)).collect();
@@ -294,7 +295,7 @@ impl MockExchange {
     // --- auctions ----------------------------------------------------------------------------------------------
 
     /// Orders of one instrument that wait for an auction's price, each side in order of time.
-    fn bids(&self, orders: &[OrderNo], instrument: InstrumentNo) -> [Vec<Bid>; 2] {
+    pub(super) fn bids(&self, orders: &[OrderNo], instrument: InstrumentNo) -> [Vec<Bid>; 2] {
         let side = |side: Side| {
             let of = |no: &OrderNo| {
                 let order = self.orders.get(*no)?;
@@ -330,7 +331,6 @@ impl MockExchange {
     /// The market told the auction's price: what is left of our orders meets it.
     pub(super) fn meet_auction_price(&mut self, instrument: InstrumentNo, price: Price) {
         let Some(listing) = self.listings.get_mut(instrument) else { return };
-        let run_no = listing.run;
         let closing = self.runs.get(listing.run).is_some_and(|run| run.step() == Step::ClosingMatch);
         let since = self.runs.get(listing.run).map_or(self.clock, |run| run.span.from);
         match listing.print {
@@ -339,8 +339,14 @@ impl MockExchange {
             Some((at, _)) if at >= since => {}
             _ => listing.print = Some((self.clock, price)),
         }
-        let mut left = listing.market.map_or(Quantity::ZERO, |market| market.offered);
         let priority = if closing { Priority::MarketFirst } else { Priority::LimitFirst };
+        self.serve_at(instrument, price, priority, closing);
+    }
+
+    /// What the market told of that was traded at a price is shared out among our orders, both sides, as far as it goes.
+    pub(super) fn serve_at(&mut self, instrument: InstrumentNo, price: Price, priority: Priority, closing: bool) {
+        let Some(listing) = self.listings.get(instrument) else { return };
+        let (run_no, mut left) = (listing.run, listing.market.map_or(Quantity::ZERO, |market| market.offered));
         let orders = self.working_in(run_no);
         let [buys, sells] = self.bids(&orders, instrument);
         for (bids, side) in [(buys, Side::Buy), (sells, Side::Sell)] {
@@ -353,7 +359,7 @@ impl MockExchange {
         }
     }
 
-    fn fill_in_auction(&mut self, fills: Vec<(OrderNo, Quantity)>, price: Price, closing: bool) {
+    pub(super) fn fill_in_auction(&mut self, fills: Vec<(OrderNo, Quantity)>, price: Price, closing: bool) {
         for (no, quantity) in fills {
             if let Some(order) = self.orders.get_mut(no) {
                 order.auctioned |= closing;

@@ -54,6 +54,7 @@ impl MockExchange {
         match self.fresh_step(instrument_no) {
             Some(Step::Continuous) => self.match_tick(instrument_no, ltp, depth, at),
             Some(Step::PreOpenMatch | Step::Buffer | Step::ClosingMatch) => self.meet_auction_price(instrument_no, ltp),
+            Some(Step::PostClose) => self.trade_at_close(instrument_no, ltp),
             _ => {}
         }
     }

@@ -224,6 +224,9 @@ impl KiteExchange {
         if matches!(name, "halt" | "all") {
             self.exchange.halt(None, false);
         }
+        if matches!(name, "widen" | "all") {
+            self.exchange.widen(None, 0);
+        }
         if matches!(name, "socket-cut" | "all") {
             ended |= std::mem::take(&mut self.cut_next) > 0;
         }
@@ -315,6 +318,16 @@ impl KiteExchange {
                 }
                 self.faults.set(rule);
             }
+            Fault::Widen { ticks, token } => {
+                // One in place of another.
+                self.exchange.widen(None, 0);
+                let key = token.and_then(|token| self.exchange.instrument_by_token(BrokerToken(token)));
+                let key = key.map(|instrument| instrument.key.clone());
+                if token.is_none() || key.is_some() {
+                    self.exchange.widen(key.as_ref(), ticks);
+                }
+                self.faults.set(rule);
+            }
             _ => self.faults.set(rule),
         }
     }
@@ -353,6 +366,7 @@ impl KiteExchange {
         else {
             return;
         };
+        self.count_wide(token);
         // A price the exchange does not take, like one of zero, is no tick.
         let taken = |market: &MarketState| market.last_price == event.ltp && market.at == self.now;
         if let Some(market) = self.exchange.market(&event.instrument).filter(taken) {
@@ -361,6 +375,18 @@ impl KiteExchange {
             let tick = full_tick(token, kind, &market);
             let number = self.log.tick(token, self.now);
             self.sockets.tick(tick, number, &mut self.log);
+        }
+    }
+
+    /// A tick came in a spread that is widened for so many of them: the last one ends it.
+    fn count_wide(&mut self, token: BrokerToken) {
+        let concerned = |fault| match fault {
+            Fault::Widen { token: one, .. } => one.is_none_or(|one| one == token.0).then_some(()),
+            _ => None,
+        };
+        let counted = self.faults.take(concerned).is_some();
+        if counted && !self.faults.in_force().iter().any(|rule| matches!(rule.fault, Fault::Widen { .. })) {
+            self.exchange.widen(None, 0);
         }
     }
 

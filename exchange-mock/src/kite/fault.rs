@@ -55,6 +55,14 @@ pub enum Fault {
     BookDelay(Duration),
     /// Trading is stopped: in all instruments, or in the one of that token. Orders are refused, nothing matches.
     Halt(Option<u32>),
+    /// The spread is that many ticks wider on either side, in all instruments or in the one of that token: whoever takes
+    /// pays it, and what waits inside it is not filled. A count is of ticks.
+    Widen {
+        /// How many ticks.
+        ticks: u32,
+        /// Which instrument; `None` for all.
+        token: Option<u32>,
+    },
     /// Orders get a number and are rejected by risk management.
     Reject,
     /// Prices stand still: what would come is dropped. A count is of ticks.
@@ -92,7 +100,8 @@ impl Fault {
     pub const HELP: &'static str = "token-exception, permission-exception, permission-data, throttle or \
         throttle=DURATION, no-reply, reply-cut, reset=before, reset=after, reset=accepted, garbage, timed-out or \
         timed-out=accepted, late=DURATION, 500, 502, 503, 504 (each also =orders or =accepted), socket-cut, \
-        socket-mute, slow=DURATION, book-delay=DURATION, halt or halt=TOKEN, reject, freeze, duplicate, reorder; any with @COUNT, like no-reply@1";
+        socket-mute, slow=DURATION, book-delay=DURATION, halt or halt=TOKEN, widen=TICKS or widen=TICKS:TOKEN, reject, \
+        freeze, duplicate, reorder; any with @COUNT, like no-reply@1";
 
     /// The name without argument: what `clear` takes.
     #[must_use]
@@ -117,6 +126,7 @@ impl Fault {
             Self::Slow(_) => "slow",
             Self::BookDelay(_) => "book-delay",
             Self::Halt(_) => "halt",
+            Self::Widen { .. } => "widen",
             Self::Reject => "reject",
             Self::Freeze => "freeze",
             Self::Duplicate => "duplicate",
@@ -161,6 +171,10 @@ impl Fault {
                 Some(Ok(token)) => Ok(Self::Halt(Some(token))),
                 Some(Err(_)) => Err(BadFault::Argument { name: name.to_owned(), expected: "an instrument token" }),
             },
+            "widen" => widen(argument).ok_or_else(|| BadFault::Argument {
+                name: name.to_owned(),
+                expected: "ticks, or ticks and an instrument token, like 20 or 20:738561",
+            }),
             "reject" => plain(Self::Reject),
             "freeze" => plain(Self::Freeze),
             "duplicate" => plain(Self::Duplicate),
@@ -189,6 +203,8 @@ impl fmt::Display for Fault {
             Self::Http { scope: Scope::Orders, .. } => f.write_str("=orders"),
             Self::Http { scope: Scope::Accepted, .. } => f.write_str("=accepted"),
             Self::Halt(Some(token)) => write!(f, "={token}"),
+            Self::Widen { ticks, token: None } => write!(f, "={ticks}"),
+            Self::Widen { ticks, token: Some(token) } => write!(f, "={ticks}:{token}"),
             Self::Reset(Moment::BeforeBody) => f.write_str("=before"),
             Self::Reset(Moment::AfterBody) => f.write_str("=after"),
             Self::Reset(Moment::Accepted) | Self::TimedOut { accepted: true } => f.write_str("=accepted"),
@@ -305,6 +321,16 @@ impl Faults {
     }
 }
 
+/// `20`, or `20:738561` for one instrument.
+fn widen(argument: Option<&str>) -> Option<Fault> {
+    let (ticks, token) = match argument?.split_once(':') {
+        Some((ticks, token)) => (ticks, Some(token.parse().ok()?)),
+        None => (argument?, None),
+    };
+    let ticks = ticks.parse().ok().filter(|ticks| *ticks > 0)?;
+    Some(Fault::Widen { ticks, token })
+}
+
 /// `250ms`, `2s`, `5m`, or whole seconds without a unit; at most a day.
 fn duration(name: &str, argument: Option<&str>) -> Result<Duration, BadFault> {
     let bad = || BadFault::Argument { name: name.to_owned(), expected: "a duration up to a day, like 250ms, 2s or 5m" };
@@ -361,6 +387,8 @@ mod tests {
             "book-delay=10000ms",
             "halt",
             "halt=738561",
+            "widen=20",
+            "widen=20:738561@100",
             "reject@2",
             "freeze@10",
             "duplicate@1",
@@ -386,6 +414,9 @@ mod tests {
             ("throttle=soon", "like 250ms"),
             ("late", "like 250ms"),
             ("halt=RELIANCE", "an instrument token"),
+            ("widen", "like 20 or 20:738561"),
+            ("widen=0", "like 20 or 20:738561"),
+            ("widen=20:RELIANCE", "like 20 or 20:738561"),
             ("garbage=1", "no argument"),
             ("no-reply=1", "no argument"),
             ("no-reply@0", "above zero"),

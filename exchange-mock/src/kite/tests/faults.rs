@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nirantar_brokers::WireMessage;
+
 use super::*;
 use crate::kite::Transport;
 
@@ -174,4 +176,108 @@ fn a_fault_can_be_set_and_cleared_while_the_server_runs() {
     assert!(desk.exchange.clear_fault("503", desk.now));
     assert!(!desk.exchange.clear_fault("503", desk.now));
     assert_eq!(place(&mut desk).status, 200);
+}
+
+/// What a market order that has gone through was filled at.
+fn paid(desk: &mut Desk, id: &str) -> f64 {
+    desk.get(&format!("/orders/{id}/trades"))[0]["average_price"].as_f64().unwrap()
+}
+
+#[test]
+fn a_wide_spread_is_paid_by_who_takes_and_keeps_who_waits_waiting() {
+    // 2,000.25 at 10:00:05, five paise (a tick) more each second.
+    let mut desk = Desk::broken("widen=20:738561");
+    let buy = desk.place("transaction_type=BUY&order_type=MARKET&market_protection=-1");
+    let sell = desk.place("transaction_type=SELL&order_type=MARKET&market_protection=-1");
+    assert_eq!((paid(&mut desk, &buy), paid(&mut desk, &sell)), (2_001.25, 1_999.25));
+    let waits = desk.place("transaction_type=SELL&order_type=LIMIT&price=2000.40");
+    desk.wait_until("10:00:27");
+    assert_eq!(desk.history(&waits, "status").last().unwrap(), "OPEN", "2,001.35 less a rupee");
+    desk.wait_until("10:00:28");
+    assert_eq!(desk.history(&waits, "status").last().unwrap(), "COMPLETE");
+}
+
+#[test]
+fn a_wide_spread_ends_after_its_ticks_or_when_it_is_cleared() {
+    let mut desk = Desk::broken("widen=20:738561@7");
+    desk.wait_until("10:00:06");
+    let wide = desk.place("transaction_type=BUY&order_type=MARKET&market_protection=-1");
+    desk.wait_until("10:00:08");
+    let usual = desk.place("transaction_type=BUY&order_type=MARKET&market_protection=-1");
+    assert_eq!((paid(&mut desk, &wide), paid(&mut desk, &usual)), (2_001.30, 2_000.40));
+    assert!(desk.exchange.faults().is_empty());
+
+    let mut desk = Desk::broken("widen=20");
+    assert!(desk.exchange.clear_fault("widen", desk.now));
+    desk.wait_until("10:00:06");
+    let usual = desk.place("transaction_type=BUY&order_type=MARKET&market_protection=-1");
+    assert_eq!(paid(&mut desk, &usual), 2_000.30);
+    // A number that names nothing widens nothing.
+    desk.exchange.set_fault("widen=20:1".parse().unwrap(), desk.now);
+    let usual = desk.place("transaction_type=BUY&order_type=MARKET&market_protection=-1");
+    assert_eq!(paid(&mut desk, &usual), 2_000.30);
+}
+
+#[test]
+fn frozen_prices_stand_still_for_so_many_ticks_and_fill_nothing() {
+    let last = |desk: &mut Desk| {
+        desk.data(Method::Get, "/quote/ltp", "i=NSE:RELIANCE", "")["NSE:RELIANCE"]["last_price"].as_f64().unwrap()
+    };
+    let mut desk = Desk::open();
+    let socket = desk.socket(4001).unwrap();
+    desk.tell(socket, r#"{"a":"subscribe","v":[738561]}"#);
+    let waits = desk.place("transaction_type=SELL&order_type=LIMIT&price=2000.30");
+    desk.exchange.set_fault("freeze@3".parse().unwrap(), desk.now);
+    desk.sent();
+    desk.wait_until("10:00:08");
+    assert_eq!(last(&mut desk), 2_000.25);
+    assert_eq!(desk.history(&waits, "status").last().unwrap(), "OPEN");
+    let ticks = |outputs: Vec<Output>| {
+        let long = |output: &Output| matches!(output, Output::Send { message: WireMessage::Binary(frame), .. } if frame.len() > 1);
+        outputs.iter().filter(|output| long(output)).count()
+    };
+    assert_eq!(ticks(desk.sent()), 0, "nothing but signs of life");
+    desk.wait_until("10:00:09");
+    assert_eq!((last(&mut desk), ticks(desk.sent())), (2_000.45, 1));
+    assert_eq!(desk.history(&waits, "status").last().unwrap(), "COMPLETE");
+}
+
+/// What a socket is told of a market order: status and how much is filled, in the order it is told.
+fn told_of_an_order(fault: Option<&str>) -> Vec<(String, u64)> {
+    let mut desk = Desk::open();
+    desk.socket(4001).unwrap();
+    if let Some(fault) = fault {
+        desk.exchange.set_fault(fault.parse().unwrap(), desk.now);
+    }
+    desk.sent();
+    desk.place("transaction_type=BUY&order_type=MARKET&market_protection=-1");
+    let texts = desk.sent().into_iter().filter_map(|output| match output {
+        Output::Send { message: WireMessage::Text(text), .. } => Some(text),
+        _ => None,
+    });
+    let told = texts.map(|text| {
+        let update: Value = serde_json::from_str(&text).unwrap();
+        let data = &update["data"];
+        (data["status"].as_str().unwrap().to_owned(), data["filled_quantity"].as_u64().unwrap())
+    });
+    told.collect()
+}
+
+#[test]
+fn a_duplicate_tells_an_update_twice_in_a_row() {
+    let usual = told_of_an_order(None);
+    assert_eq!(usual.last(), Some(&("COMPLETE".to_owned(), 10)));
+    let mut twice = usual.clone();
+    twice.insert(0, usual[0].clone());
+    assert_eq!(told_of_an_order(Some("duplicate@1")), twice);
+    let all: Vec<_> = usual.iter().flat_map(|update| [update.clone(), update.clone()]).collect();
+    assert_eq!(told_of_an_order(Some("duplicate")), all);
+}
+
+#[test]
+fn updates_of_one_moment_come_in_the_wrong_order_under_reorder() {
+    let mut usual = told_of_an_order(None);
+    assert!(usual.len() > 1);
+    usual.reverse();
+    assert_eq!(told_of_an_order(Some("reorder@1")), usual);
 }
