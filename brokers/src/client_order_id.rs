@@ -5,6 +5,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 /// What a broker allows in an order's tag.
@@ -26,7 +27,7 @@ impl TagRule {
 
 /// An order number of ours: 1 to 20 ASCII letters and digits. It is copied, compared and looked up more often than anything
 /// else of an order, so it holds its characters itself.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientOrderId {
     /// The characters; after them zeros, which come before all of them, so that ids sort as their texts do.
     bytes: [u8; Self::MAX_LEN],
@@ -65,6 +66,12 @@ impl ClientOrderId {
     fn words(&self) -> (u32, u128) {
         let [a, b, c, d, rest @ ..] = self.bytes;
         (u32::from_be_bytes([a, b, c, d]), u128::from_be_bytes(rest))
+    }
+}
+
+impl Hash for ClientOrderId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.words().hash(state);
     }
 }
 

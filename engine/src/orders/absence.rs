@@ -120,15 +120,17 @@ impl Desk {
     pub(super) fn count_ahead(&mut self, difference: &Difference, rows: &[OrderRow]) {
         let mut left = difference.brokers.abs_diff(difference.ours);
         let numbers: BTreeSet<&BrokerOrderId> = rows.iter().map(|row| &row.order_id).collect();
-        for order in self.orders.values_mut() {
+        let explains = self.orders.unfinished_ids(|order| {
             let may_fill = order.book == Book::Live && order.may_be_working() && !order.status.is_final();
             let shown = order.broker_id.iter().chain(order.slices.numbers()).any(|number| numbers.contains(number));
-            if may_fill && !shown && could_explain(order, difference) {
-                let open = order.request.quantity.less(order.filled + order.counted_ahead);
-                let taken = open.get().min(left);
-                order.counted_ahead = order.counted_ahead + Quantity::new(taken);
-                left -= taken;
-            }
+            may_fill && !shown && could_explain(order, difference)
+        });
+        for id in explains {
+            let Some(order) = self.orders.get_mut(&id) else { continue };
+            let open = order.request.quantity.less(order.filled + order.counted_ahead);
+            let taken = open.get().min(left);
+            order.counted_ahead = order.counted_ahead + Quantity::new(taken);
+            left -= taken;
         }
     }
 

@@ -1,37 +1,49 @@
 //! Every order of the desk, with running sums of what may still be filled: whether an order may be taken must not cost
 //! more the more orders there were.
 //!
-//! It reads like the map it holds. Whoever changes an order (a mutable look at it is enough) makes its sums stale; they
+//! It reads like a map. Whoever changes an order (a mutable look at it is enough) makes its sums stale; they
 //! are counted anew with the next look at them. Promise: the sums are those of a scan of all orders, which the tests
 //! compare.
 
-use std::collections::btree_map::ValuesMut;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Deref;
 
 use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Side};
 
 use super::Tracked;
+use crate::lookup::Lookup;
 
 /// The orders, by our number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AllOrders {
-    all: BTreeMap<ClientOrderId, Tracked>,
+    /// In the order in which they came.
+    all: Vec<Entry>,
+    /// Where each stands there.
+    places: Lookup<ClientOrderId, usize>,
+    /// Their places, in the order of their numbers.
+    sorted: Vec<usize>,
     /// Those that may still be filled, as they were counted.
-    counted: BTreeMap<ClientOrderId, i128>,
+    unfinished: BTreeSet<usize>,
     units: BTreeMap<InstrumentKey, Sides>,
     /// How many of them a book has: live, paper.
     working: [u32; 2],
     /// Those that a believed position has counted units of already.
-    ahead: BTreeSet<ClientOrderId>,
+    ahead: BTreeSet<usize>,
     /// Changed since they were counted.
-    stale: BTreeSet<ClientOrderId>,
+    stale: Vec<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    order: Tracked,
+    /// The units that were counted of it. `None`: it could not be filled any more.
+    counted: Option<i128>,
+    stale: bool,
 }
 
 /// Units that may be bought and sold: live, then paper.
 type Sides = [i128; 4];
 
-const fn place(book: Book) -> usize {
+const fn place_of_book(book: Book) -> usize {
     match book {
         Book::Live => 0,
         Book::Paper => 1,
@@ -40,8 +52,8 @@ const fn place(book: Book) -> usize {
 
 const fn place_of(book: Book, side: Side) -> usize {
     match side {
-        Side::Buy => place(book),
-        Side::Sell => 2 + place(book),
+        Side::Buy => place_of_book(book),
+        Side::Sell => 2 + place_of_book(book),
     }
 }
 
@@ -51,45 +63,70 @@ pub(super) fn is_unfinished(order: &Tracked) -> bool {
 }
 
 impl AllOrders {
+    pub(super) fn get(&self, id: &ClientOrderId) -> Option<&Tracked> {
+        self.at(*self.places.get(id)?)
+    }
+
+    pub(super) fn contains_key(&self, id: &ClientOrderId) -> bool {
+        self.places.contains(id)
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// All of them, in the order of their numbers.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Tracked> {
+        self.sorted.iter().filter_map(|place| self.at(*place))
+    }
+
     pub(super) fn insert(&mut self, id: ClientOrderId, order: Tracked) {
-        self.stale.insert(id.clone());
-        self.all.insert(id, order);
+        if let Some(known) = self.get_mut(&id) {
+            *known = order;
+            return;
+        }
+        let place = self.all.len();
+        // Numbers of one run ascend, so that nearly always it is the last.
+        let rank = self.sorted.partition_point(|other| self.at(*other).is_some_and(|other| other.id < id));
+        self.sorted.insert(rank, place);
+        self.places.insert(id, place);
+        self.all.push(Entry { order, counted: None, stale: true });
+        self.stale.push(place);
     }
 
     pub(super) fn get_mut(&mut self, id: &ClientOrderId) -> Option<&mut Tracked> {
-        let order = self.all.get_mut(id)?;
-        if !self.stale.contains(id) {
-            self.stale.insert(id.clone());
+        let place = *self.places.get(id)?;
+        let Entry { order, stale, .. } = self.all.get_mut(place)?;
+        if !std::mem::replace(stale, true) {
+            self.stale.push(place);
         }
         Some(order)
     }
 
-    pub(super) fn values_mut(&mut self) -> ValuesMut<'_, ClientOrderId, Tracked> {
-        self.stale.extend(self.all.keys().cloned());
-        self.all.values_mut()
-    }
-
-    pub(super) fn retain(&mut self, keep: impl FnMut(&ClientOrderId, &mut Tracked) -> bool) {
-        self.all.retain(keep);
-        (self.counted, self.units, self.working, self.ahead) = Default::default();
-        self.stale = self.all.keys().cloned().collect();
+    pub(super) fn retain(&mut self, keep: impl Fn(&Tracked) -> bool) {
+        let mut kept: Vec<Tracked> = std::mem::take(self).all.into_iter().map(|entry| entry.order).collect();
+        kept.retain(keep);
+        for order in kept {
+            self.insert(order.id.clone(), order);
+        }
     }
 
     /// Counts anew what has changed.
     pub(super) fn settle(&mut self) {
-        for id in std::mem::take(&mut self.stale) {
-            let Some(order) = self.all.get(&id) else { continue };
+        for place in self.stale.drain(..) {
+            let Some(Entry { order, counted, stale }) = self.all.get_mut(place) else { continue };
+            *stale = false;
             if !order.counted_ahead.is_zero() {
-                self.ahead.insert(id.clone());
+                self.ahead.insert(place);
             } else if !self.ahead.is_empty() {
-                self.ahead.remove(&id);
+                self.ahead.remove(&place);
             }
-            let before = self.counted.get(&id).copied();
             let after = is_unfinished(order).then(|| i128::from(order.left().get()));
+            let before = std::mem::replace(counted, after);
             if before == after {
                 continue;
             }
-            let (book, side) = (place(order.book), place_of(order.book, order.request.side));
+            let (book, side) = (place_of_book(order.book), place_of(order.book, order.request.side));
             if let Some(working) = self.working.get_mut(book) {
                 *working =
                     working.saturating_add(u32::from(after.is_some())).saturating_sub(u32::from(before.is_some()));
@@ -101,33 +138,35 @@ impl AllOrders {
             if let Some(units) = self.units.get_mut(key).and_then(|sides| sides.get_mut(side)) {
                 *units += after.unwrap_or(0) - before.unwrap_or(0);
             }
-            match after {
-                Some(left) => self.counted.insert(id, left),
-                None => self.counted.remove(&id),
-            };
+            if after.is_some() {
+                self.unfinished.insert(place);
+            } else {
+                self.unfinished.remove(&place);
+            }
         }
     }
 
     /// Units of an instrument that may still be bought or sold in a book.
     pub(super) fn units(&self, book: Book, instrument: &InstrumentKey, side: Side) -> i128 {
         let known = self.units.get(instrument).and_then(|sides| sides.get(place_of(book, side))).copied();
-        let of_it = |order: &&Tracked| {
+        let of_it = |order: &Tracked| {
             (order.book, order.request.side) == (book, side) && order.request.instrument == *instrument
         };
-        known.unwrap_or(0) + self.stale_orders().filter(of_it).map(|order| self.change(order).1).sum::<i128>()
+        let changed = self.stale_entries().filter(|entry| of_it(&entry.order));
+        known.unwrap_or(0) + changed.map(|entry| entry.change().1).sum::<i128>()
     }
 
     /// How many orders of a book may still be filled.
     pub(super) fn working(&self, book: Book) -> u32 {
-        let known = i128::from(self.working.get(place(book)).copied().unwrap_or(0));
-        let changed = self.stale_orders().filter(|order| order.book == book).map(|order| self.change(order).0);
+        let known = i128::from(self.working.get(place_of_book(book)).copied().unwrap_or(0));
+        let changed = self.stale_entries().filter(|entry| entry.order.book == book).map(|entry| entry.change().0);
         u32::try_from(known + changed.sum::<i128>()).unwrap_or(0)
     }
 
     /// Orders that may still be filled.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &Tracked> {
-        let counted = self.counted.keys().filter(|id| !self.stale.contains(*id)).filter_map(|id| self.all.get(id));
-        counted.chain(self.stale_orders()).filter(|order| is_unfinished(order))
+        let counted = self.unfinished.iter().filter_map(|place| self.all.get(*place)).filter(|entry| !entry.stale);
+        counted.chain(self.stale_entries()).map(|entry| &entry.order).filter(|order| is_unfinished(order))
     }
 
     /// Those among them that `which` chooses, by their numbers.
@@ -140,36 +179,33 @@ impl AllOrders {
 
     /// Orders of which a believed position has counted units already, by their numbers.
     pub(super) fn counted_ahead(&self) -> impl Iterator<Item = &Tracked> {
-        let ids: BTreeSet<&ClientOrderId> = self.ahead.iter().chain(&self.stale).collect();
-        let orders = ids.into_iter().filter_map(|id| self.all.get(id));
-        orders.filter(|order| !order.counted_ahead.is_zero())
+        let orders = self.ahead.iter().chain(&self.stale).filter_map(|place| self.at(*place));
+        let ahead = orders.filter(|order| !order.counted_ahead.is_zero());
+        ahead.map(|order| (&order.id, order)).collect::<BTreeMap<_, _>>().into_values()
     }
 
-    fn stale_orders(&self) -> impl Iterator<Item = &Tracked> {
-        self.stale.iter().filter_map(|id| self.all.get(id))
+    fn at(&self, place: usize) -> Option<&Tracked> {
+        self.all.get(place).map(|entry| &entry.order)
     }
 
-    /// By how much the count and the units of an order differ from what was counted of it.
-    fn change(&self, order: &Tracked) -> (i128, i128) {
-        let before = self.counted.get(&order.id).copied();
-        let after = is_unfinished(order).then(|| i128::from(order.left().get()));
-        let count = i128::from(after.is_some()) - i128::from(before.is_some());
-        (count, after.unwrap_or(0) - before.unwrap_or(0))
+    fn stale_entries(&self) -> impl Iterator<Item = &Entry> {
+        self.stale.iter().filter_map(|place| self.all.get(*place))
     }
 }
 
-impl Deref for AllOrders {
-    type Target = BTreeMap<ClientOrderId, Tracked>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.all
+impl Entry {
+    /// By how much the count and the units of an order differ from what was counted of it.
+    fn change(&self) -> (i128, i128) {
+        let after = is_unfinished(&self.order).then(|| i128::from(self.order.left().get()));
+        let count = i128::from(after.is_some()) - i128::from(self.counted.is_some());
+        (count, after.unwrap_or(0) - self.counted.unwrap_or(0))
     }
 }
 
 /// Two are equal if their orders are: the sums follow from them.
 impl PartialEq for AllOrders {
     fn eq(&self, other: &Self) -> bool {
-        self.all == other.all
+        self.values().eq(other.values())
     }
 }
 
@@ -189,7 +225,6 @@ mod tests {
         Become(usize, usize),
         Fill(usize, u64),
         Settle,
-        LookAtAll,
         DropFinished,
     }
 
@@ -201,7 +236,6 @@ mod tests {
             4 => (0..20_usize, 0..OrderStatus::ALL.len()).prop_map(|(which, status)| Step::Become(which, status)),
             3 => (0..20_usize, 0..12_u64).prop_map(|(which, filled)| Step::Fill(which, filled)),
             2 => Just(Step::Settle),
-            1 => Just(Step::LookAtAll),
             1 => Just(Step::DropFinished),
         ]
     }
@@ -234,8 +268,7 @@ mod tests {
                         }
                     }
                     Step::Settle => orders.settle(),
-                    Step::LookAtAll => drop(orders.values_mut()),
-                    Step::DropFinished => orders.retain(|_, order| !order.status.is_final()),
+                    Step::DropFinished => orders.retain(|order| !order.status.is_final()),
                 }
                 for book in [Book::Live, Book::Paper] {
                     let open: Vec<&Tracked> =

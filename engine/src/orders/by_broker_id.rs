@@ -1,14 +1,14 @@
 //! Our orders by the numbers that the broker and the paper exchange gave them.
 
-use std::collections::BTreeMap;
-
 use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId};
+
+use crate::lookup::Lookup;
 
 /// A number means something within its book only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ByBrokerId {
-    live: BTreeMap<BrokerOrderId, ClientOrderId>,
-    paper: BTreeMap<BrokerOrderId, ClientOrderId>,
+    live: Lookup<BrokerOrderId, ClientOrderId>,
+    paper: Lookup<BrokerOrderId, ClientOrderId>,
 }
 
 impl ByBrokerId {
@@ -17,7 +17,7 @@ impl ByBrokerId {
     }
 
     pub(super) fn contains(&self, book: Book, number: &BrokerOrderId) -> bool {
-        self.of(book).contains_key(number)
+        self.of(book).contains(number)
     }
 
     pub(super) fn insert(&mut self, book: Book, number: &BrokerOrderId, id: &ClientOrderId) {
@@ -25,9 +25,8 @@ impl ByBrokerId {
             Book::Live => &mut self.live,
             Book::Paper => &mut self.paper,
         };
-        match numbers.get_mut(number) {
-            Some(known) => known.clone_from(id),
-            None => drop(numbers.insert(number.clone(), id.clone())),
+        if numbers.get(number) != Some(id) {
+            numbers.insert(number.clone(), id.clone());
         }
     }
 
@@ -37,7 +36,7 @@ impl ByBrokerId {
         self.paper.retain(|_, id| keep(id));
     }
 
-    const fn of(&self, book: Book) -> &BTreeMap<BrokerOrderId, ClientOrderId> {
+    const fn of(&self, book: Book) -> &Lookup<BrokerOrderId, ClientOrderId> {
         match book {
             Book::Live => &self.live,
             Book::Paper => &self.paper,

@@ -44,7 +44,7 @@ impl Desk {
         if self.orders.values().all(kept) {
             return;
         }
-        self.orders.retain(|_, order| kept(order));
+        self.orders.retain(kept);
         let orders = &self.orders;
         self.by_broker_id.retain(|id| orders.contains_key(id));
         self.ledger.forget(|id| !orders.contains_key(id));

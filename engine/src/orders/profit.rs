@@ -11,6 +11,7 @@ use chrono::NaiveDate;
 use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Money, Price, Quantity};
 
 use super::{Exposure, Tracked};
+use crate::lookup::Lookup;
 
 /// The fills and prices of a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(super) struct Ledger {
     marks: BTreeMap<InstrumentKey, Marks>,
     of: BTreeMap<(Book, InstrumentKey), Entry>,
     /// What of each order is counted already, and whether it is of an earlier day.
-    counted: BTreeMap<ClientOrderId, Counted>,
+    counted: Lookup<ClientOrderId, Counted>,
     /// What was won or lost when the operator last said that it may go on.
     forgiven: BTreeMap<Book, i128>,
     /// Books whose bound was passed.

@@ -141,7 +141,7 @@ impl Desk {
                 paper.ends(&id, order.status);
             }
         }
-        self.orders.retain(|_, order| {
+        self.orders.retain(|order| {
             let over = order.submitted.wall.ist_date() < today && order.status.is_final();
             !over || needs_a_look(order)
         });

@@ -64,18 +64,6 @@ pub(super) struct Leaving<'a> {
     pub(super) synced: usize,
 }
 
-/// An order number as a number: 1 to 20 letters and digits, six bits each, so that no two are alike.
-pub(super) fn number(id: &ClientOrderId) -> u128 {
-    id.as_str().bytes().fold(0, |sum, byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0' + 1,
-            b'A'..=b'Z' => byte - b'A' + 11,
-            _ => byte.wrapping_sub(b'a') % 26 + 37,
-        };
-        (sum << 6) | u128::from(digit)
-    })
-}
-
 /// What a step began with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {

@@ -1,16 +1,15 @@
 //! Rule 7: an order belongs to one book for ever, and what happens in one book never touches the other.
 
-use std::collections::BTreeMap;
-
 use nirantar_brokers::{Book, ClientOrderId, Intent, Venue};
 
-use super::{Violation, broken, number};
+use super::{Violation, broken};
 use crate::core::{Core, Input, Output};
+use crate::lookup::Lookup;
 use crate::orders::{Command, Route};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    books: BTreeMap<u128, Book>,
+    books: Lookup<ClientOrderId, Book>,
     /// What the book held that must not change in this step.
     untouched: Option<(Book, u64)>,
 }
@@ -58,11 +57,11 @@ impl Books {
     }
 
     pub(super) fn belongs(&mut self, id: &ClientOrderId, book: Book) -> Result<(), Violation> {
-        match self.books.get(&number(id)) {
+        match self.books.get(id) {
             Some(first) if *first != book => broken(7, format!("order {id} was {first} and is {book}")),
             Some(_) => Ok(()),
             None => {
-                self.books.insert(number(id), book);
+                self.books.insert(id.clone(), book);
                 Ok(())
             }
         }

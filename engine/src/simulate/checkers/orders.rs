@@ -4,24 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nirantar_brokers::{Book, Cause, ClientOrderId, Refusal};
 
-use super::{Leaving, Violation, broken, number};
+use super::{Leaving, Violation, broken};
 use crate::core::{Core, Input, Output};
+use crate::lookup::Lookup;
 use crate::orders::{Command, SendId, What};
 
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     records: usize,
     /// Of each order with a message announced and not yet gone: the position of that record.
-    announced: BTreeMap<u128, usize>,
+    announced: Lookup<ClientOrderId, usize>,
     /// Place messages on their way.
-    placing: BTreeMap<SendId, u128>,
+    placing: BTreeMap<SendId, ClientOrderId>,
     /// Orders whose bytes left and that are not known not to have arrived.
-    may_be_there: BTreeSet<u128>,
-    refused_once: BTreeSet<u128>,
+    may_be_there: Lookup<ClientOrderId, ()>,
+    refused_once: Lookup<ClientOrderId, ()>,
     /// Orders of today that the broker took.
     acted: BTreeSet<ClientOrderId>,
     /// Orders asked for in this process.
-    ours: BTreeSet<u128>,
+    ours: Lookup<ClientOrderId, ()>,
 }
 
 impl Orders {
@@ -33,7 +34,7 @@ impl Orders {
                 let again = match outcome.as_ref().map_err(|failure| failure.cause) {
                     Err(Cause::Throttled { .. }) => true,
                     // Refused for the token's sake: once more, and no third time.
-                    Err(Cause::Refused(Refusal::Conclusive)) => self.refused_once.insert(id),
+                    Err(Cause::Refused(Refusal::Conclusive)) => self.refused_once.insert(id.clone(), ()).is_none(),
                     _ => false,
                 };
                 if again {
@@ -50,14 +51,14 @@ impl Orders {
                 self.records += 1;
                 match (&record.id, &record.what) {
                     (Some(id), What::Sending { .. }) if record.book == Book::Live => {
-                        self.announced.insert(number(id), self.records);
+                        self.announced.insert(id.clone(), self.records);
                     }
-                    (Some(id), What::Intent(_)) if record.book == Book::Live => drop(self.ours.insert(number(id))),
+                    (Some(id), What::Intent(_)) if record.book == Book::Live => drop(self.ours.insert(id.clone(), ())),
                     _ => {}
                 }
             }
             Output::Send { send, id, book: Book::Live, command: Command::Place(_), .. } => {
-                self.placing.insert(*send, number(id));
+                self.placing.insert(*send, id.clone());
             }
             _ => {}
         }
@@ -66,7 +67,7 @@ impl Orders {
 
     pub(super) fn leaves(&mut self, leaving: &Leaving<'_>) -> Result<(), Violation> {
         let Leaving { id, command, synced, .. } = leaving;
-        match self.announced.remove(&number(id)) {
+        match self.announced.remove(id) {
             None => return broken(5, format!("a message about {id} left and was not written first")),
             Some(record) if record > *synced => {
                 return broken(5, format!("a message about {id} left before its record was safe"));
@@ -74,10 +75,10 @@ impl Orders {
             Some(_) => {}
         }
         if matches!(command, Command::Place(_)) {
-            if !self.ours.contains(&number(id)) {
+            if !self.ours.contains(id) {
                 return broken(5, format!("{id} was placed after a restart, and was not accepted since"));
             }
-            if !self.may_be_there.insert(number(id)) {
+            if self.may_be_there.insert((*id).clone(), ()).is_some() {
                 return broken(6, format!("{id} was placed again, and may be there already"));
             }
         }
@@ -108,6 +109,6 @@ impl Orders {
         self.refused_once.clear();
         // What is still announced waits at the gate; orders of this process stay its own.
         let announced = &self.announced;
-        self.ours.retain(|id| announced.contains_key(id));
+        self.ours.retain(|id, ()| announced.contains(id));
     }
 }
