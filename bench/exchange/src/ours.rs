@@ -138,11 +138,11 @@ impl Sink for Day {
 
     #[inline(always)]
     fn fill(&mut self, fill: Fill) {
-        let Fill { order, account, side, quantity, price, open } = fill;
+        let Fill { order, account, side, quantity, price, value, open } = fill;
         self.traded += quantity.get();
         if let Some(row) = self.rows.get_mut(order) {
             row.filled += quantity.get() as u32;
-            row.value = row.value + price.times(quantity).unwrap_or(Money::ZERO);
+            row.value = row.value + value;
         }
         let out = self.out();
         out[0] = first_word(order, account, side, 0, 1);
