@@ -37,7 +37,9 @@ impl Worked {
     }
 }
 
-/// Nanoseconds per event of one round.
+/// Nanoseconds per event of one round. Like [`each`] a function of its own for everybody: in one with all the others it
+/// would depend on them where the compiler keeps what.
+#[inline(never)]
 fn round<E: Engine>(commands: &[E::Command]) -> (f64, u64) {
     let mut engine = E::new(commands.len());
     let start = Worked::now();
@@ -49,6 +51,7 @@ fn round<E: Engine>(commands: &[E::Command]) -> (f64, u64) {
 }
 
 /// Nanoseconds of every event of one round, sorted.
+#[inline(never)]
 fn each<E: Engine>(commands: &[E::Command]) -> Vec<u32> {
     let mut engine = E::new(commands.len());
     let mut nanos = vec![0; commands.len()];

@@ -3,7 +3,7 @@
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Money, Price, Quantity, Side};
 use nirantar_exchange_mock::matching::{
-    Account, Book, Fill, Key, Kind, MarketTick, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink,
+    Account, Book, Fill, Key, Kind, MarketTick, Matcher, NewOrder, OwnBook, Position, Positions, Record, Sink, State,
 };
 
 use crate::Engine;
@@ -67,12 +67,35 @@ impl<S: Sink + Keys> Keys for Positions<S> {
     }
 }
 
-/// An event as a ring to other threads would carry it.
-#[derive(Clone, Copy)]
-pub enum Out {
-    Record(Record),
-    Fill(Fill),
-    Position(Account, Position),
+/// An event as a ring to other threads carries it: in words, since those are what threads can hand each other.
+///
+/// | word | a record | a fill | a position |
+/// |---|---|---|---|
+/// | 0 | order, account, side, state, 0 | order, account, side, 1 | account, 2 |
+/// | 1 | limit | price | units bought |
+/// | 2 | open | quantity, open | what they cost |
+/// | 3 | | | units sold |
+/// | 4 | | | what they brought |
+///
+/// Orders and quantities are 32 bits wide in the core.
+type Out = [u64; 5];
+
+/// The first word: an order (or none), an account, a side, a state, and what it is about.
+#[inline(always)]
+const fn first_word(order: usize, account: Account, side: Side, state: u8, what: u8) -> u64 {
+    (order as u64) << 32 | (account as u64) << 16 | (side as u64) << 12 | (state as u64) << 4 | what as u64
+}
+
+/// A state with its cause in one number.
+#[inline(always)]
+const fn number(state: State) -> u8 {
+    match state {
+        State::Cancelled(cause) => cause as u8,
+        State::Waiting => 4,
+        State::Open => 5,
+        State::Triggered => 6,
+        State::Filled => 7,
+    }
 }
 
 /// Small enough to stay in the first cache: whoever reads it keeps up.
@@ -81,7 +104,7 @@ const RING: usize = 1 << 7;
 /// Keeps the day's order book, and writes every event into a ring.
 pub struct Day {
     pub rows: Vec<Row>,
-    ring: [Option<Out>; RING],
+    ring: [Out; RING],
     next: usize,
     traded: u64,
 }
@@ -89,42 +112,53 @@ pub struct Day {
 impl Day {
     fn new(orders: usize) -> Self {
         // Touched now: fresh pages are the caller's, and are not what is measured.
-        Self { rows: vec![BLANK; orders], ring: [None; RING], next: 0, traded: 0 }
+        Self { rows: vec![BLANK; orders], ring: [Out::default(); RING], next: 0, traded: 0 }
     }
 
+    /// Where the next event goes.
     #[inline(always)]
-    fn out(&mut self, event: Out) {
-        self.ring[self.next % RING] = Some(event);
+    fn out(&mut self) -> &mut Out {
         self.next += 1;
-    }
-
-    pub fn told(&self) -> usize {
-        self.next
+        &mut self.ring[self.next % RING]
     }
 }
 
 impl Sink for Day {
     #[inline(always)]
     fn record(&mut self, record: Record) {
-        if let Some(row) = self.rows.get_mut(record.order) {
-            (row.ended, row.open) = (record.state.is_final(), record.open.get() as u32);
+        let Record { order, account, side, state, limit, open } = record;
+        if let Some(row) = self.rows.get_mut(order) {
+            (row.ended, row.open) = (state.is_final(), open.get() as u32);
         }
-        self.out(Out::Record(record));
+        let out = self.out();
+        out[0] = first_word(order, account, side, number(state), 0);
+        out[1] = limit.units() as u64;
+        out[2] = open.get();
     }
 
     #[inline(always)]
     fn fill(&mut self, fill: Fill) {
-        self.traded += fill.quantity.get();
-        if let Some(row) = self.rows.get_mut(fill.order) {
-            row.filled += fill.quantity.get() as u32;
-            row.value = row.value + fill.price.times(fill.quantity).unwrap_or(Money::ZERO);
+        let Fill { order, account, side, quantity, price, value, open } = fill;
+        self.traded += quantity.get();
+        if let Some(row) = self.rows.get_mut(order) {
+            row.filled += quantity.get() as u32;
+            row.value = row.value + value;
         }
-        self.out(Out::Fill(fill));
+        let out = self.out();
+        out[0] = first_word(order, account, side, 0, 1);
+        out[1] = price.units() as u64;
+        out[2] = quantity.get() << 32 | open.get();
     }
 
     #[inline(always)]
     fn position(&mut self, account: Account, position: Position) {
-        self.out(Out::Position(account, position));
+        let Position { bought, buy_value, sold, sell_value } = position;
+        let out = self.out();
+        out[0] = first_word(0, account, Side::Buy, 0, 2);
+        out[1] = bought.get();
+        out[2] = buy_value.units() as u64;
+        out[3] = sold.get();
+        out[4] = sell_value.units() as u64;
     }
 }
 

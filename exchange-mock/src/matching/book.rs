@@ -204,15 +204,6 @@ impl Book {
         self.depth(side).next()
     }
 
-    /// Whether an order that comes would trade with one that rests.
-    #[inline]
-    pub(super) fn is_crossed_by(&self, side: Side, limit: Price) -> bool {
-        // The ranks of a price on the two sides are each other's negative.
-        let rank = Queue::limits(side).rank(limit);
-        let best = self.ladders.of(Queue::limits(side.opposite())).first();
-        best.is_some_and(|best| best.checked_add(rank).map_or(best < 0, |apart| apart <= 0))
-    }
-
     /// Whether any stop waits.
     #[inline]
     pub(super) fn has_stops(&self) -> bool {

@@ -89,7 +89,7 @@ impl Liquidity for OwnBook {
     #[inline]
     fn arrive<S: Sink>(&mut self, book: &mut Book, order: &Working, manner: Manner, sink: &mut S) -> Arrival {
         let Working { order: no, account, side, limit, mut open, .. } = *order;
-        if manner.open && book.is_crossed_by(side, limit) {
+        if manner.open {
             let mut taker = Taker { order: no, account, side, limit, open, barred: false };
             book.sweep(&mut taker, sink);
             open = taker.open;

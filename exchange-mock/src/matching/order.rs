@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Price, Quantity, Side};
+use nirantar_brokers::{Money, Price, Quantity, Side};
 
 /// An order's number: its place in the list of whoever drives the core. The core only hands it back.
 pub type OrderNo = usize;
@@ -84,6 +84,8 @@ pub struct Fill {
     pub quantity: Quantity,
     /// At what price.
     pub price: Price,
+    /// The price times how many; the most there is where that is more.
+    pub value: Money,
     /// How many it still wants.
     pub open: Quantity,
 }

@@ -74,17 +74,16 @@ impl<S: Sink> Sink for Positions<S> {
             self.make_room(place);
         }
         let Some(place) = self.lines.get_mut(place) else { return };
-        let value = fill.price.times(fill.quantity).unwrap_or(Money::from_units(i64::MAX));
         // A value of its own until it is told: one told from where it was just written to would have to wait for that.
         let mut line = *place;
         match fill.side {
             Side::Buy => {
                 line.bought = line.bought + fill.quantity;
-                line.buy_value = line.buy_value + value;
+                line.buy_value = line.buy_value + fill.value;
             }
             Side::Sell => {
                 line.sold = line.sold + fill.quantity;
-                line.sell_value = line.sell_value + value;
+                line.sell_value = line.sell_value + fill.value;
             }
         }
         *place = line;

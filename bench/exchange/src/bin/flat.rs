@@ -47,10 +47,14 @@ fn main() {
     let (filling, working) = chances.split_at(resting);
     let mut keys: Vec<Key> =
         filling.iter().filter_map(|(side, away, _)| submit(&mut matcher, *side, price(*side, *away))).collect();
+    let place = |choice: u32, keys: &[Key]| ((u64::from(choice) * keys.len() as u64) >> 32) as usize;
+    let next = working.iter().skip(1).chain(working.last());
     let start = Instant::now();
-    for (side, away, choice) in working {
+    for ((side, away, choice), (.., next)) in working.iter().zip(next) {
+        // The list of keys is this program's, not the book's, and so is waiting for it: the next one is fetched now.
+        std::hint::black_box(keys[place(*next, &keys)]);
         // A cancel of any order and a new one in its stead; one time in five a trade at the touch as well.
-        let chosen = ((u64::from(*choice) * keys.len() as u64) >> 32) as usize;
+        let chosen = place(*choice, &keys);
         let _ = matcher.cancel(keys[chosen], &mut ());
         if let Some(key) = submit(&mut matcher, *side, price(*side, *away)) {
             keys[chosen] = key;

@@ -1,7 +1,7 @@
 //! How orders are filled: by each other, by ticks, from outside.
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Price, Quantity, Side};
+use nirantar_brokers::{Money, Price, Quantity, Side};
 
 use super::super::ladder::NONE;
 use super::super::order::{Account, Cause, Fill, Key, OrderNo, Record, SelfTrade, Sink, State};
@@ -18,6 +18,32 @@ pub(in super::super) struct Taker {
     pub(in super::super) open: Quantity,
     /// Set when the self-trade rule ended it.
     pub(in super::super) barred: bool,
+}
+
+/// So many at that price.
+#[derive(Clone, Copy)]
+struct Trade {
+    quantity: u32,
+    price: Price,
+    value: Money,
+}
+
+impl Trade {
+    #[inline]
+    fn new(quantity: u32, price: Price) -> Self {
+        let value = price.times(Quantity::new(u64::from(quantity))).unwrap_or(Money::from_units(i64::MAX));
+        Self { quantity, price, value }
+    }
+
+    /// What an order that has so many left is told of it.
+    #[inline(always)]
+    fn tell<S: Sink>(self, (order, account, side, limit): (OrderNo, Account, Side, Price), left: u32, sink: &mut S) {
+        let Self { quantity, price, value } = self;
+        let (quantity, open) = (Quantity::new(u64::from(quantity)), Quantity::new(u64::from(left)));
+        sink.fill(Fill { order, account, side, quantity, price, value, open });
+        let state = if left == 0 { State::Filled } else { State::Open };
+        sink.record(Record { order, account, side, state, limit, open });
+    }
 }
 
 impl Book {
@@ -41,14 +67,11 @@ impl Book {
                 self.cancel_slot(slot, Cause::SelfTrade, sink);
                 continue;
             }
-            let quantity = node.shown.min(left);
-            self.hit(slot, (queue, rank), quantity, price, sink);
-            left -= quantity;
+            let trade = Trade::new(node.shown.min(left), price);
+            self.hit(slot, (queue, rank), trade, sink);
             self.last_trade = Some(price);
-            let (quantity, open) = (Quantity::new(u64::from(quantity)), Quantity::new(u64::from(left)));
-            sink.fill(Fill { order, account, side, quantity, price, open });
-            let state = if left == 0 { State::Filled } else { State::Open };
-            sink.record(Record { order, account, side, state, limit, open });
+            left -= trade.quantity;
+            trade.tell((order, account, side, limit), left, sink);
         }
         taker.open = Quantity::new(u64::from(left));
     }
@@ -69,11 +92,11 @@ impl Book {
                 continue;
             }
             let price = if buy_came_first { bid } else { ask };
-            let quantity = bought.shown.min(sold.shown);
+            let trade = Trade::new(bought.shown.min(sold.shown), price);
             self.last_trade = Some(price);
             let places = [(buy, bought.queue, bought.rank), (sell, sold.queue, sold.rank)];
             for (slot, queue, rank) in places {
-                self.hit(slot, (queue, rank), quantity, price, sink);
+                self.hit(slot, (queue, rank), trade, sink);
             }
         }
     }
@@ -115,21 +138,20 @@ impl Book {
     /// Fills an order from outside the book with so many, which it has open, at that price.
     pub(in super::super) fn fill_outside<S: Sink>(&mut self, key: Key, quantity: Quantity, price: Price, sink: &mut S) {
         let Some(node) = self.slab.find(key).filter(|_| !quantity.is_zero()) else { return };
-        self.hit(key.slot, (node.queue, node.rank), narrow(quantity).min(node.open), price, sink);
+        let trade = Trade::new(narrow(quantity).min(node.open), price);
+        self.hit(key.slot, (node.queue, node.rank), trade, sink);
     }
 
-    /// Fills the order in a slot, which stands at that place, by so many, which it has open. One that is done leaves;
-    /// one whose disclosed part is done shows the next part, behind all others at its price.
+    /// Fills the order in a slot, which stands at that place, by as many as it has open or fewer. One that is done
+    /// leaves; one whose disclosed part is done shows the next part, behind all others at its price.
     #[inline(always)]
-    fn hit<S: Sink>(&mut self, slot: u32, place: (Queue, i64), quantity: u32, price: Price, sink: &mut S) {
+    fn hit<S: Sink>(&mut self, slot: u32, (queue, rank): (Queue, i64), trade: Trade, sink: &mut S) {
         let Some(node) = self.slab.get_mut(slot) else { return };
-        let (queue, rank) = place;
-        let shown = quantity.min(node.shown);
-        node.open = node.open.saturating_sub(quantity);
+        let shown = trade.quantity.min(node.shown);
+        node.open = node.open.saturating_sub(trade.quantity);
         node.shown -= shown;
-        let (order, account, side) = (node.order as OrderNo, node.account, queue.side());
-        let (left, all_shown) = (node.open, node.shown == 0);
-        if all_shown {
+        let (order, account, left) = (node.order as OrderNo, node.account, node.open);
+        if node.shown == 0 {
             self.leave(slot, queue, rank, shown);
             if left == 0 {
                 self.slab.free(slot);
@@ -139,10 +161,7 @@ impl Book {
         } else if let Some(level) = self.ladders.of_mut(queue).get_mut(rank) {
             level.shown = level.shown.saturating_sub(u64::from(shown));
         }
-        let (quantity, open) = (Quantity::new(u64::from(quantity)), Quantity::new(u64::from(left)));
-        sink.fill(Fill { order, account, side, quantity, price, open });
-        let state = if left == 0 { State::Filled } else { State::Open };
-        sink.record(Record { order, account, side, state, limit: queue.price(rank), open });
+        trade.tell((order, account, queue.side(), queue.price(rank)), left, sink);
     }
 
     fn fill_from<S: Sink>(&mut self, slot: u32, ltp: Price, left: &mut Quantity, sink: &mut S) {
@@ -150,7 +169,7 @@ impl Book {
         let quantity = Quantity::new(u64::from(node.open)).min(*left);
         let price = if node.rested { node.queue.price(node.rank) } else { ltp };
         *left = left.less(quantity);
-        self.hit(slot, (node.queue, node.rank), narrow(quantity), price, sink);
+        self.hit(slot, (node.queue, node.rank), Trade::new(narrow(quantity), price), sink);
     }
 
     /// Marks the orders that a tick did not reach: from now on the market comes to them.
