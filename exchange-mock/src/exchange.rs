@@ -24,6 +24,9 @@ mod books_tests;
 mod checks;
 mod clock;
 mod entry;
+mod expiry;
+#[cfg(test)]
+mod expiry_tests;
 mod flow;
 #[cfg(test)]
 mod latency_tests;
@@ -66,6 +69,7 @@ use crate::account::{Account, InstrumentNo, Lot, Shortage};
 use crate::calendar::Market;
 use crate::matching::OrderNo;
 use crate::universe::{self, BadListing};
+pub use expiry::{Expired, Unsettled};
 pub use lines::Latencies;
 use lines::Lines;
 use listing::{Listing, Markets};
@@ -91,6 +95,8 @@ pub struct MockExchange {
     by_id: BTreeMap<BrokerOrderId, OrderNo>,
     trades: Vec<Trade>,
     deadlines: BTreeSet<(Timestamp, OrderNo)>,
+    /// When contracts that were traded are settled.
+    settlements: BTreeSet<(Timestamp, InstrumentNo)>,
     updates: Vec<Update>,
     /// The day of each market that something is listed in.
     runs: Vec<Run>,
@@ -132,6 +138,7 @@ impl MockExchange {
             by_id: BTreeMap::new(),
             trades: Vec::new(),
             deadlines: BTreeSet::new(),
+            settlements: BTreeSet::new(),
             updates: Vec::new(),
             runs: Vec::new(),
             halted_all: false,
@@ -184,6 +191,9 @@ impl MockExchange {
         self.wake(now);
         let instrument_no = *self.by_key.get(&request.instrument).ok_or_else(Rejection::no_such_instrument)?;
         let listing = self.listings.get(instrument_no).ok_or_else(Rejection::no_such_instrument)?;
+        if self.has_expired(listing) {
+            return Err(Rejection::no_such_instrument());
+        }
         checks::check_request(&listing.instrument, request)?;
         self.check_entry(listing, request.order_type, request.validity)?;
         self.check_product(listing, request.product, request.quantity)?;
@@ -248,6 +258,7 @@ impl MockExchange {
     pub fn set_calendar(&mut self, calendar: Calendar) {
         self.calendar = calendar;
         self.locate_markets(self.clock);
+        self.watch_expiries_again();
     }
 
     /// Stops trading in one instrument, or with `None` in all, or lets it go on. Working orders stay.

@@ -84,7 +84,11 @@ impl MockExchange {
                 listing.matcher.book = Book::new(instrument.tick);
             }
         }
+        let told_expiry = instrument.expiry.is_some() && listing.instrument.expiry != instrument.expiry;
         (listing.instrument, listing.of_stock) = (instrument, of_stock);
+        if told_expiry && self.account.holds(no) {
+            self.watch_expiry(no);
+        }
     }
 
     /// Lists what is named in a story of before and not listed yet, as far as its name tells what it is.

@@ -119,6 +119,7 @@ fn every_step_is_told_once_and_the_trade_follows_its_row() {
         .map(|update| match update {
             Update::Order(row) => format!("{} {}", row.broker_status, row.filled),
             Update::Trade(trade) => format!("trade {} {}", trade.quantity, trade.trade_id),
+            Update::Expired(expired) => format!("{expired:?}"),
         })
         .collect();
     let expected = [
