@@ -68,7 +68,6 @@ use crate::Calendar;
 use crate::account::{Account, InstrumentNo, Lot, Shortage};
 use crate::calendar::Market;
 use crate::matching::OrderNo;
-use crate::universe::{self, BadListing};
 pub use expiry::{Expired, Unsettled};
 pub use lines::Latencies;
 use lines::Lines;
@@ -121,7 +120,9 @@ pub struct MockExchange {
 }
 
 impl MockExchange {
-    /// An exchange that lists these instruments. Of several with the same key, the first counts.
+    /// An exchange that [lists](Self::list) these instruments: of several with the same key the last counts. Rows that
+    /// cannot be traded as they stand are refused order by order; [`universe::check`](crate::universe::check) finds them at
+    /// once.
     #[must_use]
     pub fn new(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Self {
         let mut this = Self {
@@ -151,12 +152,7 @@ impl MockExchange {
             last_id: 0,
             told: Vec::new(),
         };
-        instruments.iter().for_each(|instrument| this.markets.learn(instrument));
-        for instrument in instruments {
-            if !this.by_key.contains_key(&instrument.key) {
-                this.enlist(instrument);
-            }
-        }
+        this.list(instruments);
         let held = |holding: &Holding| {
             let all = holding.quantity + holding.t1_quantity;
             let cost = holding.average_price.times(all).unwrap_or(Money::ZERO);
@@ -165,16 +161,6 @@ impl MockExchange {
         let holdings = this.config.holdings.iter().filter_map(held).collect();
         this.account.hold(holdings);
         this
-    }
-
-    /// The same, once everything that is to be listed can be traded and everything that is held is listed. What the
-    /// other takes as it stands, and refuses order by order, is refused here before the day begins.
-    ///
-    /// # Errors
-    /// [`BadListing`] on the first row that is wrong.
-    pub fn checked(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Result<Self, BadListing> {
-        universe::check(&instruments, &config.holdings)?;
-        Ok(Self::new(config, instruments, calendar))
     }
 
     /// Places an order. A number means that the broker took it; whether it then rests, fills or is rejected by risk
