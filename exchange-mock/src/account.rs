@@ -152,10 +152,18 @@ impl Account {
         *uncharged = uncharged.or(counted.err());
     }
 
-    /// An option has ended: every position in it is closed at what it is worth, and that is charged as an exercise. An
-    /// option that ends worthless costs nothing.
-    pub(crate) fn exercise(&mut self, instrument: InstrumentNo, worth: Price) {
-        let exchange = self.kinds.get(instrument).map(|(exchange, _)| *exchange);
+    /// Whether a derivative of that number is held, long or short.
+    pub(crate) fn holds(&self, instrument: InstrumentNo) -> bool {
+        let open = |product| self.lines.get(&(instrument, product)).is_some_and(|line| line.net() != 0);
+        open(Product::Mis) || open(Product::Nrml)
+    }
+
+    /// A derivative has ended: every position in it is closed at what it is worth. That of an option is charged as an
+    /// exercise; one that ends worthless costs nothing, and neither does a future.
+    pub(crate) fn settle(&mut self, instrument: InstrumentNo, worth: Price) {
+        let is_option = |kind| matches!(kind, InstrumentKind::Call | InstrumentKind::Put);
+        let exercised = self.kinds.get(instrument).filter(|(_, kind)| is_option(*kind) && worth > Price::ZERO);
+        let exercised = exercised.map(|(exchange, _)| *exchange);
         for product in [Product::Mis, Product::Nrml] {
             let Some(line) = self.lines.get_mut(&(instrument, product)).filter(|line| line.net() != 0) else {
                 continue;
@@ -164,8 +172,8 @@ impl Account {
             let (side, held_by) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
             let claim = Claim { instrument, product, side, quantity, price: worth };
             line.fill(claim);
-            let (Some(exchange), Some(today)) = (exchange, &mut self.today) else { continue };
-            if let Some(charges) = today.charges.as_mut().filter(|_| worth > Price::ZERO) {
+            let (Some(exchange), Some(today)) = (exercised, &mut self.today) else { continue };
+            if let Some(charges) = today.charges.as_mut() {
                 let (segment, worth) = (Segment::Exercise, claim.value());
                 let counted = charges.fill(Fill { exchange, segment, side: held_by, worth, before: Money::ZERO });
                 today.uncharged = today.uncharged.or(counted.err());

@@ -24,6 +24,9 @@ mod books_tests;
 mod checks;
 mod clock;
 mod entry;
+mod expiry;
+#[cfg(test)]
+mod expiry_tests;
 mod flow;
 #[cfg(test)]
 mod latency_tests;
@@ -65,7 +68,7 @@ use crate::Calendar;
 use crate::account::{Account, InstrumentNo, Lot, Shortage};
 use crate::calendar::Market;
 use crate::matching::OrderNo;
-use crate::universe::{self, BadListing};
+pub use expiry::{Expired, Unsettled};
 pub use lines::Latencies;
 use lines::Lines;
 use listing::{Listing, Markets};
@@ -91,6 +94,8 @@ pub struct MockExchange {
     by_id: BTreeMap<BrokerOrderId, OrderNo>,
     trades: Vec<Trade>,
     deadlines: BTreeSet<(Timestamp, OrderNo)>,
+    /// When contracts that were traded are settled.
+    settlements: BTreeSet<(Timestamp, InstrumentNo)>,
     updates: Vec<Update>,
     /// The day of each market that something is listed in.
     runs: Vec<Run>,
@@ -115,7 +120,9 @@ pub struct MockExchange {
 }
 
 impl MockExchange {
-    /// An exchange that lists these instruments. Of several with the same key, the first counts.
+    /// An exchange that [lists](Self::list) these instruments: of several with the same key the last counts. Rows that
+    /// cannot be traded as they stand are refused order by order; [`universe::check`](crate::universe::check) finds them at
+    /// once.
     #[must_use]
     pub fn new(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Self {
         let mut this = Self {
@@ -132,6 +139,7 @@ impl MockExchange {
             by_id: BTreeMap::new(),
             trades: Vec::new(),
             deadlines: BTreeSet::new(),
+            settlements: BTreeSet::new(),
             updates: Vec::new(),
             runs: Vec::new(),
             halted_all: false,
@@ -144,12 +152,7 @@ impl MockExchange {
             last_id: 0,
             told: Vec::new(),
         };
-        instruments.iter().for_each(|instrument| this.markets.learn(instrument));
-        for instrument in instruments {
-            if !this.by_key.contains_key(&instrument.key) {
-                this.enlist(instrument);
-            }
-        }
+        this.list(instruments);
         let held = |holding: &Holding| {
             let all = holding.quantity + holding.t1_quantity;
             let cost = holding.average_price.times(all).unwrap_or(Money::ZERO);
@@ -158,16 +161,6 @@ impl MockExchange {
         let holdings = this.config.holdings.iter().filter_map(held).collect();
         this.account.hold(holdings);
         this
-    }
-
-    /// The same, once everything that is to be listed can be traded and everything that is held is listed. What the
-    /// other takes as it stands, and refuses order by order, is refused here before the day begins.
-    ///
-    /// # Errors
-    /// [`BadListing`] on the first row that is wrong.
-    pub fn checked(config: Config, instruments: Vec<Instrument>, calendar: Calendar) -> Result<Self, BadListing> {
-        universe::check(&instruments, &config.holdings)?;
-        Ok(Self::new(config, instruments, calendar))
     }
 
     /// Places an order. A number means that the broker took it; whether it then rests, fills or is rejected by risk
@@ -184,6 +177,9 @@ impl MockExchange {
         self.wake(now);
         let instrument_no = *self.by_key.get(&request.instrument).ok_or_else(Rejection::no_such_instrument)?;
         let listing = self.listings.get(instrument_no).ok_or_else(Rejection::no_such_instrument)?;
+        if self.has_expired(listing) {
+            return Err(Rejection::no_such_instrument());
+        }
         checks::check_request(&listing.instrument, request)?;
         self.check_entry(listing, request.order_type, request.validity)?;
         self.check_product(listing, request.product, request.quantity)?;
@@ -248,6 +244,7 @@ impl MockExchange {
     pub fn set_calendar(&mut self, calendar: Calendar) {
         self.calendar = calendar;
         self.locate_markets(self.clock);
+        self.watch_expiries_again();
     }
 
     /// Stops trading in one instrument, or with `None` in all, or lets it go on. Working orders stay.

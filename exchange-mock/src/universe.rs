@@ -183,13 +183,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_traded_as_it_stands_is_refused_with_its_row_named() {
-        use crate::{Calendar, Config, MockExchange};
         let whole = instruments(day("2026-11-20"));
         assert_eq!(check(&whole, &[]), Ok(()));
         let refused = |change: &dyn Fn(&mut Vec<Instrument>)| {
             let mut list = whole.clone();
             change(&mut list);
-            MockExchange::checked(Config::default(), list, Calendar::nse()).unwrap_err().to_string()
+            check(&list, &[]).unwrap_err().to_string()
         };
         let words = "instrument 2, NSE:TCS: its tick size is 0.00, expected a price above zero";
         assert_eq!(refused(&|list| list[1].tick = Price::ZERO), words);
@@ -206,9 +205,8 @@ mod tests {
             average_price: Price::ZERO,
             last_price: Price::ZERO,
         };
-        let config = Config { holdings: vec![holding("TCS"), holding("NOSUCH")], ..Config::default() };
         let words = "holding 2, NSE:NOSUCH: there is no such instrument in the list";
-        let refused = MockExchange::checked(config, whole.clone(), Calendar::nse()).unwrap_err();
+        let refused = check(&whole, &[holding("TCS"), holding("NOSUCH")]).unwrap_err();
         assert_eq!(refused.to_string(), words);
     }
 

@@ -220,13 +220,15 @@ async fn follow(timetables: Option<Timetables>, control: &Control, clock: &dyn C
     }
 }
 
-/// The built-in instruments, and those of a dump. Of one that is in both the dump's row counts.
+/// The built-in instruments, and those of a dump, of which every row must be tradable as it stands. Of one that is in both
+/// the dump's row counts: the exchange takes the last.
 fn instruments(file: &Path, date: NaiveDate) -> Result<Vec<Instrument>, CliError> {
     let bad = |why: String| CliError::Instruments { file: file.to_owned(), why };
     let bytes = std::fs::read(file).map_err(|why| bad(format!("cannot be read: {why}")))?;
     let dump = dump::read(&bytes).map_err(|why| bad(why.to_string()))?;
-    let mut all = dump.instruments;
-    all.extend(universe::instruments(date));
+    universe::check(&dump.instruments, &[]).map_err(|why| bad(why.to_string()))?;
+    let mut all = universe::instruments(date);
+    all.extend(dump.instruments);
     Ok(all)
 }
 
@@ -337,6 +339,20 @@ mod tests {
         let fault = exchange.get_arguments().find(|argument| argument.get_id() == "fault").unwrap();
         let help = fault.get_help().unwrap().to_string().replace('\n', " ");
         assert!(help.contains(Fault::HELP), "{help}");
+    }
+
+    #[test]
+    fn a_dump_is_refused_with_the_row_named_that_could_not_be_traded() {
+        let date = "2026-11-20".parse().unwrap();
+        let mut listed = universe::instruments(date);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), dump::write(&listed)).unwrap();
+        let all = instruments(file.path(), date).unwrap();
+        assert_eq!(all.len(), 2 * listed.len(), "the dump's rows come last, and count");
+        listed[1].tick = nirantar_brokers::Price::ZERO;
+        std::fs::write(file.path(), dump::write(&listed)).unwrap();
+        let error = instruments(file.path(), date).unwrap_err().to_string();
+        assert!(error.contains("instrument 2, NSE:TCS: its tick size is 0.00"), "{error}");
     }
 
     #[test]

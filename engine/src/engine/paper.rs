@@ -8,7 +8,7 @@ use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{
     Book, BrokerOrderId, BrokerToken, Call, Cause, ClientOrderId, Detail, Failure, InstrumentKey, Outcome, Price, Tick,
 };
-use nirantar_exchange_mock::{PriceEvent, Update};
+use nirantar_exchange_mock::{Expired, PriceEvent, Update};
 
 use super::asking::call;
 use super::feeding::Origin;
@@ -48,6 +48,15 @@ impl Task {
         let orders = self.paper.drain().into_iter().filter_map(|update| match update {
             Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
             Update::Trade(_) => None,
+            Update::Expired(Expired { instrument, on, settled }) => {
+                match settled {
+                    Ok(worth) => tracing::info!(
+                        "{instrument} ended on {on}: the paper exchange has settled it at {worth} a unit"
+                    ),
+                    Err(why) => tracing::warn!("{instrument} ended on {on} and is not settled on paper: {why}"),
+                }
+                None
+            }
         });
         orders.collect()
     }

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Holding, InstrumentKey, InstrumentKind, Money, Price, Product, Quantity};
+use nirantar_brokers::{Holding, InstrumentKey, Money, Price, Product, Quantity};
 
 use super::{Funds, MockExchange};
 use crate::Calendar;
@@ -83,17 +83,6 @@ impl MockExchange {
     #[must_use]
     pub fn overnight(&self, key: &InstrumentKey, product: Product) -> (i64, Money) {
         self.by_key.get(key).map_or((0, Money::ZERO), |no| self.account.overnight(*no, product))
-    }
-
-    /// An option has ended: every position in it is closed at what it is worth a unit (its intrinsic value; zero if it
-    /// ends out of the money), and charged as an exercise. Nothing happens to what is no option.
-    pub fn exercise(&mut self, key: &InstrumentKey, worth: Price, now: Timestamp) {
-        self.wake(now);
-        let Some(&no) = self.by_key.get(key) else { return };
-        let is_option = |kind| matches!(kind, InstrumentKind::Call | InstrumentKind::Put);
-        if worth >= Price::ZERO && self.listings.get(no).is_some_and(|listing| is_option(listing.instrument.kind)) {
-            self.account.exercise(no, worth);
-        }
     }
 }
 

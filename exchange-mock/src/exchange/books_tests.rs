@@ -135,7 +135,7 @@ fn an_option_that_ends_is_settled_and_charged_as_an_exercise() {
         exchange.place(&OrderRequest { product: Product::Nrml, ..order }, None, at(1, 0)).unwrap();
         exchange.price(&call(), price, Quantity::ZERO, at(1, 0));
         assert_eq!(exchange.funds().charges, money("23.96"));
-        exchange.exercise(&call(), worth.parse().unwrap(), at(1, 60));
+        exchange.settle(&call(), worth.parse().unwrap(), at(1, 60));
         assert_eq!(exchange.positions()[0].quantity, 0);
         let funds = exchange.funds();
         assert_eq!((funds.used, funds.cash), (Money::ZERO, money(cash)));
@@ -145,7 +145,7 @@ fn an_option_that_ends_is_settled_and_charged_as_an_exercise() {
     }
     let mut exchange = exchange(Config::default());
     trade(&mut exchange, &key(), (Side::Buy, Product::Mis, 1, 1_000), at(1, 0));
-    exchange.exercise(&key(), Price::ZERO, at(1, 1));
+    exchange.settle(&key(), Price::ZERO, at(1, 1));
     assert_eq!(exchange.positions()[0].quantity, 1, "a share does not end");
 }
 

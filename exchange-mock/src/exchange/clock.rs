@@ -38,10 +38,11 @@ impl MockExchange {
             let square = self.next_square_off().filter(|at| *at <= now);
             let end = self.deadlines.first().copied().filter(|(at, _)| *at <= now);
             let arrival = self.lines.next().filter(|at| *at <= now);
-            let due = [turn.map(|(at, _)| at), square, end.map(|(at, _)| at), arrival];
+            let contract = self.next_settlement().filter(|(at, _)| *at <= now);
+            let due = [turn.map(|(at, _)| at), square, end.map(|(at, _)| at), contract.map(|(at, _)| at), arrival];
             let Some(next) = due.into_iter().flatten().min() else { return };
             self.clock = self.clock.max(next);
-            match (turn, square, end) {
+            match (turn, square, end, contract) {
                 (Some((at, run)), ..) if at == next => {
                     // With no order anywhere nothing happens at a turn: a year of nights is passed over at once.
                     if self.is_idle() {
@@ -50,8 +51,9 @@ impl MockExchange {
                         self.turn(run, at);
                     }
                 }
-                (_, Some(at), _) if at == next => self.square_off(at),
-                (.., Some((at, no))) if at == next => self.expire(no),
+                (_, Some(at), ..) if at == next => self.square_off(at),
+                (_, _, Some((at, no)), _) if at == next => self.expire(no),
+                (.., Some((at, no))) if at == next => self.expire_contract(at, no),
                 _ => self.arrive(),
             }
         }
@@ -75,7 +77,12 @@ impl MockExchange {
     pub fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         let end = self.deadlines.first().map(|(at, _)| *at);
         let turn = self.next_turn().map(|(at, _)| at).filter(|_| !self.is_idle());
-        [end, turn, self.next_square_off(), self.lines.next()].into_iter().flatten().min().map(|at| at.max(now))
+        let contract = self.next_settlement().map(|(at, _)| at);
+        [end, turn, self.next_square_off(), contract, self.lines.next()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(now))
     }
 
     /// When an order that comes now expires.

@@ -184,6 +184,7 @@ impl MockExchange {
         order.value = order.value + price.times(quantity).unwrap_or(Money::ZERO);
         order.row.average_price = order.value.per_unit(order.row.filled);
         order.trades.push(self.trades.len());
+        let instrument_no = order.instrument;
         let trade = Trade {
             trade_id: (10_000_001 + self.trades.len() as u64).to_string(),
             order_id: order.row.order_id.clone(),
@@ -202,6 +203,7 @@ impl MockExchange {
         }
         self.trades.push(trade.clone());
         self.updates.push(Update::Trade(trade));
+        self.watch_expiry(instrument_no);
     }
 
     /// Takes what is left of an order out of the market; nothing if it is final already.

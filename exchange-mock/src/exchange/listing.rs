@@ -57,7 +57,7 @@ impl Listing {
 
 impl MockExchange {
     /// Lists these as well: a broker's list of the day may come after the exchange has opened. Of what is listed already
-    /// the row is replaced, and its orders stay. Of several with the same key, the last counts.
+    /// the row is replaced, and its orders stay: of several with the same key, in one list or in two, the last counts.
     ///
     /// Which shares have a closing auction is judged by the derivatives among these and what was listed before.
     pub fn list(&mut self, instruments: Vec<Instrument>) {
@@ -84,7 +84,11 @@ impl MockExchange {
                 listing.matcher.book = Book::new(instrument.tick);
             }
         }
+        let told_expiry = instrument.expiry.is_some() && listing.instrument.expiry != instrument.expiry;
         (listing.instrument, listing.of_stock) = (instrument, of_stock);
+        if told_expiry && self.account.holds(no) {
+            self.watch_expiry(no);
+        }
     }
 
     /// Lists what is named in a story of before and not listed yet, as far as its name tells what it is.
@@ -93,7 +97,7 @@ impl MockExchange {
         self.list(unknown.into_iter().map(universe::by_name).collect());
     }
 
-    pub(super) fn enlist(&mut self, instrument: Instrument) {
+    fn enlist(&mut self, instrument: Instrument) {
         let (run, of_stock) = (self.run_of(&instrument), self.markets.is_of_stock(&instrument));
         let no = self.listings.len();
         self.by_key.insert(instrument.key.clone(), no);
@@ -130,7 +134,7 @@ pub(super) struct Markets {
 }
 
 impl Markets {
-    pub(super) fn learn(&mut self, instrument: &Instrument) {
+    fn learn(&mut self, instrument: &Instrument) {
         let (here, there, name) = if instrument.kind == InstrumentKind::Equity {
             (&mut self.shares, &self.underlyings, &instrument.key.symbol)
         } else if bands::is_derivative(instrument) {

@@ -156,9 +156,7 @@ impl Run {
         self.date = Some(date);
         let on = |time| Timestamp::from_ist_parts(date, time);
         let late = calendar.band(self.market, BandKind::Late, date);
-        let band = calendar.band(self.market, BandKind::Closing, date).or(late);
-        let window = band.and_then(|band| band.window).map(|(start, end)| (on(start), on(end)));
-        self.window = window.or_else(|| post_close::measured(calendar, self.market, at));
+        self.window = post_close::measured(calendar, self.market, date);
         self.late_from = late.and_then(|band| band.window).map(|(_, end)| on(end));
     }
 

@@ -12,6 +12,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{MarketProtection, OrderType, Price, Product, Side, Validity};
 
@@ -20,30 +21,41 @@ use super::types::Rejection;
 use super::{Listing, MockExchange};
 use crate::account::InstrumentNo;
 use crate::auction::{self, Priority};
-use crate::calendar::{Calendar, Market, Step};
+use crate::calendar::{BandKind, Calendar, Market, Step};
 
 /// Over how long the close is measured where there is no closing auction.
 const LAST_HALF_HOUR: Duration = Duration::from_secs(30 * 60);
 
-/// When the close of a market without a closing auction is measured on the day of `at`: the last half hour of its
-/// continuous trading. `None` where nothing trades at the close.
-pub(super) fn measured(calendar: &Calendar, market: Market, at: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let session = calendar.session(market, at.ist_date())?;
+/// When the average is taken that a late or a closing band is measured from, and with it the close; without such a band the
+/// last half hour of continuous trading, where something trades at the close.
+pub(super) fn measured(calendar: &Calendar, market: Market, date: NaiveDate) -> Option<(Timestamp, Timestamp)> {
+    let on = |time| Timestamp::from_ist_parts(date, time);
+    let band = calendar.band(market, BandKind::Closing, date).or_else(|| calendar.band(market, BandKind::Late, date));
+    if let Some((start, end)) = band.and_then(|band| band.window) {
+        return Some((on(start), on(end)));
+    }
+    let session = calendar.session(market, date)?;
     session.row(Step::PostClose)?;
-    let end = Timestamp::from_ist_parts(at.ist_date(), session.row(Step::Continuous)?.end);
+    let end = on(session.row(Step::Continuous)?.end);
     Some((end - LAST_HALF_HOUR, end))
 }
 
 impl MockExchange {
-    /// Today's closing price of a share, on its tick; `None` where it is not known: continuous trading goes on, or no price
-    /// was told since the time that the close is measured over.
+    /// Today's closing price of a share.
     pub(super) fn closing_price(&self, instrument: InstrumentNo) -> Option<Price> {
+        self.closing_price_on(instrument, self.clock.ist_date())
+    }
+
+    /// A share's closing price on the day of its last tick, on its tick size; `None` where it is not known: trading goes on,
+    /// or no price was told since the time that the close is measured over.
+    pub(super) fn closing_price_on(&self, instrument: InstrumentNo, date: NaiveDate) -> Option<Price> {
         let listing = self.listings.get(instrument)?;
         let run = self.runs.get(listing.run)?;
-        let (date, tick) = (self.clock.ist_date(), listing.instrument.tick);
+        let tick = listing.instrument.tick;
         let session = self.calendar.session(run.market, date)?;
         let on = |time| Timestamp::from_ist_parts(date, time);
-        let (start, _) = run.window?;
+        let window = measured(&self.calendar, run.market, date);
+        let (start, _) = window?;
         let ends = session.day_orders_end().map(on)?;
         let last = listing.market.filter(|market| market.at >= start && market.at.ist_date() == date)?;
         if self.clock < ends {
@@ -56,7 +68,7 @@ impl MockExchange {
                 return Some(price);
             }
         }
-        let price = listing.traded.average(run.window).unwrap_or(last.last_price);
+        let price = listing.traded.average(window).unwrap_or(last.last_price);
         // The nearest tick.
         Some((price + Price::from_units(tick.units() / 2)).floor_to(tick))
     }

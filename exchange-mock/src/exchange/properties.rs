@@ -211,7 +211,7 @@ impl Run {
     fn rows(&self) -> impl Iterator<Item = &OrderRow> {
         self.updates.iter().filter_map(|update| match update {
             Update::Order(row) => Some(row),
-            Update::Trade(_) => None,
+            Update::Trade(_) | Update::Expired(_) => None,
         })
     }
 }
@@ -297,6 +297,7 @@ proptest! {
                         let (_, at) = run.ticks[index].expect("a fill needs a tick");
                         prop_assert!(trade.at.since(at) <= FRESHNESS, "filled {} on a tick of {}", trade.at, at);
                     }
+                    Update::Expired(_) => prop_assert!(false, "a share does not end"),
                 }
             }
         }

@@ -117,6 +117,7 @@ impl MockExchange {
         let before = worth.entry(&trade.order_id).or_default();
         self.account.fill(crate::account::Claim { instrument, product, side, quantity, price }, *before);
         *before = *before + price.times(quantity).unwrap_or(Money::ZERO);
+        self.watch_expiry(instrument);
     }
 
     fn list_trade(&mut self, trade: &Trade) {

@@ -119,6 +119,7 @@ fn every_step_is_told_once_and_the_trade_follows_its_row() {
         .map(|update| match update {
             Update::Order(row) => format!("{} {}", row.broker_status, row.filled),
             Update::Trade(trade) => format!("trade {} {}", trade.quantity, trade.trade_id),
+            Update::Expired(expired) => format!("{expired:?}"),
         })
         .collect();
     let expected = [
@@ -552,4 +553,13 @@ fn with_depth_an_order_waits_behind_the_queue_and_a_market_order_pays_the_other_
     let queued = naive.0.place(&limit(Side::Buy, 10, 1_449), None, at(0)).unwrap();
     tick(&mut naive, 1_449, 1_040, 1);
     assert_eq!(naive.0.order(&queued).unwrap().filled, Quantity::new(10));
+}
+
+#[test]
+fn of_two_rows_of_one_name_the_last_counts_wherever_they_stand() {
+    let row = |lot| Instrument { lot: Quantity::new(lot), ..future() };
+    let mut exchange = MockExchange::new(Config::default(), vec![row(50), row(65)], Calendar::nse());
+    assert_eq!((exchange.instruments().count(), exchange.instrument(&row(0).key).unwrap().lot.get()), (1, 65));
+    exchange.list(vec![row(75), row(20)]);
+    assert_eq!((exchange.instruments().count(), exchange.instrument(&row(0).key).unwrap().lot.get()), (1, 20));
 }

@@ -7,6 +7,7 @@ use chrono::NaiveTime;
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Exchange, Holding, Money, Ohlc, OrderRow, Price, Product, Quantity, Trade};
 
+use super::expiry::Expired;
 use super::lines::Latencies;
 use crate::FreezeTable;
 use crate::charges::Tariff;
@@ -207,6 +208,8 @@ pub enum Update {
     Order(OrderRow),
     /// An order was filled, in part or whole. Follows the row that counts it.
     Trade(Trade),
+    /// A contract has expired with a position in it.
+    Expired(Expired),
 }
 
 /// The market in one instrument, as the ticks of the day told it.

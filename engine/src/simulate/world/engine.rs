@@ -613,7 +613,7 @@ impl World<'_> {
 fn paper_updates(paper: &mut MockExchange) -> Vec<Input> {
     let rows = paper.drain().into_iter().filter_map(|update| match update {
         Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
-        Update::Trade(_) => None,
+        Update::Trade(_) | Update::Expired(_) => None,
     });
     rows.collect()
 }
