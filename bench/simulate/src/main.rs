@@ -166,8 +166,8 @@ fn in_virtual_time(span: Duration, mut each: impl FnMut(Duration)) -> u64 {
     let (mut session, begin, mut wakes) = (Session::new(), start(), 0);
     let mut now = begin;
     session.begin(now);
-    while now.mono.since(begin.mono) < span {
-        now = now + session.machine.next_wake(now).since(now.mono);
+    while now.mono < begin.mono + span {
+        now = now.when(session.machine.next_wake(now));
         session.tell(&Event::Wake, now);
         each(now.mono.since(begin.mono));
         wakes += 1;
@@ -188,7 +188,7 @@ fn under_paused_clock(span: Duration) -> u64 {
         let (mut session, begin, mut wakes) = (Session::new(), start(), 0);
         let (zero, mut now) = (tokio::time::Instant::now(), begin);
         session.begin(now);
-        while now.mono.since(begin.mono) < span {
+        while now.mono < begin.mono + span {
             let wait = session.machine.next_wake(now).since(begin.mono);
             tokio::time::sleep_until(zero + wait).await;
             now = begin + zero.elapsed();

@@ -24,6 +24,11 @@ use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
 const IST_OFFSET_S: i32 = 5 * 3600 + 30 * 60;
 const NANOS_PER_S: i64 = 1_000_000_000;
 
+/// A span in nanoseconds, saturating: 64 bits hold 584 years, and half of time's arithmetic would else be in 128.
+const fn nanos(span: Duration) -> u64 {
+    span.as_secs().saturating_mul(NANOS_PER_S as u64).saturating_add(span.subsec_nanos() as u64)
+}
+
 /// An instant: nanoseconds since the Unix epoch, UTC. Prints as IST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
@@ -124,7 +129,7 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
     /// Saturates at the end of the range.
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_add(i64::try_from(nanos(span)).unwrap_or(i64::MAX)))
     }
 }
 
@@ -132,7 +137,7 @@ impl Sub<Duration> for Timestamp {
     type Output = Self;
     /// Saturates at the start of the range.
     fn sub(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_sub(i64::try_from(nanos(span)).unwrap_or(i64::MAX)))
     }
 }
 
@@ -175,7 +180,7 @@ impl Add<Duration> for Monotonic {
     type Output = Self;
     /// Saturates at the end of the range (584 years).
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+        Self(self.0.saturating_add(nanos(span)))
     }
 }
 
@@ -192,7 +197,17 @@ impl Now {
     /// When `deadline` will be reached, as a monotonic reading; now if it has passed.
     #[must_use]
     pub fn mono_at(self, deadline: Timestamp) -> Monotonic {
-        self.mono + deadline.since(self.wall)
+        let left = u64::try_from(deadline.0.saturating_sub(self.wall.0)).unwrap_or(0);
+        Monotonic(self.mono.0.saturating_add(left))
+    }
+
+    /// What both show when the monotonic one shows `mono`, if nobody sets the other: virtual time. The same if `mono` has
+    /// passed.
+    #[must_use]
+    pub fn when(self, mono: Monotonic) -> Self {
+        let span = mono.0.saturating_sub(self.mono.0);
+        let wall = self.wall.0.saturating_add(i64::try_from(span).unwrap_or(i64::MAX));
+        Self { mono: Monotonic(self.mono.0.saturating_add(span)), wall: Timestamp(wall) }
     }
 }
 
@@ -240,7 +255,18 @@ mod tests {
     }
 
     #[test]
+    fn virtual_time_goes_on_in_both_clocks_and_never_back() {
+        let now = Now { mono: Monotonic(5), wall: Timestamp(70) };
+        assert_eq!(now.when(Monotonic(8)), now + Duration::from_nanos(3));
+        assert_eq!(now.when(Monotonic(2)), now);
+        assert_eq!(now.mono_at(Timestamp(73)), Monotonic(8));
+        assert_eq!(now.mono_at(Timestamp(3)), Monotonic(5));
+    }
+
+    #[test]
     fn arithmetic_saturates_instead_of_wrapping() {
+        assert_eq!(Monotonic(1) + Duration::MAX, Monotonic(u64::MAX));
+        assert_eq!(Timestamp::from_nanos(1) - Duration::MAX, Timestamp::from_nanos(1 - i64::MAX));
         assert_eq!(Timestamp::from_nanos(i64::MAX) + Duration::from_secs(1), Timestamp::from_nanos(i64::MAX));
         assert_eq!(Timestamp::from_nanos(5).since(Timestamp::from_nanos(9)), Duration::ZERO);
     }

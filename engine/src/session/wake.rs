@@ -9,8 +9,8 @@ use super::{Notice, State};
 
 /// Wall-clock deadlines are looked at again at least this often, since the wall clock may step.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// The wall clock stepped if the two clocks differ by so much more than when they were looked at last.
-const STEP: Duration = Duration::from_secs(2);
+/// The wall clock stepped if the two clocks differ by so many nanoseconds more than when they were looked at last.
+const STEP: u64 = 2_000_000_000;
 
 /// What the machine waits for. Nearly every wake-up is for the clocks' sake alone, so what is due next is kept for each
 /// clock: a machine that is woken before any of it need not look at anything else.
@@ -39,9 +39,14 @@ impl Rest {
 
     /// Whether the machine, woken at `now`, has nothing to do. If the wall clock went back, what was over may be to come.
     #[inline]
-    pub(super) fn rests(&self, now: Now) -> bool {
-        let due = now.mono >= self.mono || now.wall >= self.wall;
-        !(due || self.restless) && now.wall >= self.last.wall && self.step(now).unsigned_abs() < STEP.as_nanos()
+    pub(super) const fn rests(&self, now: Now) -> bool {
+        let (mono, wall, last) = (now.mono.as_nanos(), now.wall.as_nanos(), self.last);
+        let due = self.restless || mono >= self.mono.as_nanos() || wall >= self.wall.as_nanos();
+        if due || wall < last.wall.as_nanos() {
+            return false;
+        }
+        let passed = mono.saturating_sub(last.mono.as_nanos());
+        wall.abs_diff(last.wall.as_nanos()).abs_diff(passed) < STEP
     }
 
     /// The machine was woken at `now`, and rests on.
@@ -60,11 +65,10 @@ impl Rest {
     pub(super) fn stepped(&self, now: Now) -> Option<Notice> {
         let step = self.step(now);
         let seconds = i64::try_from(step / 1_000_000_000).unwrap_or(i64::MAX);
-        (step.unsigned_abs() >= STEP.as_nanos()).then_some(Notice::ClockStepped { seconds })
+        (step.unsigned_abs() >= u128::from(STEP)).then_some(Notice::ClockStepped { seconds })
     }
 
     /// By how many nanoseconds the wall clock has gone on further than the monotonic one.
-    #[inline]
     fn step(&self, now: Now) -> i128 {
         let passed = i128::from(now.mono.as_nanos()) - i128::from(self.last.mono.as_nanos());
         let shown = i128::from(now.wall.as_nanos()) - i128::from(self.last.wall.as_nanos());

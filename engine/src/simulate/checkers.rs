@@ -1,6 +1,7 @@
 //! The ten rules (`DESIGN.md`), asserted after every step. Each checker remembers what it needs of the past and looks at
 //! what has changed: none walks through a history or a book.
 
+pub(super) mod agreement;
 mod books;
 mod orders;
 mod recovery;
@@ -11,10 +12,10 @@ mod tokens;
 use std::fmt;
 use std::time::Duration;
 
-use nirantar_brokers::{Book, ClientOrderId, Fingerprint, Secret};
+use nirantar_brokers::{Book, ClientOrderId, Fingerprint, OrderRow, Position, Secret};
 
 use crate::core::{Core, Input, Output};
-use crate::orders::{Command, Route};
+use crate::orders::{Command, Desk, Route};
 
 use super::time::Instant;
 
@@ -52,6 +53,10 @@ pub struct Checked {
     pub returns: u64,
     /// Texts that were searched for secrets.
     pub texts: u64,
+    /// Orders that were compared with the broker's book when a day was over.
+    pub agreed_live: u64,
+    /// Orders that were compared with the paper exchange's.
+    pub agreed_paper: u64,
 }
 
 /// A message that has passed the gate.
@@ -140,6 +145,22 @@ impl Checkers {
                 4,
                 format!("a change of venue is complete with {inside} messages of the old one inside the gate"),
             );
+        }
+        Ok(())
+    }
+
+    /// A day is over: what the desk knows of a book, against all that its exchange has.
+    pub(super) fn books_agree<'a>(
+        &mut self,
+        desk: &Desk,
+        book: Book,
+        rows: impl Iterator<Item = &'a OrderRow>,
+        positions: &[Position],
+    ) -> Result<(), Violation> {
+        let compared = agreement::agrees(desk, book, rows, positions)?;
+        match book {
+            Book::Live => self.checked.agreed_live += compared,
+            Book::Paper => self.checked.agreed_paper += compared,
         }
         Ok(())
     }

@@ -44,6 +44,8 @@ pub struct Counts {
     pub gaps: u64,
     /// Logins of the human.
     pub logins: u64,
+    /// Instruments whose state was asked for, and told, after a gap.
+    pub snapshots: u64,
     /// What the checkers made sure of.
     pub checked: Checked,
 }
@@ -69,12 +71,15 @@ impl Counts {
             (&mut self.transitions, other.transitions),
             (&mut self.gaps, other.gaps),
             (&mut self.logins, other.logins),
+            (&mut self.snapshots, other.snapshots),
             (&mut self.checked.left, other.checked.left),
             (&mut self.checked.adopted, other.checked.adopted),
             (&mut self.checked.attempts, other.checked.attempts),
             (&mut self.checked.moves, other.checked.moves),
             (&mut self.checked.returns, other.checked.returns),
             (&mut self.checked.texts, other.checked.texts),
+            (&mut self.checked.agreed_live, other.checked.agreed_live),
+            (&mut self.checked.agreed_paper, other.checked.agreed_paper),
         ] {
             *sum += more;
         }

@@ -41,9 +41,10 @@ fn ten_seeds_hold_every_rule_and_reach_what_the_rules_are_about() {
         true
     });
     println!("{runs} runs: {counts:?}");
-    let Checked { left, adopted, attempts, moves, returns, texts } = counts.checked;
+    let Checked { left, adopted, attempts, moves, returns, texts, agreed_live, agreed_paper } = counts.checked;
     assert!(left > 5_000 && adopted > 20 && attempts > 10 && moves > 50 && returns > 10 && texts > 500);
-    assert!(counts.paper > 0 && counts.processes > 10);
+    assert!(counts.paper > 0 && counts.processes > 10 && counts.snapshots > 10);
+    assert!(agreed_live > 2_000 && agreed_paper > 50, "{agreed_live} orders compared, {agreed_paper} on paper");
 }
 
 #[test]

@@ -1,21 +1,24 @@
 //! The driver: one thread, one queue, virtual time. It lets things happen in their order, tells the engine's core, does
 //! what the core says, and shows every step to the checkers.
 //!
-//! This module holds the loop and the day. What the core is told and what becomes of its outputs is in [`engine`], the one
-//! place that knows the cores; what the broker answers is in [`calls`]; stores, humans and the operator are in [`people`];
+//! This module holds the loop and the day. What the core is told is in [`engine`], what becomes of its outputs in
+//! [`outputs`], [`gate`] and [`prices`]: the places that know the cores. What the broker answers is in [`calls`]; stores, humans and the operator are in [`people`];
 //! what goes wrong is in [`injecting`].
 
 mod calls;
 mod engine;
+mod gate;
 mod injecting;
+mod outputs;
 mod people;
+mod prices;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::{Rng, Timestamp};
-use nirantar_brokers::{ClientOrderId, Exchange, Fingerprint};
+use nirantar_brokers::{Book, ClientOrderId, Exchange, Fingerprint, InstrumentKey, OrderRow, Tick, Venue};
 use nirantar_exchange_mock::{Calendar, Phase};
 
 use super::broker::{self, Broker, Owner};
@@ -38,6 +41,8 @@ use engine::Process;
 /// When the machine is awake: it sleeps through nights and days without trading.
 const WAKES: (u32, u32) = (7, 0);
 const SLEEPS: (u32, u32) = (16, 15);
+/// After so long in a fair world nothing is in doubt any more.
+const SETTLES: Duration = Duration::from_secs(15 * 60);
 
 /// Something that is going to happen.
 #[derive(Debug)]
@@ -54,6 +59,8 @@ enum Happening {
     Asks(u32, Question),
     /// A frame arrives late.
     Frame(u32, SocketId, usize),
+    /// How instruments stand, as the broker was asked after a gap.
+    Snapshot(u32, Vec<(InstrumentKey, Tick)>),
     /// The market moves.
     Tick,
     /// Out of hours the feed sends signs of life.
@@ -94,6 +101,7 @@ struct Arriving {
 enum Question {
     Probe(u64, Fingerprint),
     Read(u64, Generation, Fingerprint),
+    Quotes(Generation, Fingerprint, Vec<InstrumentKey>),
     Renewal(u64, nirantar_brokers::Renewal),
     Lists(std::collections::BTreeSet<Exchange>),
     Connect(SocketId, Fingerprint),
@@ -294,6 +302,7 @@ impl<'a> World<'a> {
             Happening::AtGate(who, send) if who == self.who => self.at_gate(send),
             Happening::Left(who, send) if who == self.who => self.left(send),
             Happening::Frame(who, socket, ticks) if who == self.who => self.frame(socket, ticks),
+            Happening::Snapshot(who, ticks) if who == self.who => self.snapshot(ticks),
             Happening::Looks(who) if who == self.who => self.look_at_store(),
             Happening::Asks(who, question) if who == self.who => self.asked(question),
             Happening::Acknowledged(who, id) if who == self.who => self.acknowledge(&id),
@@ -301,6 +310,7 @@ impl<'a> World<'a> {
             | Happening::AtGate(..)
             | Happening::Left(..)
             | Happening::Frame(..)
+            | Happening::Snapshot(..)
             | Happening::Looks(_)
             | Happening::Acknowledged(..)
             | Happening::Asks(..) => Ok(()), // of a process that is no more
@@ -357,12 +367,34 @@ impl<'a> World<'a> {
 
     fn day_ends(&mut self) -> Result<(), Violation> {
         self.counts.days += 1;
+        self.compare_books()?;
         if self.day + 1 >= self.days.len() {
             self.over = true;
             return Ok(());
         }
         let until = self.at(self.day + 1, time(WAKES.0, WAKES.1));
         self.sleep(until);
+        Ok(())
+    }
+
+    /// The day's books, ours against those of the exchanges: paper's always, and the broker's where a session that has been
+    /// well for long enough had to bring them in line.
+    fn compare_books(&mut self) -> Result<(), Violation> {
+        let (now, date) = (self.now, self.right().ist_date());
+        let Some(process) = self.process.as_ref().filter(|_| self.asleep_until.is_none()) else { return Ok(()) };
+        let desk = process.core.desk();
+        let of_today = |row: &&OrderRow| row.placed_at.ist_date() == date;
+        self.checkers.books_agree(
+            desk,
+            Book::Paper,
+            process.paper.book().filter(of_today),
+            &process.paper.positions(),
+        )?;
+        let well = process.core.standing().state.is_live() && process.core.standing().route.venue == Venue::Live;
+        if well && self.fair_since().is_some_and(|since| now.since(since) >= SETTLES) {
+            let exchange = &self.broker.exchange;
+            self.checkers.books_agree(desk, Book::Live, exchange.book().filter(of_today), &exchange.positions())?;
+        }
         Ok(())
     }
 
@@ -458,6 +490,7 @@ const fn is_of_the_machine(what: &Happening) -> bool {
             | Happening::AtGate(..)
             | Happening::Left(..)
             | Happening::Frame(..)
+            | Happening::Snapshot(..)
             | Happening::Looks(_)
             | Happening::Acknowledged(..)
             | Happening::Starts
@@ -476,4 +509,39 @@ fn trading_days(calendar: &Calendar, from: NaiveDate, count: usize) -> Vec<Naive
 
 fn time(hour: u32, minute: u32) -> NaiveTime {
     NaiveTime::from_hms_opt(hour, minute, 0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use nirantar_brokers::Quantity;
+
+    use super::super::checkers::agreement::agrees;
+    use super::super::{Simulation, Trades};
+    use super::*;
+
+    #[test]
+    fn books_that_differ_by_one_order_one_unit_or_one_position_do_not_agree() {
+        let simulation = Simulation::new(1).human_only();
+        let mut world = World::new(&simulation.options, 1, Vec::new(), Box::new(Trades::new(1)));
+        world.live().unwrap();
+        let (rows, positions) =
+            (world.broker.exchange.book().cloned().collect::<Vec<_>>(), world.broker.exchange.positions());
+        let desk = world.process.as_ref().unwrap().core.desk();
+        let look = |rows: &[OrderRow], positions: &[_]| agrees(desk, Book::Live, rows.iter(), positions);
+        assert_eq!(look(&rows, &positions), Ok(rows.len() as u64));
+        assert!(rows.len() > 300 && !positions.is_empty());
+
+        let mut more = rows.clone();
+        more[7].filled = more[7].filled + Quantity::new(1);
+        assert!(look(&more, &positions).is_err(), "a unit that nobody here knows of");
+        let mut open = rows.clone();
+        open[7].status = nirantar_brokers::OrderStatus::Open;
+        assert!(look(&open, &positions).is_err(), "an order that works there only");
+        let mut strange = rows.clone();
+        strange[7].order_id = nirantar_brokers::BrokerOrderId("9".to_owned());
+        assert!(look(&strange, &positions).is_err(), "an order that nobody here knows");
+        let mut held = positions.clone();
+        held[0].quantity += 1;
+        assert!(look(&rows, &held).is_err(), "a position that nobody here knows of");
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nirantar_brokers::{Book, Cause, Endpoint, Failure, Fingerprint, OrderStatus, Refusal, Renewal};
+use nirantar_brokers::{
+    Book, Cause, Endpoint, Failure, Fingerprint, InstrumentKey, OrderStatus, Quote, Refusal, Renewal,
+};
 use nirantar_exchange_mock::{Update, universe};
 
 use super::super::broker::Owner;
@@ -216,6 +218,16 @@ impl World<'_> {
                 let state = self.clean(state);
                 (Input::Read { read, generation, state }, after)
             }
+            Question::Quotes(generation, token, instruments) => {
+                let lost = || Failure::new(Cause::Unknown, Endpoint::Quote, "no answer within 7 s");
+                let (quotes, after) = match self.fate(Endpoint::Quote, token) {
+                    Fate::Acts => (Ok(self.quotes(instruments)), back),
+                    Fate::Refuses(failure) => (Err(failure), back),
+                    Fate::Silent => (Err(lost()), PATIENCE),
+                };
+                let quotes = self.clean(quotes);
+                (Input::Quoted { generation, quotes }, after)
+            }
             Question::Lists(exchanges) => {
                 let token = self.process.as_ref().and_then(|process| process.core.standing().token);
                 let answered = token.is_some_and(|token| matches!(self.fate(Endpoint::Instruments, token), Fate::Acts));
@@ -232,6 +244,20 @@ impl World<'_> {
         };
         self.queue.put(self.now + after, Happening::Tell(who, input));
         Ok(())
+    }
+
+    /// How these instruments stand at the broker. One without a trade today is left out, as it is by brokers.
+    fn quotes(&self, instruments: Vec<InstrumentKey>) -> Vec<(InstrumentKey, Quote)> {
+        let listed = universe::instruments(self.right().ist_date());
+        let stands = |instrument: InstrumentKey| {
+            let token = listed.iter().find(|one| one.key == instrument)?.token;
+            let quoted = self.market.quoted.iter().find(|quoted| *quoted.key == instrument)?;
+            let (last_price, exchange_time) = (quoted.price, Some(self.market.at));
+            let quote =
+                Quote { token, last_price, ohlc: None, trades: None, open_interest: None, depth: None, exchange_time };
+            (!quoted.volume.is_zero()).then_some((instrument, quote))
+        };
+        instruments.into_iter().filter_map(stands).collect()
     }
 
     fn connects(&mut self, socket: feed::SocketId, token: Fingerprint) -> Result<(), Violation> {

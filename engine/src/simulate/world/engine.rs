@@ -1,5 +1,6 @@
-//! The simulated process: the cores that trade, and what becomes of their outputs. This is the one place that knows what
-//! the cores are told and what they ask for; it is to the simulator what `engine/task.rs` is to the tokio engine.
+//! The simulated process: the cores that trade, what they are told and when they are woken. It is to the simulator what
+//! `engine/task.rs` is to the tokio engine. What becomes of their outputs is in [`outputs`](super::outputs), a message's way
+//! out in [`gate`](super::gate), and prices' way in in [`prices`](super::prices).
 //!
 //! Real here: [`Core`] (session, desk, feed), the [`TokenCell`], the [`Gate`], the vault with its redaction, and the paper
 //! exchange. A message goes: record written and safe, gate, bytes taken, broker, answer; each takes its time.
@@ -9,25 +10,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::kite::{App, Kite, facts};
-use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Book, ClientOrderId, Fingerprint, InstrumentKey, Mode, OrderStatus, RateLimit, Secret, Venue};
-use nirantar_exchange_mock::{MockExchange, Update};
+use nirantar_exchange_mock::MockExchange;
 
 use super::super::broker;
-use super::super::checkers::{Leaving, Violation};
-use super::super::market::{self, Market};
+use super::super::checkers::Violation;
+use super::super::market;
 use super::super::time::Instant;
-use super::super::workload::{SimulatedTick, Trader};
-use super::{Arriving, Happening, Question, World};
+use super::super::workload::Trader;
+use super::{Happening, World};
 use crate::core::{Core, Event, Input, Output};
 use crate::engine::vault::Vault;
-use crate::feed::{self, FeedPolicy, FeedStatus, SocketId, Supervisor};
+use crate::feed::{FeedPolicy, SocketId, Supervisor};
 use crate::orders::{Command, Desk, DeskPolicy, Route, SendId, Tracked};
-use crate::session::{Machine, NotTaken, Notice, Operator, Resume, Source, State};
+use crate::session::{Machine, Operator};
 use crate::token::{Gate, Pass, Snapshot, TokenCell};
 
 /// An operator who is asked whether live trading may go on, or is told what to mend, takes this long.
-const OPERATOR_TAKES: Duration = Duration::from_secs(30);
+pub(super) const OPERATOR_TAKES: Duration = Duration::from_secs(30);
 
 /// Another process starts so long after one has died.
 const STARTS_AFTER: Duration = Duration::from_secs(5);
@@ -35,16 +35,16 @@ const STARTS_AFTER: Duration = Duration::from_secs(5);
 /// A process that runs.
 pub(super) struct Process {
     pub(super) core: Core,
-    cell: Arc<TokenCell>,
-    gate: Gate,
+    pub(super) cell: Arc<TokenCell>,
+    pub(super) gate: Gate,
     pub(super) vault: Vault,
-    paper: MockExchange,
-    messages: BTreeMap<SendId, Message>,
+    pub(super) paper: MockExchange,
+    pub(super) messages: BTreeMap<SendId, Message>,
     /// Inside the gate, each with the number of the last change of venue when it entered.
-    inside: BTreeMap<SendId, (Pass, u64)>,
-    epoch: u64,
+    pub(super) inside: BTreeMap<SendId, (Pass, u64)>,
+    pub(super) epoch: u64,
     /// A change of venue waits for those inside.
-    settling: Option<u64>,
+    pub(super) settling: Option<u64>,
     pub(super) sockets: BTreeMap<SocketId, Socket>,
     /// What it last saw, or wrote, in the store.
     pub(super) seen: Option<Fingerprint>,
@@ -52,27 +52,18 @@ pub(super) struct Process {
     pub(super) given_up: BTreeSet<u64>,
     /// When the core wants to be woken. `None`: it is to be asked.
     wake_at: Option<Instant>,
-    feed_live_since: Option<Instant>,
+    pub(super) feed_live_since: Option<Instant>,
     /// The paper exchange has the last prices.
-    priced: bool,
-}
-
-impl Process {
-    fn price_paper(&mut self, market: &Market, at: Timestamp) {
-        self.priced = true;
-        for quoted in &market.quoted {
-            self.paper.price(&quoted.key, quoted.price, quoted.volume, at);
-        }
-    }
+    pub(super) priced: bool,
 }
 
 /// A message on its way to the broker.
-struct Message {
-    id: ClientOrderId,
-    route: Route,
-    command: Command,
+pub(super) struct Message {
+    pub(super) id: ClientOrderId,
+    pub(super) route: Route,
+    pub(super) command: Command,
     /// Records written when it was announced, its own among them.
-    ticket: usize,
+    pub(super) ticket: usize,
 }
 
 /// One connection of the feed, as both ends know it.
@@ -106,7 +97,9 @@ impl World<'_> {
         });
         let silence = (self.options.tick * 5 / 2).max(FeedPolicy::default().silence);
         let feed = Supervisor::new(FeedPolicy { silence, ..FeedPolicy::default() }, self.heartbeat(), self.policy.seed);
-        let mut core = Core::new(Machine::new(self.policy.clone()), desk, feed, self.calendar.clone(), true);
+        let limits = facts(App::Approved).limits;
+        let mut core = Core::new(Machine::new(self.policy.clone()), desk, feed, self.calendar.clone(), true)
+            .with_snapshots(limits.quote_instruments, limits.quotes);
         let date = step.now.wall.ist_date();
         let mut paper = broker::exchange(run, date, &self.calendar, market::freshness(self.options.tick));
         let mut out = Vec::new();
@@ -309,7 +302,7 @@ impl World<'_> {
 
     /// Since when the world is fair: nothing goes wrong, there is a good token that was offered or is in use, and the feed
     /// delivers if the market is open.
-    fn fair_since(&self) -> Option<Instant> {
+    pub(super) fn fair_since(&self) -> Option<Instant> {
         let process = self.process.as_ref()?;
         if self.now < self.clear_at || self.asleep_until.is_some() {
             return None;
@@ -319,266 +312,6 @@ impl World<'_> {
         let token = if in_use { self.clear_at } else { offered?.0 };
         let feed = if process.core.market_is_open() { process.feed_live_since? } else { self.clear_at };
         Some(token.max(feed).max(self.clear_at))
-    }
-
-    fn output(&mut self, output: Output, answers: &mut VecDeque<Input>, told: &mut VecDeque<Event>) {
-        let (now, who) = (self.now, self.who);
-        let Some(process) = &mut self.process else { return };
-        match output {
-            Output::Publish { standing, epoch } => {
-                let token = standing.token.and_then(|token| process.vault.live(token));
-                let Route { venue, reduce_only, generation } = standing.route;
-                process.cell.publish(Snapshot { generation, state: standing.state, venue, reduce_only, token });
-                if let Some(epoch) = epoch {
-                    process.epoch = epoch;
-                    if process.gate.inside() == 0 {
-                        answers.push_back(Input::Settled { epoch });
-                    } else {
-                        process.settling = Some(epoch);
-                    }
-                }
-                if venue == Venue::Live && reduce_only && self.policy.resume == Resume::Confirm {
-                    let confirm = Input::Operator(Operator::Confirm);
-                    self.queue.put(now + OPERATOR_TAKES, Happening::Tell(who, confirm));
-                }
-            }
-            Output::Probe { probe, fingerprint } => {
-                if process.vault.live(fingerprint).is_some() {
-                    self.ask(Question::Probe(probe, fingerprint));
-                }
-            }
-            Output::Attempt { attempt, way } => self.ask(Question::Renewal(attempt, way)),
-            Output::Abandon { attempt } => drop(process.given_up.insert(attempt)),
-            Output::Journal(record) => {
-                self.counts.records += 1;
-                self.disk.busy_until = now + Duration::from_millis(1);
-                if self.keeps_records {
-                    self.disk.records.push(record);
-                } else {
-                    self.disk.dropped += 1;
-                }
-            }
-            Output::Send { send, id, book: Book::Paper, command, .. } => {
-                let wall = self.clock.now(now).wall;
-                self.counts.paper += 1;
-                let at = self.market.at;
-                if !std::mem::replace(&mut process.priced, true) {
-                    process.price_paper(&self.market, at);
-                }
-                let outcome = broker::act(&mut process.paper, &id, &command, wall);
-                answers.push_back(Input::Reply { send, outcome });
-                answers.extend(paper_updates(&mut process.paper));
-            }
-            Output::Send { send, id, route, command, .. } => {
-                let ticket = self.disk.dropped + self.disk.records.len();
-                process.messages.insert(send, Message { id, route, command, ticket });
-                let disk = Duration::from_micros(80 + self.dice.disk.next_u64() % 400);
-                self.queue.put(now + disk, Happening::AtGate(who, send));
-            }
-            Output::Read { read, generation } => {
-                let shown = process.cell.load();
-                match shown.token.as_ref().filter(|_| shown.generation == generation) {
-                    Some(token) => {
-                        let token = token.token().fingerprint();
-                        drop(shown);
-                        self.ask(Question::Read(read, generation, token));
-                    }
-                    None => answers.push_back(Input::NotRead { read }),
-                }
-            }
-            Output::Quote { generation, .. } => {
-                // Nothing that is simulated reads a snapshot.
-                let way = self.way();
-                let none = Input::Quoted { generation, quotes: Ok(Vec::new()) };
-                self.queue.put(self.now + way, Happening::Tell(self.who, none));
-            }
-            Output::Snapshot { .. } => {}
-            Output::List(instruments) => process.paper.list(instruments),
-            Output::FetchInstruments(exchanges) => self.ask(Question::Lists(exchanges)),
-            Output::Feed(output) => self.feed(output),
-            Output::Tell(event) => {
-                self.hear(&event);
-                if self.strategy.listens() {
-                    told.push_back(event);
-                }
-            }
-        }
-    }
-
-    fn feed(&mut self, output: feed::Output) {
-        let (now, who) = (self.now, self.who);
-        let Some(process) = &mut self.process else { return };
-        match output {
-            feed::Output::Connect { socket, .. } => {
-                let Some(token) = process.core.standing().token else { return };
-                process.sockets.insert(socket, Socket { token, open: false, instruments: 0 });
-                self.ask(Question::Connect(socket, token));
-            }
-            feed::Output::Disconnect { socket } => {
-                process.sockets.remove(&socket);
-                let closed = Input::Feed(feed::Input::Closed { socket });
-                let way = self.way();
-                self.queue.put(now + way, Happening::Tell(who, closed));
-            }
-            feed::Output::Subscribe { socket, instruments, .. } => {
-                if let Some(open) = process.sockets.get_mut(&socket) {
-                    // Modes are asked for again for the same instruments; here each is asked for in one.
-                    open.instruments = (open.instruments + instruments.len()).min(self.market.quoted.len());
-                    let (count, way) = (open.instruments, self.way());
-                    self.queue.put(now + way, Happening::Frame(who, socket, count));
-                }
-            }
-            feed::Output::Unsubscribe { socket, instruments } => {
-                if let Some(open) = process.sockets.get_mut(&socket) {
-                    open.instruments = open.instruments.saturating_sub(instruments.len());
-                }
-            }
-            feed::Output::Failed { .. }
-            | feed::Output::FeedRefused(_)
-            | feed::Output::LeftOut { .. }
-            | feed::Output::Probe { .. }
-            | feed::Output::Gap(_)
-            | feed::Output::Status(_) => {}
-        }
-    }
-
-    /// What the people and files around the engine make of what it tells.
-    fn hear(&mut self, event: &Event) {
-        let (now, who) = (self.now, self.who);
-        match event {
-            Event::LoginNeeded { .. } => self.call_human(),
-            Event::Token { fingerprint, .. } => self.keep(*fingerprint),
-            Event::Notice {
-                notice: Notice::NotTaken { source: Source::Store, why: NotTaken::Replaced, .. }, ..
-            } => {
-                self.put_back();
-            }
-            Event::Notice { notice: Notice::Misconfigured { .. }, .. } => {
-                self.queue.put(now + OPERATOR_TAKES, Happening::Tell(who, Input::Operator(Operator::Mended)));
-            }
-            Event::Feed { status, .. } => {
-                if let Some(process) = &mut self.process {
-                    let live = matches!(status, FeedStatus::Live { .. });
-                    process.feed_live_since = live.then_some(process.feed_live_since.unwrap_or(now));
-                }
-            }
-            Event::Order { order, .. } if order.status == OrderStatus::Unresolved && !order.acknowledged => {
-                let looked = Happening::Acknowledged(who, order.id.clone());
-                self.queue.put(now + OPERATOR_TAKES, looked);
-            }
-            Event::Transition(_) => self.counts.transitions += 1,
-            Event::Gap { gap, .. } => self.counts.gaps += u64::from(gap.to.is_none()),
-            _ => {}
-        }
-    }
-
-    fn ask(&mut self, question: Question) {
-        let way = self.way();
-        self.queue.put(self.now + way, Happening::Asks(self.who, question));
-    }
-
-    // --- the gate ----------------------------------------------------------------------------------------------
-
-    /// Its record is safe: the last step before the socket.
-    pub(super) fn at_gate(&mut self, send: SendId) -> Result<(), Violation> {
-        let step = self.step();
-        let Some(process) = &mut self.process else { return Ok(()) };
-        let Some(message) = process.messages.get(&send) else { return Ok(()) };
-        self.disk.synced = self.disk.synced.max(message.ticket);
-        let late = matches!(message.command, Command::Place(_))
-            && process.core.desk().order(&message.id).is_some_and(|order| step.now.mono > Tracked::deadline(order));
-        let entered = if late { None } else { process.gate.enter(message.route.generation, message.route.venue).ok() };
-        let Some(pass) = entered.filter(|pass| pass.token.is_some()) else {
-            process.messages.remove(&send);
-            return self.tell(Input::GateShut { send });
-        };
-        let Message { id, route, command, .. } = message;
-        let leaving = Leaving { id, route: *route, command, synced: self.disk.synced };
-        self.checkers.leaves(&leaving, &process.core, step)?;
-        process.inside.insert(send, (pass, process.epoch));
-        let taken = Duration::from_micros(300 + self.dice.wire.next_u64() % 3_000);
-        self.queue.put(self.now + taken, Happening::Left(self.who, send));
-        Ok(())
-    }
-
-    /// The connection has taken the bytes: they cannot be kept back any more.
-    pub(super) fn left(&mut self, send: SendId) -> Result<(), Violation> {
-        let way = self.way();
-        let who = self.who;
-        let Some(process) = &mut self.process else { return Ok(()) };
-        let Some((pass, _)) = process.inside.remove(&send) else { return Ok(()) };
-        let token = pass.token.as_ref().map(|token| token.token().fingerprint());
-        drop(pass);
-        if let (Some(Message { id, command, .. }), Some(token)) = (process.messages.remove(&send), token) {
-            let arriving = Arriving { who, send, id, command, token };
-            self.queue.put(self.now + way, Happening::Arrives(Box::new(arriving)));
-        }
-        match process.settling.filter(|_| process.gate.inside() == 0) {
-            Some(epoch) => {
-                process.settling = None;
-                self.tell(Input::Settled { epoch })
-            }
-            None => Ok(()),
-        }
-    }
-
-    // --- ticks and paper ---------------------------------------------------------------------------------------
-
-    /// A frame arrives on a socket.
-    pub(super) fn frame(&mut self, socket: SocketId, ticks: usize) -> Result<(), Violation> {
-        let Some(process) = &mut self.process else { return Ok(()) };
-        if process.sockets.get(&socket).is_none_or(|socket| !socket.open) {
-            return Ok(());
-        }
-        let accepted = process.core.accepts(socket);
-        self.tell(Input::Feed(feed::Input::Frame { socket, ticks }))?;
-        if accepted && ticks > 0 { self.hand_on(true) } else { Ok(()) }
-    }
-
-    /// The prices of now, to the paper exchange, the desk and the strategy.
-    pub(super) fn hand_on(&mut self, live: bool) -> Result<(), Violation> {
-        const BOTH: &[Book] = &[Book::Live, Book::Paper];
-        let books = if live { BOTH } else { &[Book::Paper] };
-        let now = self.clock.now(self.now);
-        let Some(process) = &mut self.process else { return Ok(()) };
-        process.priced = false;
-        // Where nothing works on paper nobody can tell whether its prices came now or with the next order.
-        if process.paper.next_wake(now.wall).is_some() {
-            process.price_paper(&self.market, now.wall);
-        }
-        let mut passed = false;
-        for quoted in &self.market.quoted {
-            passed |= process.core.watches(books, &quoted.key)
-                && process.core.mark(books, &quoted.key, quoted.price, now.wall);
-        }
-        self.drain_paper()?;
-        if passed {
-            self.tell(Input::Wake)?;
-        }
-        let at = self.market.at;
-        for index in 0..self.market.quoted.len() {
-            let Some(quoted) = self.market.quoted.get(index) else { break };
-            let (instrument, price) = (Arc::clone(&quoted.key), quoted.price);
-            let tick = SimulatedTick { instrument: &instrument, price, at, live };
-            self.with_strategy(|strategy, trader| strategy.on_tick(tick, trader))?;
-        }
-        Ok(())
-    }
-
-    /// Prices are played to paper while the live feed is missed.
-    pub(super) fn plays_fallback(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| {
-            let live = matches!(process.core.feed().status(), FeedStatus::Live { .. });
-            process.core.standing().state == State::Fallback && !live
-        })
-    }
-
-    fn drain_paper(&mut self) -> Result<(), Violation> {
-        let Some(process) = &mut self.process else { return Ok(()) };
-        for update in paper_updates(&mut process.paper) {
-            self.tell(update)?;
-        }
-        Ok(())
     }
 
     /// Lets the strategy act, and performs what it asked for.
@@ -608,12 +341,4 @@ impl World<'_> {
             process.wake_at = None;
         }
     }
-}
-
-fn paper_updates(paper: &mut MockExchange) -> Vec<Input> {
-    let rows = paper.drain().into_iter().filter_map(|update| match update {
-        Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
-        Update::Trade(_) | Update::Expired(_) => None,
-    });
-    rows.collect()
 }
