@@ -4,17 +4,20 @@
 //! same inputs give the same outputs. What it promises:
 //!
 //! * an order is filled by a fresh tick only: one stamped no earlier than the order came and no more than
-//!   [`Config::freshness`] ago, during continuous trading. One exception is stated next;
+//!   [`Config::freshness`] ago, in continuous trading, or at the one price of an auction or of the post-close session. One
+//!   exception is stated next;
 //! * a MARKET or an IOC order first meets the tick that is there when it comes, if that is still fresh, as far as
 //!   other orders of ours have left its volume; then a MARKET order rests at its protected limit and waits for the next
 //!   tick, and the rest of an IOC order is cancelled at once;
 //! * our own crossing orders trade with each other, at once if the last tick is fresh, else with the next one;
 //! * the volume of a tick is given away once, by price and then by time; a fill never goes through its limit;
+//! * where the way to it takes time ([`Config::latency`]), everything counts from when it gets there;
+//! * a contract that ends while it is held is settled, or [said](Update::Expired) not to be;
 //! * an order has one final state, and its rows move only as [`OrderStatus::can_become`] allows;
 //! * the work of a tick does not grow with resting orders of other instruments.
 //!
-//! Known simplifications: the day's book is not rolled over to the next day
-//! (the account is); MODIFIED and the pending states read as accepted.
+//! Known simplifications: the day's book is not rolled over to the next day (the account is); MODIFIED and the pending
+//! states read as accepted.
 
 mod amend;
 mod bands;

@@ -78,8 +78,7 @@ pub struct Setup {
     pub settle_paper: SettlePaper,
     /// What fills orders on paper, beside each other. Of the builder's own paper exchange only.
     pub paper_fills: FillsFrom,
-    /// How long orders take to the paper exchange, and prices back; of no use with [`EngineBuilder::paper`]. Nothing, if
-    /// nothing is said.
+    /// How long orders take to the paper exchange, and prices back. Of the builder's own paper exchange only.
     pub paper_latency: Latencies,
     /// Where the halt is kept while trading is halted, so that it survives a restart and any program can halt by writing
     /// the file. `None`: a halt ends with the process.

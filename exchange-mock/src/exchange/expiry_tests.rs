@@ -1,10 +1,14 @@
 //! Contracts that end while they are held, on 2026-11-23 (the 24th is a holiday).
 
+use std::time::Duration;
+
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
     BrokerToken, Exchange, Instrument, InstrumentKey, InstrumentKind, Money, OrderRequest, OrderType, Price, Product,
     Quantity, Side,
 };
+
+use proptest::prelude::*;
 
 use crate::charges::{Item, Segment};
 use crate::{Calendar, Config, Expired, MockExchange, Unsettled, Update, universe};
@@ -238,4 +242,43 @@ fn a_holiday_told_late_moves_the_settlement() {
     let holiday = "built-in\nholiday,*,*,2026-11-23,,,,,,C,told late\n";
     days.exchange.set_calendar(Calendar::parse("late.csv", holiday.as_bytes()).unwrap());
     assert_eq!(days.exchange.next_wake(at("10:00:00")), Some(on("2026-11-24", "00:00:00")));
+}
+
+proptest! {
+    #[test]
+    fn a_position_is_settled_to_the_paisa_or_stays_and_is_told_once(
+        long in any::<bool>(),
+        which in 0usize..3,
+        premium in 1i64..500,
+        ticks in proptest::collection::vec((0i64..58 * 60, 25_000i64..27_000), 0..8),
+        steps in proptest::collection::vec(1u64..3_600, 0..8),
+    ) {
+        let symbol = ["NIFTY26NOVFUT", "NIFTY26NOV26000CE", "NIFTY26NOV26000PE"][which];
+        let mut days = Days::new();
+        days.trade(symbol, if long { Side::Buy } else { Side::Sell }, premium);
+        let mut ticks = ticks;
+        ticks.sort_unstable();
+        let three = at("15:00:00").as_unix_seconds();
+        for (second, price) in &ticks {
+            let time = Timestamp::from_unix_seconds(three + second);
+            days.exchange.price(&nse("NIFTY 50"), rupees(*price), Quantity::ZERO, time);
+        }
+        let mut now = at("15:58:00");
+        let mut told = Vec::new();
+        for seconds in steps.into_iter().chain([86_400]) {
+            now = now + Duration::from_secs(seconds);
+            days.exchange.wake(now);
+            told.extend(days.exchange.drain().into_iter().filter(|update| matches!(update, Update::Expired(_))));
+        }
+        // The close is what was told last, if that was at 15:28 or later.
+        let close = ticks.last().filter(|(second, _)| *second >= 28 * 60).map(|(_, price)| *price);
+        let worth = close.map(|close| [close, (close - 26_000).max(0), (26_000 - close).max(0)][which]);
+        let unknown = || Unsettled::NoClose(nse("NIFTY 50"), DAY.parse().unwrap());
+        prop_assert_eq!(told, [Update::Expired(settled(symbol, worth.map(rupees).ok_or_else(unknown)))]);
+        let units = if long { 65 } else { -65 };
+        prop_assert_eq!(days.held(symbol), if worth.is_some() { 0 } else { units });
+        let won = worth.map_or(0, |worth| (worth - premium) * units);
+        let charges = days.exchange.contract_note(DAY.parse().unwrap()).unwrap().charges().total();
+        prop_assert_eq!(days.exchange.margins().cash, Money::from_rupees(100_000_000 + won) - charges);
+    }
 }
