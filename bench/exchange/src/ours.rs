@@ -69,12 +69,12 @@ impl<S: Sink + Keys> Keys for Positions<S> {
 
 /// An event as a ring to other threads carries it: in words, since those are what threads can hand each other.
 ///
-/// | word | a record | a fill | a position |
+/// | word | a record | a fill and its record | a position |
 /// |---|---|---|---|
-/// | 0 | order, account, side, state, 0 | order, account, side, 1 | account, 2 |
-/// | 1 | limit | price | units bought |
+/// | 0 | order, account, side, state, 0 | order, account, side, state, 1 | account, 2 |
+/// | 1 | limit | limit | units bought |
 /// | 2 | open | quantity, open | what they cost |
-/// | 3 | | | units sold |
+/// | 3 | | price | units sold |
 /// | 4 | | | what they brought |
 ///
 /// Orders and quantities are 32 bits wide in the core.
@@ -136,18 +136,25 @@ impl Sink for Day {
         out[2] = open.get();
     }
 
-    #[inline(always)]
     fn fill(&mut self, fill: Fill) {
+        unreachable!("{fill:?} without its record");
+    }
+
+    #[inline(always)]
+    fn filled(&mut self, fill: Fill, record: Record) {
         let Fill { order, account, side, quantity, price, value, open } = fill;
+        let Record { state, limit, .. } = record;
         self.traded += quantity.get();
         if let Some(row) = self.rows.get_mut(order) {
+            (row.ended, row.open) = (state.is_final(), open.get() as u32);
             row.filled += quantity.get() as u32;
             row.value = row.value + value;
         }
         let out = self.out();
-        out[0] = first_word(order, account, side, 0, 1);
-        out[1] = price.units() as u64;
+        out[0] = first_word(order, account, side, number(state), 1);
+        out[1] = limit.units() as u64;
         out[2] = quantity.get() << 32 | open.get();
+        out[3] = price.units() as u64;
     }
 
     #[inline(always)]

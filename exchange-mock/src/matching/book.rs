@@ -34,6 +34,7 @@ pub struct Book {
 
 /// The limit of a protected market order: the last price moved by so many hundredths of a percent, on a tick that does
 /// not go beyond it, but at least one tick past the last price, and never zero or less.
+#[inline]
 pub(crate) fn protected(tick: Price, side: Side, last: Price, basis_points: u16) -> Price {
     let reach = last.basis_points(i64::from(basis_points));
     match side {

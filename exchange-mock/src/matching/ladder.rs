@@ -131,9 +131,7 @@ impl Ladder {
     /// The best rank.
     #[inline]
     pub(super) fn first(&self) -> Option<i64> {
-        let near = self.words.get(self.summary.trailing_zeros() as usize);
-        let near = near.map(|bits| self.rank((self.summary.trailing_zeros() * 64 + bits.trailing_zeros()) as usize));
-        if self.far.is_empty() { near } else { self.best().map(|(rank, _)| rank) }
+        self.best().map(|(rank, _)| rank)
     }
 
     /// The best level, and its rank.

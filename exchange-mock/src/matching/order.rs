@@ -156,7 +156,15 @@ pub trait Sink {
     /// An order was filled. The record that counts it follows.
     fn fill(&mut self, fill: Fill);
 
-    /// A position changed, where [`Positions`](super::Positions) are kept. Follows the fill that changed it.
+    /// An order was filled, and stands so now. Here for who tells both on as one.
+    #[inline(always)]
+    fn filled(&mut self, fill: Fill, record: Record) {
+        self.fill(fill);
+        self.record(record);
+    }
+
+    /// A position changed, where [`Positions`](super::Positions) are kept. Follows the fill that changed it, and the
+    /// record that counts that.
     fn position(&mut self, account: Account, position: super::Position) {
         let _ = (account, position);
     }

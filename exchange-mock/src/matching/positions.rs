@@ -48,6 +48,29 @@ impl<S: Sink> Positions<S> {
         Self { lines: Vec::new(), sink }
     }
 
+    #[inline(always)]
+    fn count(&mut self, fill: Fill) {
+        let place = usize::from(fill.account);
+        if place >= self.lines.len() {
+            self.make_room(place);
+        }
+        let Some(place) = self.lines.get_mut(place) else { return };
+        // A value of its own until it is told: one told from where it was just written to would have to wait for that.
+        let mut line = *place;
+        match fill.side {
+            Side::Buy => {
+                line.bought = line.bought + fill.quantity;
+                line.buy_value = line.buy_value + fill.value;
+            }
+            Side::Sell => {
+                line.sold = line.sold + fill.quantity;
+                line.sell_value = line.sell_value + fill.value;
+            }
+        }
+        *place = line;
+        self.sink.position(fill.account, line);
+    }
+
     #[cold]
     fn make_room(&mut self, place: usize) {
         self.lines.resize(place + 1, Position::default());
@@ -69,25 +92,13 @@ impl<S: Sink> Sink for Positions<S> {
     #[inline(always)]
     fn fill(&mut self, fill: Fill) {
         self.sink.fill(fill);
-        let place = usize::from(fill.account);
-        if place >= self.lines.len() {
-            self.make_room(place);
-        }
-        let Some(place) = self.lines.get_mut(place) else { return };
-        // A value of its own until it is told: one told from where it was just written to would have to wait for that.
-        let mut line = *place;
-        match fill.side {
-            Side::Buy => {
-                line.bought = line.bought + fill.quantity;
-                line.buy_value = line.buy_value + fill.value;
-            }
-            Side::Sell => {
-                line.sold = line.sold + fill.quantity;
-                line.sell_value = line.sell_value + fill.value;
-            }
-        }
-        *place = line;
-        self.sink.position(fill.account, line);
+        self.count(fill);
+    }
+
+    #[inline(always)]
+    fn filled(&mut self, fill: Fill, record: Record) {
+        self.sink.filled(fill, record);
+        self.count(fill);
     }
 
     fn fired(&mut self, order: OrderNo, last: Price) {

@@ -40,9 +40,9 @@ impl Trade {
     fn tell<S: Sink>(self, (order, account, side, limit): (OrderNo, Account, Side, Price), left: u32, sink: &mut S) {
         let Self { quantity, price, value } = self;
         let (quantity, open) = (Quantity::new(u64::from(quantity)), Quantity::new(u64::from(left)));
-        sink.fill(Fill { order, account, side, quantity, price, value, open });
         let state = if left == 0 { State::Filled } else { State::Open };
-        sink.record(Record { order, account, side, state, limit, open });
+        let record = Record { order, account, side, state, limit, open };
+        sink.filled(Fill { order, account, side, quantity, price, value, open }, record);
     }
 }
 
