@@ -1,13 +1,12 @@
 //! A map in which things are looked up, and that nobody can walk through: so its order, which is that of a hash, surprises
 //! nobody. Where the order matters there are ordered maps.
+#![expect(clippy::disallowed_types, reason = "nothing outside can see its order")]
 
-#[expect(clippy::disallowed_types, reason = "nothing outside can see its order")]
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// What is known of each key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::disallowed_types, reason = "nothing outside can see its order")]
 pub(crate) struct Lookup<K: Eq + Hash, V>(HashMap<K, V, BuildHasherDefault<Folded>>);
 
 impl<K: Eq + Hash, V> Default for Lookup<K, V> {
