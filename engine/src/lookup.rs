@@ -1,7 +1,7 @@
 //! A map in which things are looked up, and that nobody can walk through: so its order, which is that of a hash, surprises
 //! nobody. Where the order matters there are ordered maps.
+#![expect(clippy::disallowed_types, reason = "nothing outside can see its order")]
 
-#[expect(clippy::disallowed_types, reason = "nothing outside can see its order")]
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -10,7 +10,6 @@ use rustc_hash::FxBuildHasher;
 /// What is known of each key. The hash is one of few instructions: keys are order numbers, ours and the broker's, which
 /// nobody chooses to collide.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::disallowed_types, reason = "nothing outside can see its order")]
 pub(crate) struct Lookup<K: Eq + Hash, V>(HashMap<K, V, FxBuildHasher>);
 
 impl<K: Eq + Hash, V> Default for Lookup<K, V> {

@@ -19,6 +19,10 @@ use nirantar_brokers::kite::{App, facts};
 use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{Expiry, Fingerprint};
 
+/// As in the `nirantar` command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 7;
 /// What a session is simulated for.
 const SPAN: Duration = Duration::from_secs(250 * 24 * 3600);
@@ -116,7 +120,8 @@ impl Session {
         }
     }
 
-    /// Answers at once what the machine asks.
+    /// Answers at once what the machine asks. Seldom: most wake-ups ask nothing.
+    #[cold]
     fn answer(&mut self, now: Now) {
         loop {
             for effect in self.effects.drain(..) {

@@ -38,9 +38,9 @@ impl Machine {
     /// step either way. A wake-up with nothing due costs a few comparisons.
     #[inline]
     pub fn on(&mut self, event: &Event, now: Now, out: &mut Vec<Effect>) {
-        match &mut self.rest {
-            Some(rest) if matches!(event, Event::Wake) && rest.rests(now) => rest.goes_on(now),
-            _ => self.take(event, now, out),
+        let rests = |rest: &mut Rest| matches!(event, Event::Wake) && rest.goes_on(now);
+        if !self.rest.as_mut().is_some_and(rests) {
+            self.take(event, now, out);
         }
     }
 
@@ -159,7 +159,7 @@ impl Machine {
     #[must_use]
     #[inline]
     pub fn next_wake(&self, now: Now) -> Monotonic {
-        self.rest.unwrap_or_else(|| Rest::after(self.sm.inner(), now)).next_wake()
+        self.rest.as_ref().map_or_else(|| Rest::after(self.sm.inner(), now).next_wake(), Rest::next_wake)
     }
 }
 

@@ -9,13 +9,13 @@ use super::{Notice, State};
 
 /// Wall-clock deadlines are looked at again at least this often, since the wall clock may step.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// The wall clock stepped if the two clocks differ by so many nanoseconds more than when they were looked at last.
-const STEP: u64 = 2_000_000_000;
+/// The wall clock stepped if the two clocks differ by so many seconds more than when they were looked at last.
+const STEP_S: u64 = 2;
 
 /// What the machine waits for. Nearly every wake-up is for the clocks' sake alone, so what is due next is kept for each
 /// clock: a machine that is woken before any of it need not look at anything else.
 ///
-/// Promises: a wake-up at which the machine [rests](Self::rests) would change nothing and bring no effect
+/// Promises: a wake-up at which it [goes on](Self::goes_on) would change nothing and bring no effect
 /// (`rule_8_a_machine_that_rests_has_nothing_to_do` in `tests/tests/rules.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Rest {
@@ -26,53 +26,58 @@ pub(super) struct Rest {
     wall: Timestamp,
     /// Something is past and still waited for: no time says when it will be done, so that every wake-up looks.
     restless: bool,
+    /// The earlier of both, as the clocks go now.
+    due: Monotonic,
 }
 
 impl Rest {
     /// What a session waits for that was called at `now`: what was due then has been done.
     pub(super) fn after(session: &Session, now: Now) -> Self {
         let (mono, wall) = (Monotonic::from_nanos(u64::MAX), Timestamp::from_nanos(i64::MAX));
-        let mut rest = Self { last: now, mono, wall, restless: false };
+        let mut rest = Self { last: now, mono, wall, restless: false, due: mono };
         session.waits_for(&mut rest);
+        rest.due = rest.mono.min(now.mono_at(rest.wall));
         rest
     }
 
-    /// Whether the machine, woken at `now`, has nothing to do. If the wall clock went back, what was over may be to come.
+    /// Whether the machine, woken at `now`, has nothing to do. Then it rests on.
     #[inline]
-    pub(super) const fn rests(&self, now: Now) -> bool {
-        let (mono, wall, last) = (now.mono.as_nanos(), now.wall.as_nanos(), self.last);
-        let due = self.restless || mono >= self.mono.as_nanos() || wall >= self.wall.as_nanos();
-        if due || wall < last.wall.as_nanos() {
-            return false;
+    pub(super) fn goes_on(&mut self, now: Now) -> bool {
+        let ahead = |now: Now| now.wall.as_nanos().wrapping_sub(now.mono.as_nanos() as i64);
+        let rests = if ahead(now) == ahead(self.last) {
+            now.mono < self.due && !self.restless
+        } else {
+            self.rests_in_drift(now)
+        };
+        if rests {
+            self.last = now;
         }
-        let passed = mono.saturating_sub(last.mono.as_nanos());
-        wall.abs_diff(last.wall.as_nanos()).abs_diff(passed) < STEP
+        rests
     }
 
-    /// The machine was woken at `now`, and rests on.
-    #[inline]
-    pub(super) const fn goes_on(&mut self, now: Now) {
-        self.last = now;
+    /// The same where the clocks have drifted apart: each has its own say. If the wall clock went back, what was over may be
+    /// to come.
+    fn rests_in_drift(&mut self, now: Now) -> bool {
+        let due = now.mono >= self.mono || now.wall >= self.wall;
+        let rests = !due && !self.restless && now.wall >= self.last.wall && self.stepped(now).is_none();
+        if rests {
+            self.due = self.mono.min(now.mono_at(self.wall));
+        }
+        rests
     }
 
     /// When the machine must be woken at the latest.
     #[inline]
     pub(super) fn next_wake(&self) -> Monotonic {
-        (self.last.mono + LOOK_AGAIN).min(self.mono).min(self.last.mono_at(self.wall))
+        (self.last.mono + LOOK_AGAIN).min(self.due)
     }
 
     /// That the wall clock stepped since the machine was called last, if it did.
     pub(super) fn stepped(&self, now: Now) -> Option<Notice> {
-        let step = self.step(now);
-        let seconds = i64::try_from(step / 1_000_000_000).unwrap_or(i64::MAX);
-        (step.unsigned_abs() >= u128::from(STEP)).then_some(Notice::ClockStepped { seconds })
-    }
-
-    /// By how many nanoseconds the wall clock has gone on further than the monotonic one.
-    fn step(&self, now: Now) -> i128 {
         let passed = i128::from(now.mono.as_nanos()) - i128::from(self.last.mono.as_nanos());
         let shown = i128::from(now.wall.as_nanos()) - i128::from(self.last.wall.as_nanos());
-        shown - passed
+        let seconds = i64::try_from((shown - passed) / 1_000_000_000).unwrap_or(i64::MAX);
+        (seconds.unsigned_abs() >= STEP_S).then_some(Notice::ClockStepped { seconds })
     }
 
     /// Something is due then.
