@@ -27,7 +27,7 @@ use nirantar_brokers::time::{Monotonic, Now, Timestamp};
 use nirantar_brokers::{
     Book, BrokerToken, Cause, Endpoint, Exchange, Fingerprint, InstrumentKey, Mode, Refusal, Stamp, Venue,
 };
-use nirantar_exchange_mock::Calendar;
+use nirantar_exchange_mock::{Calendar, Expired};
 
 use crate::feed::{self, Admission, CloseReason, Expected, FeedStatus, Outlook, SocketId, Supervisor};
 use crate::orders::{Action, Desk, Facts, Key, Route};
@@ -211,6 +211,16 @@ impl Core {
             Input::Settled { epoch } => self.settled(epoch, now, out),
             Input::Feed(input) => self.tell_feed(input, now, out),
             Input::Update { book, row } => self.at_desk(now, out, |desk, now, out| desk.update(book, &row, now, out)),
+            Input::PaperExpired(Expired { instrument, on, settled }) => match settled {
+                Ok(price) => {
+                    self.at_desk(now, out, |desk, now, out| desk.paper_settled(&instrument, price, now, out));
+                }
+                Err(why) => {
+                    let words =
+                        format!("{instrument} ended on {on} and is not settled on paper, where it stays: {why}");
+                    out.push(Output::Tell(Event::Alarm { at: now.wall, words }));
+                }
+            },
             Input::Instruments(instruments) => {
                 self.desk.read_answered_once(Key::Instruments, now);
                 self.learn(instruments, now, out);

@@ -161,23 +161,26 @@ impl Account {
     /// A derivative has ended: every position in it is closed at what it is worth. That of an option is charged as an
     /// exercise; one that ends worthless costs nothing, and neither does a future.
     pub(crate) fn settle(&mut self, instrument: InstrumentNo, worth: Price) {
+        for product in [Product::Mis, Product::Nrml] {
+            self.settle_in(instrument, product, worth);
+        }
+    }
+
+    /// The same for the position in one product.
+    pub(crate) fn settle_in(&mut self, instrument: InstrumentNo, product: Product, worth: Price) {
         let is_option = |kind| matches!(kind, InstrumentKind::Call | InstrumentKind::Put);
         let exercised = self.kinds.get(instrument).filter(|(_, kind)| is_option(*kind) && worth > Price::ZERO);
         let exercised = exercised.map(|(exchange, _)| *exchange);
-        for product in [Product::Mis, Product::Nrml] {
-            let Some(line) = self.lines.get_mut(&(instrument, product)).filter(|line| line.net() != 0) else {
-                continue;
-            };
-            let (quantity, long) = (line.open(), line.net() > 0);
-            let (side, held_by) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
-            let claim = Claim { instrument, product, side, quantity, price: worth };
-            line.fill(claim);
-            let (Some(exchange), Some(today)) = (exercised, &mut self.today) else { continue };
-            if let Some(charges) = today.charges.as_mut() {
-                let (segment, worth) = (Segment::Exercise, claim.value());
-                let counted = charges.fill(Fill { exchange, segment, side: held_by, worth, before: Money::ZERO });
-                today.uncharged = today.uncharged.or(counted.err());
-            }
+        let Some(line) = self.lines.get_mut(&(instrument, product)).filter(|line| line.net() != 0) else { return };
+        let (quantity, long) = (line.open(), line.net() > 0);
+        let (side, held_by) = if long { (Side::Sell, Side::Buy) } else { (Side::Buy, Side::Sell) };
+        let claim = Claim { instrument, product, side, quantity, price: worth };
+        line.fill(claim);
+        let (Some(exchange), Some(today)) = (exercised, &mut self.today) else { return };
+        if let Some(charges) = today.charges.as_mut() {
+            let (segment, worth) = (Segment::Exercise, claim.value());
+            let counted = charges.fill(Fill { exchange, segment, side: held_by, worth, before: Money::ZERO });
+            today.uncharged = today.uncharged.or(counted.err());
         }
     }
 

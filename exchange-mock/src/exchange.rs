@@ -77,7 +77,7 @@ use lines::Lines;
 use listing::{Listing, Markets};
 use order::{Order, words};
 use phases::Run;
-pub use recollection::{PastOrder, Recollection, Stand};
+pub use recollection::{Past, PastOrder, Recollection, Settlement, Stand};
 pub use types::{Config, Funds, MarginRates, MarketState, Rejection, RejectionKind, SquareOff, Update};
 
 /// Before any clock.

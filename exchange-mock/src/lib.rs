@@ -75,8 +75,8 @@ pub mod upstox;
 
 pub use calendar::{Calendar, Market, Phase, Step};
 pub use exchange::{
-    Config, Expired, Funds, Latencies, MarginRates, MarketState, MockExchange, PastOrder, Recollection, Rejection,
-    RejectionKind, SquareOff, Stand, Unsettled, Update,
+    Config, Expired, Funds, Latencies, MarginRates, MarketState, MockExchange, Past, PastOrder, Recollection,
+    Rejection, RejectionKind, Settlement, SquareOff, Stand, Unsettled, Update,
 };
 pub use freeze::{FreezeRow, FreezeTable};
 pub use paper::PaperBroker;

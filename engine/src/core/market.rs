@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::{Now, Timestamp};
-use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, Mode};
+use nirantar_brokers::{Book, BrokerToken, Exchange, Instrument, InstrumentKey, Mode};
 use nirantar_exchange_mock::{Calendar, Phase};
 
 use super::{Core, Event, Input, Output, Told};
@@ -202,6 +202,12 @@ impl Core {
             out.push(Output::Tell(Event::Instruments { at: now.wall, exchange: *exchange, count: *count }));
         }
         self.subscribe(|instrument| told.contains_key(&instrument.exchange), now, out);
+        // What paper holds from before a restart need not be wanted; when it ends, only its row says.
+        let held = self.desk.exposure().open(Book::Paper).filter(|(key, ..)| told.contains_key(&key.exchange));
+        let rows: Vec<Instrument> = held.filter_map(|(key, ..)| self.desk.listings().row(key).cloned()).collect();
+        if !rows.is_empty() {
+            out.push(Output::List(rows));
+        }
     }
 }
 

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use nirantar_brokers::time::{Now, Timestamp};
 use nirantar_brokers::{
-    Cause, Endpoint, Exchange, Failure, Fingerprint, InstrumentKey, MarketProtection, OrderRequest, OrderStatus,
-    OrderType, Refusal, Sessions, Side, Venue, kite,
+    Book, BrokerOrderId, Cause, ClientOrderId, Endpoint, Exchange, Failure, Fingerprint, InstrumentKey,
+    MarketProtection, OrderRequest, OrderStatus, OrderType, Price, Product, Quantity, Refusal, Sessions, Side, Venue,
+    kite,
 };
-use nirantar_exchange_mock::Calendar;
+use nirantar_exchange_mock::{Calendar, Expired, Unsettled, universe};
 
 use super::{Core, Event, Input, Output};
 use crate::feed::{FeedPolicy, Supervisor};
-use crate::orders::{Desk, DeskPolicy, LiveState, SendId};
+use crate::orders::{Desk, DeskPolicy, LiveState, Record, SendId, What};
 use crate::session::{Candidate, Generation, Machine, Notice, Policy, Source, Verdict};
 
 /// The market is closed: nobody waits for a feed.
@@ -178,4 +179,56 @@ fn a_dead_token_is_shown_to_nobody() {
     let dead = || Failure::new(Cause::Refused(Refusal::Conclusive), Endpoint::Place, "token is invalid");
     order(&mut core, now, |send| Input::Reply { send, outcome: Err(dead()) });
     assert_eq!(core.standing().token, None);
+}
+
+#[test]
+fn a_paper_contract_that_has_ended_is_written_down_or_said_to_stay() {
+    let contract = InstrumentKey::new(Exchange::Nfo, "NIFTY26NOV26000CE");
+    let expired = |settled| Expired { instrument: contract.clone(), on: "2026-11-24".parse().unwrap(), settled };
+    let now = evening();
+    let asked = What::Intent(OrderRequest::new(contract.clone(), Side::Buy, 65, OrderType::Limit(Price::ZERO)));
+    let filled = What::State {
+        status: OrderStatus::Filled,
+        quantity: None,
+        broker_id: Some(BrokerOrderId("1".to_owned())),
+        filled: Quantity::new(65),
+        average_price: Price::from_paise(1_240),
+        message: None,
+    };
+    let id = ClientOrderId::numbered(2, 1);
+    let record = |what| Record { at: now.wall, id: Some(id.clone()), book: Book::Paper, what };
+    let feed = Supervisor::new(FeedPolicy::default(), Duration::from_secs(5), 1);
+    let policy = Policy::for_broker(&kite::facts(kite::App::Individual));
+    let mut core = Core::new(Machine::new(policy), Desk::new(DeskPolicy::default()), feed, Calendar::nse(), true);
+    core.restore(&[record(asked), record(filled)], now, &mut Vec::new());
+    let held = |core: &Core| core.desk().exposure().all_of(Book::Paper, &contract);
+    assert_eq!(held(&core), 65);
+
+    let mut out = Vec::new();
+    core.on(Input::Instruments(vec![universe::by_name(&contract)]), now, &mut out);
+    assert!(out.contains(&Output::List(vec![universe::by_name(&contract)])), "paper learns when it ends: {out:?}");
+
+    let mut out = Vec::new();
+    let unknown = Unsettled::NotListed(InstrumentKey::new(Exchange::Nse, "NIFTY 50"));
+    core.on(Input::PaperExpired(expired(Err(unknown))), now, &mut out);
+    let alarms = |out: &[Output]| {
+        let alarm =
+            |it: &Output| if let Output::Tell(Event::Alarm { words, .. }) = it { Some(words.clone()) } else { None };
+        out.iter().filter_map(alarm).collect::<Vec<_>>()
+    };
+    let said = "NFO:NIFTY26NOV26000CE ended on 2026-11-24 and is not settled on paper, where it stays: NSE:NIFTY 50 is not \
+                listed, and so its close was never seen";
+    assert_eq!((alarms(&out), held(&core)), (vec![said.to_owned()], 65));
+
+    let mut out = Vec::new();
+    core.on(Input::PaperExpired(expired(Ok(Price::from_paise(2_500)))), now, &mut out);
+    core.on(Input::PaperExpired(expired(Ok(Price::from_paise(2_500)))), now, &mut out);
+    let (product, price) = (Product::Mis, Price::from_paise(2_500));
+    let what = What::Settled { instrument: contract.clone(), product, price };
+    let written: Vec<_> = out
+        .iter()
+        .filter_map(|output| if let Output::Journal(record) = output { Some(record.clone()) } else { None })
+        .collect();
+    assert_eq!(written, [Record { at: now.wall, id: None, book: Book::Paper, what }]);
+    assert_eq!((alarms(&out), held(&core)), (Vec::<String>::new(), 0));
 }

@@ -8,6 +8,7 @@ use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, Exchange, Failure, Fingerprint, Instrument, InstrumentKey, Mode,
     OrderRequest, OrderRow, Outcome, Product, Quote, Renewal, Tick, Venue,
 };
+use nirantar_exchange_mock::Expired;
 
 use crate::feed::{self, FeedStatus, Gap};
 use crate::orders::{Command, Comparison, Difference, LiveState, OpenOrder, Record, Route, SendId, Tracked};
@@ -95,6 +96,8 @@ pub enum Input {
         /// How it stands.
         row: Box<OrderRow>,
     },
+    /// A contract has ended with a position in it, says the paper exchange.
+    PaperExpired(Expired),
     /// The day's instruments of some exchanges.
     Instruments(Vec<Instrument>),
     /// These instruments are wanted in that mode.

@@ -48,14 +48,12 @@ impl Task {
         let orders = self.paper.drain().into_iter().filter_map(|update| match update {
             Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
             Update::Trade(_) => None,
-            Update::Expired(Expired { instrument, on, settled }) => {
-                match settled {
-                    Ok(worth) => tracing::info!(
-                        "{instrument} ended on {on}: the paper exchange has settled it at {worth} a unit"
-                    ),
-                    Err(why) => tracing::warn!("{instrument} ended on {on} and is not settled on paper: {why}"),
+            Update::Expired(expired) => {
+                let Expired { instrument, on, settled } = &expired;
+                if let Ok(worth) = settled {
+                    tracing::info!("{instrument} ended on {on}: the paper exchange has settled it at {worth} a unit");
                 }
-                None
+                Some(Input::PaperExpired(expired))
             }
         });
         orders.collect()

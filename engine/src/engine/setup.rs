@@ -350,7 +350,7 @@ impl Builder {
         let mut opening = Vec::new();
         let Restored { paper: past, orders, working, unknown, unresolved } = core.restore(&records, now, &mut opening);
         if !records.is_empty() {
-            paper.with(|exchange| exchange.restore(&past.orders, &past.trades, now.wall));
+            paper.with(|exchange| exchange.restore(&past, now.wall));
             tracing::info!(orders, working, unknown, unresolved, "the journal was read");
         }
 

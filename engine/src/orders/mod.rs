@@ -52,7 +52,7 @@ pub use outcome::{
 };
 pub use reconcile::{Comparison, LiveState};
 pub use remembered::OpenOrder;
-pub use restore::{PaperPast, Restored};
+pub use restore::Restored;
 pub use risk::{OverLimit, RiskLimits};
 pub use rules::RuleBroken;
 pub use tracked::Tracked;

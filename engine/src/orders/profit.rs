@@ -125,6 +125,14 @@ impl Ledger {
         self.mark(order.book, &order.request.instrument, order.average_price, false);
     }
 
+    /// What is held, signed, is closed at that price, by no order.
+    pub(super) fn settle(&mut self, book: Book, instrument: &InstrumentKey, held: i64, price: Price) {
+        let entry = self.of.entry((book, instrument.clone())).or_default();
+        entry.units -= i128::from(held);
+        entry.cash += i128::from(held) * i128::from(price.units());
+        self.mark(book, instrument, price, false);
+    }
+
     /// What an order has filled so far is of an earlier day.
     pub(super) fn counted_before(&mut self, order: &Tracked) {
         let worth = i128::from(order.average_price.units()) * i128::from(order.filled.get());
@@ -259,6 +267,30 @@ mod tests {
         world.fill(Side::Sell, 4, 5_000);
         world.tick(5_100);
         assert_eq!(world.profit(), -900, "short");
+    }
+
+    #[test]
+    fn what_is_settled_is_won_or_lost_since_it_was_bought_or_since_the_day_began() {
+        let settle = |world: &mut World, paise| {
+            let held = world.exposure.of(Book::Live, &infy(), Product::Mis);
+            world.exposure.fill(Book::Live, &infy(), Product::Mis, -held);
+            world.ledger.settle(Book::Live, &infy(), held, Price::from_paise(paise));
+            world.profit()
+        };
+        let mut bought = World::new();
+        bought.fill(Side::Buy, 10, 10_000);
+        bought.tick(9_000);
+        assert_eq!(settle(&mut bought, 2_500), -75_000);
+        for (ticked, profit) in [(true, -75_000), (false, 0)] {
+            let mut carried = World::new();
+            carried.fill(Side::Buy, 10, 4_000);
+            carried.ledger.begin(day("2026-11-23"));
+            if ticked {
+                carried.tick(10_000);
+                carried.tick(9_000);
+            }
+            assert_eq!(settle(&mut carried, 2_500), profit, "{ticked}");
+        }
     }
 
     #[test]

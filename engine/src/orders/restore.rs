@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use nirantar_brokers::time::Now;
-use nirantar_brokers::{Book, ClientOrderId, OrderRequest, OrderStatus, Quantity, Trade};
-use nirantar_exchange_mock::{PastOrder, Recollection, Stand};
+use nirantar_brokers::{Book, ClientOrderId, OrderRequest, OrderStatus, Quantity};
+use nirantar_exchange_mock::{Past, Recollection, Settlement, Stand};
 
 use super::absence::{could_explain, counted_ahead_of};
 use super::{Action, CommandKind, Desk, Difference, Record, Tracked, What};
@@ -39,17 +39,8 @@ pub struct Restored {
     pub unknown: usize,
     /// Those that need an operator's look.
     pub unresolved: usize,
-    /// What the paper exchange had, for it to go on with.
-    pub paper: PaperPast,
-}
-
-/// Orders and fills of the paper exchange, for [`MockExchange::restore`](nirantar_exchange_mock::MockExchange::restore).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PaperPast {
-    /// Today's orders, in the order in which they came.
-    pub orders: Vec<PastOrder>,
-    /// Every fill, oldest first.
-    pub trades: Vec<Trade>,
+    /// What the paper exchange had, for it to go on with: of its orders those of today.
+    pub paper: Past,
 }
 
 /// How far the placing of an order had come.
@@ -114,6 +105,7 @@ impl Desk {
     /// sends nothing. What is to be recorded of it is in `out`.
     pub fn restore(&mut self, records: &[Record], now: Now, out: &mut Vec<Action>) -> Restored {
         let mut replay = Replay::default();
+        self.ledger.begin(now.wall.ist_date());
         for record in records {
             self.replay(record, now, &mut replay);
         }
@@ -154,9 +146,9 @@ impl Desk {
         if self.orders.values().any(|order| order.book == Book::Live && order.may_be_working()) {
             self.reconciliation.look_soon(now.mono);
         }
-        let (mut orders, trades) = paper.into_past();
-        orders.retain(|order| order.placed_at.ist_date() >= today);
-        self.count(PaperPast { orders, trades })
+        let mut paper = paper.into_past();
+        paper.orders.retain(|order| order.placed_at.ist_date() >= today);
+        self.count(paper)
     }
 
     /// Takes one record.
@@ -171,6 +163,13 @@ impl Desk {
             self.exposure.adopt(&difference);
             replay.live_until = Some(at.ist_date());
         }
+        if let What::Settled { instrument, product, price } = what {
+            self.close_at(book, instrument, *product, *price, at.ist_date() == now.wall.ist_date());
+            if book == Book::Paper {
+                let (instrument, product, price) = (instrument.clone(), *product, *price);
+                replay.paper.settled(Settlement { instrument, product, price, at });
+            }
+        }
         let Some(id) = id else { return };
         if let What::Intent(request) | What::External { request, .. } = what {
             self.made = self.made.max(sequence_of(self.policy.run, id).unwrap_or(0));
@@ -183,7 +182,7 @@ impl Desk {
         }
         let Some(Story { order, placing, sent }) = replay.stories.get_mut(id) else { return };
         match what {
-            What::Intent(_) | What::Holds { .. } => {}
+            What::Intent(_) | What::Holds { .. } | What::Settled { .. } => {}
             What::External { broker_id, .. } => {
                 // Its state follows, unless the process ended in between; it was seen in the book in any case.
                 (order.external, order.status, order.broker_id) =
@@ -290,7 +289,7 @@ impl Desk {
         }
     }
 
-    fn count(&self, paper: PaperPast) -> Restored {
+    fn count(&self, paper: Past) -> Restored {
         let count = |which: fn(&Tracked) -> bool| self.orders.values().filter(|order| which(order)).count();
         Restored {
             orders: self.orders.len(),

@@ -1,11 +1,12 @@
-//! What becomes of paper when live trading goes on ([`SettlePaper`]). All of it stays within the paper book (rule 7).
+//! What becomes of paper when live trading goes on ([`SettlePaper`]), and when a contract that it holds has ended. All of it
+//! stays within the paper book (rule 7).
 
 use nirantar_brokers::time::Now;
 use nirantar_brokers::{
-    Book, InstrumentKey, Intent, MarketProtection, OrderRequest, OrderType, Product, Quantity, Side,
+    Book, InstrumentKey, Intent, MarketProtection, OrderRequest, OrderType, Price, Product, Quantity, Side,
 };
 
-use super::{Action, Desk, SettlePaper, Tracked};
+use super::{Action, Desk, Record, SettlePaper, Tracked, What};
 
 impl Desk {
     /// Live trading goes on: cancels what paper has open and, unless the policy keeps it, closes what it holds, within
@@ -38,16 +39,46 @@ impl Desk {
             }
         }
     }
+
+    /// A contract has ended, and the paper exchange has closed what was held of it at `price` a unit: that is written down,
+    /// and the paper book holds it no more.
+    pub fn paper_settled(&mut self, instrument: &InstrumentKey, price: Price, now: Now, out: &mut Vec<Action>) {
+        self.ledger.begin(now.wall.ist_date());
+        let of_it = self.exposure.open(Book::Paper).filter(|(key, ..)| *key == instrument);
+        let products: Vec<Product> = of_it.map(|(_, product, _)| product).collect();
+        for product in products {
+            self.close_at(Book::Paper, instrument, product, price, true);
+            let what = What::Settled { instrument: instrument.clone(), product, price };
+            out.push(Action::Journal(Record { at: now.wall, id: None, book: Book::Paper, what }));
+        }
+        self.look_at_losses(now, out);
+    }
+
+    /// What a book holds of a contract in a product is worth `price` a unit, and gone; won or lost today, or before.
+    pub(super) fn close_at(
+        &mut self,
+        book: Book,
+        instrument: &InstrumentKey,
+        product: Product,
+        price: Price,
+        today: bool,
+    ) {
+        let held = self.exposure.of(book, instrument, product);
+        self.exposure.fill(book, instrument, product, held.saturating_neg());
+        if today {
+            self.ledger.settle(book, instrument, held, price);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use nirantar_brokers::time::Now;
-    use nirantar_brokers::{BrokerOrderId, ClientOrderId, Exchange, OrderStatus, Price, Venue};
+    use nirantar_brokers::{BrokerOrderId, ClientOrderId, Exchange, Money, OrderStatus, Price, Venue};
 
     use super::*;
     use crate::orders::outcome_tests::row_of;
-    use crate::orders::{Command, DeskPolicy, Refused, Route, SendId};
+    use crate::orders::{Command, DeskPolicy, Refused, RiskLimits, Route, SendId};
     use crate::session::Generation;
 
     const RELIANCE: &str = "RELIANCE";
@@ -114,6 +145,70 @@ mod tests {
         let mut out = Vec::new();
         desk.submit(exit, Now::default(), &mut out).unwrap();
         assert!(matches!(&sends(&out)[..], [(_, Command::Place(_))]), "{out:?}");
+    }
+
+    fn told(out: &[Action]) -> (Vec<Record>, Vec<&str>) {
+        let records = out.iter().filter_map(|action| match action {
+            Action::Journal(record) if matches!(record.what, What::Settled { .. }) => Some(record.clone()),
+            _ => None,
+        });
+        let alarms = out.iter().filter_map(|action| match action {
+            Action::Alarm(words) => words.split(" rupees").next(),
+            _ => None,
+        });
+        (records.collect(), alarms.collect())
+    }
+
+    #[test]
+    fn what_has_ended_leaves_the_paper_book_once_with_its_loss_and_after_a_restart_too() {
+        let (contract, now) = (InstrumentKey::new(Exchange::Nfo, "NIFTY26NOV26000CE"), Now::default());
+        let risk = RiskLimits { daily_loss: Some(Money::from_rupees(1)), ..RiskLimits::default() };
+        let policy = DeskPolicy { risk, ..DeskPolicy::default() };
+        let mut desk = Desk::new(policy.clone());
+        desk.arrive(route(Venue::Paper, false), now, &mut Vec::new());
+        let mut journal = Vec::new();
+        for (number, product, side, quantity) in
+            [("P1", Product::Mis, Side::Buy, 10), ("P2", Product::Nrml, Side::Sell, 4)]
+        {
+            let order = OrderRequest { instrument: contract.clone(), product, ..limit(side, quantity) };
+            let what = What::Intent(order.clone());
+            let id = on_paper(&mut desk, order, number, quantity);
+            let average_price = Price::from_paise(195_000);
+            let (status, filled, message) = (OrderStatus::Filled, Quantity::new(quantity), None);
+            let broker_id = Some(BrokerOrderId(number.to_owned()));
+            let state = What::State { status, quantity: None, broker_id, filled, average_price, message };
+            for what in [what, state] {
+                journal.push(Record { at: now.wall, id: Some(id.clone()), book: Book::Paper, what });
+            }
+        }
+        // Ten lose fifty rupees each, and the four that were sold win as much.
+        let mut out = Vec::new();
+        desk.paper_settled(&contract, Price::from_paise(190_000), now, &mut out);
+        let (records, alarms) = told(&out);
+        assert_eq!(alarms, ["the paper book has lost 300.00"]);
+        let settled =
+            |product| What::Settled { instrument: contract.clone(), product, price: Price::from_paise(190_000) };
+        let whats: Vec<_> = records.iter().map(|record| (record.book, record.what.clone())).collect();
+        assert_eq!(whats, [(Book::Paper, settled(Product::Mis)), (Book::Paper, settled(Product::Nrml))]);
+        assert_eq!(desk.exposure().open(Book::Paper).count(), 0);
+
+        let mut again = Vec::new();
+        desk.paper_settled(&contract, Price::from_paise(100), now, &mut again);
+        desk.settle_paper(now, &mut again);
+        assert_eq!(again, [], "there is nothing left to settle or to sell");
+
+        journal.extend(records);
+        let (mut restarted, mut out) = (Desk::new(policy), Vec::new());
+        let past = restarted.restore(&journal, now, &mut out).paper;
+        assert_eq!((past.trades.len(), past.settlements.len()), (2, 2));
+        restarted.recount(now);
+        assert_eq!(restarted.exposure().open(Book::Paper).count(), 0);
+        restarted.wake(now, &mut out);
+        assert_eq!(told(&out).1, ["the paper book has lost 300.00"]);
+        let mut later = Desk::new(DeskPolicy::default());
+        let next_day = now + std::time::Duration::from_secs(24 * 60 * 60);
+        later.restore(&journal, next_day, &mut Vec::new());
+        assert_eq!(later.exposure().open(Book::Paper).count(), 0);
     }
 
     #[test]

@@ -335,7 +335,8 @@ fn journalled(evidence: &Evidence, book: Book) -> BTreeMap<String, OrderStatus> 
             | What::Answer(_)
             | What::CancelWanted
             | What::Acknowledged
-            | What::Holds { .. } => {}
+            | What::Holds { .. }
+            | What::Settled { .. } => {}
         }
     }
     orders

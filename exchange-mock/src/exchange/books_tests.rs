@@ -207,9 +207,8 @@ fn a_restarted_exchange_has_the_same_shares_money_and_notes() {
             story.stands(&id, &stand, now);
         }
     }
-    let (orders, trades) = story.into_past();
     let mut new = exchange(Config::default());
-    new.restore(&orders, &trades, at(1, 60));
+    new.restore(&story.into_past(), at(1, 60));
     new.price(&key(), Price::from_paise(100_500), Quantity::ZERO, at(1, 60));
     old.price(&key(), Price::from_paise(100_500), Quantity::ZERO, at(1, 60));
     for day in DAYS {

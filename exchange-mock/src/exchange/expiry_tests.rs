@@ -11,7 +11,7 @@ use nirantar_brokers::{
 use proptest::prelude::*;
 
 use crate::charges::{Item, Segment};
-use crate::{Calendar, Config, Expired, MockExchange, Unsettled, Update, universe};
+use crate::{Calendar, Config, Expired, MockExchange, Past, Settlement, Unsettled, Update, universe};
 
 const DAY: &str = "2026-11-23";
 
@@ -225,13 +225,40 @@ fn a_contract_that_ended_while_the_exchange_was_away_is_told_as_not_settled() {
     let charges = Config::default().charges;
     let config = Config { cash: Money::from_rupees(100_000_000), charges, ..Config::default() };
     let mut after = MockExchange::new(config, universe::instruments(DAY.parse().unwrap()), Calendar::nse());
-    after.restore(&[], &trades, on("2026-11-25", "09:00:00"));
+    after.restore(&Past { trades, ..Past::default() }, on("2026-11-25", "09:00:00"));
     assert_eq!(after.drain(), [], "its name alone does not say when it ends");
     after.list(contracts(DAY));
     after.wake(on("2026-11-25", "09:00:01"));
     let unknown = Unsettled::NoClose(nse("NIFTY 50"), DAY.parse().unwrap());
     assert_eq!(after.drain(), [Update::Expired(settled("NIFTY26NOV26000CE", Err(unknown)))]);
     assert_eq!(after.positions()[0].quantity, 65);
+}
+
+#[test]
+fn what_was_settled_before_a_restart_is_not_held_again_and_not_settled_twice() {
+    let symbol = "NIFTY26NOV26000CE";
+    for restart in ["18:00:00", "2026-11-25 09:00:00"] {
+        let mut before = Days::new();
+        before.trade(symbol, Side::Buy, 20);
+        before.tick(&nse("NIFTY 50"), "15:31:00", rupees(26_100));
+        assert_eq!(before.wake("16:00:00"), [settled(symbol, Ok(rupees(100)))]);
+        let settlement =
+            Settlement { instrument: nfo(symbol), product: Product::Nrml, price: rupees(100), at: at("16:00:00") };
+        let trades = before.exchange.trades().to_vec();
+        let past = Past { trades, settlements: vec![settlement], ..Past::default() };
+        let charges = Config::default().charges;
+        let config = Config { cash: Money::from_rupees(100_000_000), charges, ..Config::default() };
+        let mut after = MockExchange::new(config, universe::instruments(DAY.parse().unwrap()), Calendar::nse());
+        let now = if restart.len() > 8 { Timestamp::parse_ist(restart).unwrap() } else { at(restart) };
+        after.restore(&past, now);
+        after.list(contracts(DAY));
+        after.wake(now + Duration::from_secs(1));
+        assert_eq!(after.drain(), [], "settled once");
+        before.exchange.wake(now + Duration::from_secs(1));
+        assert_eq!(after.funds(), before.exchange.funds());
+        assert_eq!(after.contract_note(DAY.parse().unwrap()), before.exchange.contract_note(DAY.parse().unwrap()));
+        assert!(after.positions().iter().all(|position| position.quantity == 0));
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What a journal remembers of the paper exchange, put together again: its orders, and the fills they grew by.
+//! What a journal remembers of the paper exchange, put together again: its orders, the fills they grew by, and the
+//! contracts that were settled.
 //!
 //! A journal keeps what was asked for and how each order stood from then on; it keeps neither the market nor a trade of
 //! its own. [`Recollection`] reads such a story in its order. A fill is found where an order's units grew, and its price
@@ -8,7 +9,8 @@ use std::collections::BTreeMap;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
-    BrokerOrderId, ClientOrderId, Money, OrderChange, OrderRequest, OrderStatus, Price, Quantity, Trade,
+    BrokerOrderId, ClientOrderId, InstrumentKey, Money, OrderChange, OrderRequest, OrderStatus, Price, Product,
+    Quantity, Trade,
 };
 
 /// An order of before, as far as its story was kept.
@@ -34,6 +36,30 @@ pub struct PastOrder {
     pub rank: u64,
 }
 
+/// A position in a contract that had ended was closed at what it was worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The contract.
+    pub instrument: InstrumentKey,
+    /// In which product it was held.
+    pub product: Product,
+    /// Worth of a unit.
+    pub price: Price,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What an exchange had, for [`MockExchange::restore`](crate::MockExchange::restore).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Orders the exchange gave a number, in that order.
+    pub orders: Vec<PastOrder>,
+    /// Every fill, oldest first.
+    pub trades: Vec<Trade>,
+    /// Every contract that was settled, oldest first.
+    pub settlements: Vec<Settlement>,
+}
+
 /// How an order stands, by one line of its story.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stand {
@@ -57,6 +83,7 @@ pub struct Recollection {
     /// Orders the exchange has given a number, in that order.
     placed: Vec<ClientOrderId>,
     trades: Vec<Trade>,
+    settlements: Vec<Settlement>,
     lines: u64,
 }
 
@@ -142,6 +169,11 @@ impl Recollection {
         });
     }
 
+    /// A contract was settled.
+    pub fn settled(&mut self, settlement: Settlement) {
+        self.settlements.push(settlement);
+    }
+
     /// Ends an order that the exchange will not have again.
     pub fn ends(&mut self, id: &ClientOrderId, status: OrderStatus) {
         if let Some(order) = self.orders.get_mut(id) {
@@ -149,11 +181,11 @@ impl Recollection {
         }
     }
 
-    /// Every order that the exchange gave a number, in that order, and every fill, oldest first.
+    /// What the story told.
     #[must_use]
-    pub fn into_past(mut self) -> (Vec<PastOrder>, Vec<Trade>) {
-        let placed = self.placed.iter().filter_map(|id| self.orders.remove(id)).map(|order| order.past).collect();
-        (placed, self.trades)
+    pub fn into_past(mut self) -> Past {
+        let orders = self.placed.iter().filter_map(|id| self.orders.remove(id)).map(|order| order.past).collect();
+        Past { orders, trades: self.trades, settlements: self.settlements }
     }
 }
 
@@ -213,7 +245,7 @@ mod tests {
             story.stands(&id, &stand, at);
             story.stands(&id, &stand, at);
         }
-        let (orders, trades) = story.into_past();
+        let Past { orders, trades, .. } = story.into_past();
         assert_eq!(orders.len(), 1);
         let found: Vec<_> = trades.iter().map(|trade| (trade.quantity.get(), trade.price)).collect();
         assert_eq!(found, fills.map(|(quantity, paise)| (quantity, Price::from_paise(paise))));

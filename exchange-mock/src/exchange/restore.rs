@@ -12,7 +12,7 @@ use nirantar_brokers::{BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, P
 
 use super::checks::{self, Plan};
 use super::order::{Order, words};
-use super::{MockExchange, PastOrder};
+use super::{MockExchange, Past, PastOrder, Settlement, bands};
 use crate::calendar::Market;
 use crate::matching::{OrderNo, Working};
 
@@ -23,23 +23,31 @@ const NOT_KEPT: &str = "Order cancelled: the exchange restarted, and the price i
 const NO_NUMBER_OF_OURS: u64 = 9_200_000_000_000_000_000;
 
 impl MockExchange {
-    /// Takes over orders and trades of before, both in the order in which they came (see
+    /// Takes over orders, trades and settlements of before, each in the order in which they came (see
     /// [`Recollection`](crate::Recollection)). Meant for an exchange that has seen nothing yet.
     ///
     /// What is not listed yet is listed as far as its name tells, until [`list`](Self::list) knows more.
     /// Orders that work keep their number and what was filled; those whose time has ended meanwhile, or whose terms are
     /// not known any more, are cancelled, which [`drain`](Self::drain) tells. Trades of earlier days count in positions,
     /// holdings, charges and money only, each day closed before the next. Numbers given from now on are higher than all of these.
-    pub fn restore(&mut self, orders: &[PastOrder], trades: &[Trade], now: Timestamp) {
+    pub fn restore(&mut self, past: &Past, now: Timestamp) {
+        let Past { orders, trades, settlements } = past;
         self.start(now);
         let ordered = orders.iter().map(|past| &past.request.instrument);
         self.list_by_name(ordered.chain(trades.iter().map(|trade| &trade.instrument)));
         let today = now.ist_date();
+        let mut settlements = settlements.iter().peekable();
         // What each order had been filled for so far: brokerage goes by order.
         let mut worth: BTreeMap<&BrokerOrderId, Money> = BTreeMap::new();
         for trade in trades.iter().filter(|trade| trade.at.ist_date() < today) {
+            while let Some(settlement) = settlements.next_if(|settlement| settlement.at < trade.at) {
+                self.take_over_settlement(settlement);
+            }
             self.open_day(trade.at);
             self.take_over_trade(trade, &mut worth);
+        }
+        while let Some(settlement) = settlements.next_if(|settlement| settlement.at.ist_date() < today) {
+            self.take_over_settlement(settlement);
         }
         self.open_day(now);
         let mut working: Vec<(u64, OrderNo)> = Vec::new();
@@ -53,6 +61,9 @@ impl MockExchange {
         for trade in trades.iter().filter(|trade| trade.at.ist_date() >= today) {
             self.take_over_trade(trade, &mut worth);
             self.list_trade(trade);
+        }
+        for settlement in settlements {
+            self.take_over_settlement(settlement);
         }
         working.sort_unstable();
         for (_, no) in working {
@@ -118,6 +129,15 @@ impl MockExchange {
         self.account.fill(crate::account::Claim { instrument, product, side, quantity, price }, *before);
         *before = *before + price.times(quantity).unwrap_or(Money::ZERO);
         self.watch_expiry(instrument);
+    }
+
+    fn take_over_settlement(&mut self, settlement: &Settlement) {
+        let Settlement { instrument, product, price, at } = settlement;
+        let Some(&no) = self.by_key.get(instrument) else { return };
+        if *price >= Price::ZERO && self.listings.get(no).is_some_and(|it| bands::is_derivative(&it.instrument)) {
+            self.open_day(*at);
+            self.account.settle_in(no, *product, *price);
+        }
     }
 
     fn list_trade(&mut self, trade: &Trade) {

@@ -64,13 +64,13 @@ impl Journalled {
     fn restart(&self) -> (Run, Run) {
         let (mut old, mut new) = (self.run.clone(), self.run.clone());
         new.exchange = Run::new().exchange;
-        let (orders, trades) = self.story.clone().into_past();
-        new.exchange.restore(&orders, &trades, new.now);
+        let past = self.story.clone().into_past();
+        new.exchange.restore(&past, new.now);
         for (before, after) in old.exchange.listings.iter_mut().zip(&mut new.exchange.listings) {
             (after.market, after.matcher.liquidity) = (before.market, before.matcher.liquidity.clone());
             before.matcher.book.all_rested();
         }
-        for past in &orders {
+        for past in &past.orders {
             let protected = match past.request.order_type {
                 OrderType::Market(_) => true,
                 OrderType::StopMarket { .. } => past.status == OrderStatus::Open,

@@ -80,7 +80,8 @@ impl Story {
             | What::NotSent
             | What::RefusedForToken { .. }
             | What::CancelWanted
-            | What::Holds { .. } => {}
+            | What::Holds { .. }
+            | What::Settled { .. } => {}
         }
         self.history.push(record.clone());
     }

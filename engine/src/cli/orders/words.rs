@@ -70,6 +70,9 @@ pub(super) fn happened(what: &What, book: Book) -> String {
         What::Holds { instrument, product, quantity } => {
             format!("the broker holds {quantity} {instrument} {}", product_word(*product))
         }
+        What::Settled { instrument, product, price } => {
+            format!("{instrument} {} has ended and was settled at {price} a unit", product_word(*product))
+        }
     };
     line(&words)
 }

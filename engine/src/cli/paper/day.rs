@@ -1,6 +1,6 @@
 //! A day of the paper book, put together from records. Pure: the same records always give the same day.
 //!
-//! The fills of the journal are played into an account of the paper exchange, day by day, so that settlement, charges and
+//! The fills and settlements of the journal are played into an account of the paper exchange, day by day, so that settlement, charges and
 //! profit are reckoned by the code that trades.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use nirantar_brokers::{
     Book, BrokerOrderId, ClientOrderId, Holding, InstrumentKey, Money, Position, Price, Product, Quantity, Trade,
 };
 use nirantar_exchange_mock::charges::{Note, Tariff};
-use nirantar_exchange_mock::{Calendar, Config, Funds, MockExchange, Recollection, Stand};
+use nirantar_exchange_mock::{Calendar, Config, Funds, MockExchange, Past, Recollection, Settlement, Stand};
 
 use crate::cli::orders::story::{Story, stories};
 use crate::config::BrokerName;
@@ -27,6 +27,8 @@ pub(super) struct Day {
     pub(super) orders: Vec<Story>,
     /// Fills of that day.
     pub(super) trades: Vec<Fill>,
+    /// Contracts that had ended and were settled on that day.
+    pub(super) settlements: Vec<Settlement>,
     /// Positions at its end, or now; flat ones of that day too.
     pub(super) positions: Vec<Held>,
     pub(super) holdings: Vec<Holding>,
@@ -61,10 +63,12 @@ impl Held {
 impl Day {
     /// The day as these records tell it; of today until `now`.
     pub(super) fn of(records: &[Record], broker: BrokerName, date: NaiveDate, now: Timestamp) -> Self {
-        let (past, trades) = recollected(records).into_past();
+        let Past { orders, trades, settlements } = recollected(records).into_past();
         let ids: BTreeMap<BrokerOrderId, ClientOrderId> =
-            past.into_iter().filter_map(|order| Some((order.order_id, order.client_id?))).collect();
-        let trades: Vec<Trade> = trades.into_iter().filter(|trade| trade.at.ist_date() <= date).collect();
+            orders.into_iter().filter_map(|order| Some((order.order_id, order.client_id?))).collect();
+        let trades = trades.into_iter().filter(|trade| trade.at.ist_date() <= date).collect();
+        let settlements = settlements.into_iter().filter(|settlement| settlement.at.ist_date() <= date).collect();
+        let past = Past { orders: Vec::new(), trades, settlements };
 
         let tariff = Tariff::of_api(broker.as_str()).unwrap_or_else(|_| Tariff::zerodha());
         let charged_by = tariff.broker().to_owned();
@@ -72,10 +76,13 @@ impl Day {
         let mut exchange = MockExchange::new(config, Vec::new(), Calendar::nse());
         let end = date.succ_opt().map_or(now, |next| Timestamp::from_ist_parts(next, NaiveTime::MIN));
         let end = Timestamp::from_nanos(end.as_nanos().saturating_sub(1)).min(now);
-        exchange.restore(&[], &trades, end);
+        exchange.restore(&past, end);
         let mut last: BTreeMap<&InstrumentKey, Price> = BTreeMap::new();
-        for trade in &trades {
+        for trade in &past.trades {
             last.insert(&trade.instrument, trade.price);
+        }
+        for settlement in &past.settlements {
+            last.insert(&settlement.instrument, settlement.price);
         }
         for (instrument, price) in last {
             exchange.price(instrument, price, Quantity::ZERO, end);
@@ -92,7 +99,9 @@ impl Day {
             note: exchange.contract_note(date).unwrap_or(Note { date, columns: Vec::new() }),
             uncharged: exchange.uncharged().map(|uncovered| uncovered.to_string()),
             funds: exchange.funds(),
-            trades: trades
+            settlements: past.settlements.into_iter().filter(|settled| settled.at.ist_date() == date).collect(),
+            trades: past
+                .trades
                 .into_iter()
                 .filter(|trade| trade.at.ist_date() == date)
                 .map(|trade| Fill { order: ids.get(&trade.order_id).cloned(), trade })
@@ -115,6 +124,10 @@ impl Day {
 fn recollected(records: &[Record]) -> Recollection {
     let mut story = Recollection::default();
     for Record { at, id, what, .. } in records.iter().filter(|record| record.book == Book::Paper) {
+        if let What::Settled { instrument, product, price } = what {
+            let (instrument, product, price) = (instrument.clone(), *product, *price);
+            story.settled(Settlement { instrument, product, price, at: *at });
+        }
         let Some(id) = id else { continue };
         match what {
             What::Intent(request) => story.asked(id, request, *at),

@@ -103,6 +103,14 @@ fn rows(day: &Day) -> Vec<Row> {
             .with("unrealised", unrealised);
         rows.push(row);
     }
+    for settlement in &day.settlements {
+        let row = section("settlement")
+            .with("at", words::instant(settlement.at))
+            .with("instrument", &settlement.instrument)
+            .with("product", words::product_word(settlement.product))
+            .with("price", settlement.price);
+        rows.push(row);
+    }
     for holding in &day.holdings {
         let held = section("holding").with("instrument", &holding.instrument).with("product", "CNC");
         let t1 = if holding.t1_quantity.is_zero() { "" } else { "bought the day before" };

@@ -30,10 +30,10 @@ use day::Day;
 /// prices of the market: an open position is valued at the price it was last traded at on paper. Margins are a
 /// percentage of value, not SPAN.
 ///
-/// --json prints {"accounts": [{account, journal, exists, date, broker, orders, trades, positions, holdings, charges:
-/// {columns, total}, uncharged, profit: {realised, unrealised, charges, net}, funds}]}. Prices and sums are decimal texts
+/// --json prints {"accounts": [{account, journal, exists, date, broker, orders, trades, positions, settlements, holdings,
+/// charges: {columns, total}, uncharged, profit: {realised, unrealised, charges, net}, funds}]}. Prices and sums are decimal texts
 /// in rupees, times are RFC 3339 in IST, and what is not known is null. Fields are added, never changed. --csv prints one
-/// row for each order, trade, position, charge and sum; the column `section` says which.
+/// row for each order, trade, position, settlement, charge and sum; the column `section` says which.
 ///
 /// Examples:
 ///   nirantar paper report

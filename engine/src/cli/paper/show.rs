@@ -2,6 +2,7 @@
 
 use chrono::NaiveDate;
 use nirantar_brokers::Money;
+use nirantar_exchange_mock::Settlement;
 use nirantar_exchange_mock::charges::{Charges, Item};
 use serde_json::{Value, json};
 
@@ -48,6 +49,11 @@ fn of(day: &Day) -> String {
     if !day.positions.is_empty() {
         let columns = ["<instrument", "<product", "quantity", "average", "last", "realised", "unrealised"];
         text.push_str(&table(&columns, day.positions.iter().map(position).collect()));
+    }
+    if !day.settlements.is_empty() {
+        text.push_str(&format!("\nended and settled: {}\n", day.settlements.len()));
+        let rows = day.settlements.iter().map(settlement).collect();
+        text.push_str(&table(&["time", "<instrument", "<product", "settled at"], rows));
     }
     if !day.holdings.is_empty() {
         text.push_str(&format!("\nholdings: {}\n", day.holdings.len()));
@@ -125,6 +131,15 @@ fn position(held: &Held) -> Vec<String> {
         position.last_price.to_string(),
         held.realised.to_string(),
         held.unrealised.to_string(),
+    ]
+}
+
+fn settlement(settlement: &Settlement) -> Vec<String> {
+    vec![
+        settlement.at.to_ist().format("%H:%M:%S").to_string(),
+        settlement.instrument.to_string(),
+        words::product_word(settlement.product).to_owned(),
+        settlement.price.to_string(),
     ]
 }
 
@@ -251,6 +266,14 @@ fn day_object(day: &Day) -> Value {
             "unrealised": unrealised.to_string(),
         })
     });
+    let settlements = day.settlements.iter().map(|settlement| {
+        json!({
+            "at": words::instant(settlement.at),
+            "instrument": settlement.instrument.to_string(),
+            "product": words::product_word(settlement.product),
+            "price": settlement.price.to_string(),
+        })
+    });
     let holdings = day.holdings.iter().map(|holding| {
         json!({
             "instrument": holding.instrument.to_string(),
@@ -278,6 +301,7 @@ fn day_object(day: &Day) -> Value {
         "orders": orders.collect::<Vec<_>>(),
         "trades": trades.collect::<Vec<_>>(),
         "positions": positions.collect::<Vec<_>>(),
+        "settlements": settlements.collect::<Vec<_>>(),
         "holdings": holdings.collect::<Vec<_>>(),
         "charges": { "columns": columns.collect::<Vec<_>>(), "total": items(&day.note.charges()) },
         "uncharged": day.uncharged,

@@ -215,3 +215,44 @@ fn a_change_and_parts_of_an_order_are_read_as_the_engine_reads_them() {
             .is_empty()
     );
 }
+
+#[test]
+fn a_contract_that_has_ended_is_told_as_settled_with_its_profit_and_is_held_no_more() {
+    let mut records = two_days();
+    let settled = What::Settled {
+        instrument: "NFO:NIFTY26N2426000CE".parse().unwrap(),
+        product: Product::Nrml,
+        price: Price::from_paise(2_500),
+    };
+    let at = Timestamp::parse_ist("2026-11-23 16:00:00").unwrap();
+    records.push(Record { at, id: None, book: Book::Paper, what: settled });
+    let date = day("2026-11-23");
+    let told = |date| told(&records, BrokerName::Kite, date);
+
+    let monday = told("2026-11-23");
+    let Some(of_monday) = &monday[0].day else { panic!("no day") };
+    // Beside the shares' 296.00, 65 options won 25.00 - 12.40 each; an exercise is taxed with 0.15% of 1,625.00.
+    assert_eq!((of_monday.funds.realised, of_monday.funds.unrealised), (money("1115.00"), Money::ZERO));
+    assert_eq!(of_monday.funds.charges - money("48.02"), money("2.44"));
+    let held: Vec<_> = of_monday.positions.iter().map(|held| (held.position.quantity, held.realised)).collect();
+    assert_eq!(held, [(-10, money("296.00")), (0, money("819.00"))]);
+    let shown = show::text(&monday, date);
+    assert!(shown.contains("positions: 2, 0 open") && shown.contains("ended and settled: 1"), "{shown}");
+    assert!(shown.contains("16:00:00  NFO:NIFTY26N2426000CE  NRML          25.00"), "{shown}");
+    let row = "main,2026-11-23,settlement,2026-11-23T16:00:00.000+05:30,,NFO:NIFTY26N2426000CE,NRML,,,,,,25.00,,,,,,";
+    assert!(export::csv(&monday).lines().any(|line| line == row), "{}", export::csv(&monday));
+    let object = show::object(&monday, date)["accounts"][0].clone();
+    assert_eq!(
+        (&object["settlements"][0]["price"], &object["profit"]["realised"]),
+        (&"25.00".into(), &"1115.00".into())
+    );
+
+    // The day before it was held, and the day after nothing is told of it.
+    for (date, held) in [("2026-11-20", 65), ("2026-11-25", 0)] {
+        let told = told(date);
+        let Some(day) = &told[0].day else { panic!("no day") };
+        let quantity: i64 =
+            day.positions.iter().filter(|it| it.position.product == Product::Nrml).map(|it| it.position.quantity).sum();
+        assert_eq!((quantity, day.settlements.len()), (held, 0), "{date}");
+    }
+}

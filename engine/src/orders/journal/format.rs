@@ -10,7 +10,8 @@ use nirantar_brokers::{BrokerOrderId, Quantity};
 use serde::{Deserialize, Serialize};
 
 use self::lines::{
-    AnswerLine, Decimal, ExternalLine, HoldsLine, IntentLine, Key, NothingLine, RefusedLine, SendingLine, StateLine,
+    AnswerLine, Decimal, ExternalLine, HoldsLine, IntentLine, Key, NothingLine, RefusedLine, SendingLine, SettledLine,
+    StateLine,
 };
 use super::{CommandKind, What};
 use crate::session::Generation;
@@ -38,6 +39,7 @@ impl What {
             Self::CancelWanted => "cancel_wanted",
             Self::Acknowledged => "acknowledged",
             Self::Holds { .. } => "holds",
+            Self::Settled { .. } => "settled",
         }
     }
 
@@ -69,6 +71,11 @@ impl What {
                 instrument: Key(instrument.clone()),
                 product: (*product).into(),
                 quantity: *quantity,
+            }),
+            Self::Settled { instrument, product, price } => json(&SettledLine {
+                instrument: Key(instrument.clone()),
+                product: (*product).into(),
+                price: Decimal(*price),
             }),
         }
     }
@@ -109,6 +116,10 @@ impl What {
             "holds" => {
                 let HoldsLine { instrument, product, quantity } = read(word, json)?;
                 Self::Holds { instrument: instrument.0, product: product.into(), quantity }
+            }
+            "settled" => {
+                let SettledLine { instrument, product, price } = read(word, json)?;
+                Self::Settled { instrument: instrument.0, product: product.into(), price: price.0 }
             }
             other => return Err(BadRecord(format!("`{}` is no kind of record", short(other)))),
         })
@@ -177,6 +188,7 @@ mod tests {
             ),
             ("state", "{\"status\":\"open\",\"broker_id\":null,\"filled\":0,\"average_price\":0.5,\"message\":null}"),
             ("holds", "{\"instrument\":\"RELIANCE\",\"product\":\"mis\",\"quantity\":1}"),
+            ("settled", "{\"instrument\":\"NFO:NIFTY26NOVFUT\",\"product\":\"nrml\",\"price\":100}"),
             ("answer", "{\"words\":\"\u{0}\"}"),
         ] {
             let error = What::from_json(word, json.as_bytes()).unwrap_err().to_string();

@@ -97,6 +97,15 @@ pub enum What {
         /// Above zero long.
         quantity: i64,
     },
+    /// A contract has ended, and what the book held of it in that product was closed at what it was worth.
+    Settled {
+        /// The contract.
+        instrument: InstrumentKey,
+        /// In which product.
+        product: Product,
+        /// Worth of a unit.
+        price: Price,
+    },
 }
 
 /// What a message to the broker is to do.

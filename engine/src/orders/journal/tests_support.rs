@@ -59,6 +59,7 @@ pub(super) fn every_kind() -> Vec<What> {
         What::CancelWanted,
         What::Acknowledged,
         What::Holds { instrument: request().instrument, product: Product::Nrml, quantity: -75 },
+        What::Settled { instrument: request().instrument, product: Product::Nrml, price: Price::from_paise(7_505) },
     ]
 }
 
@@ -154,6 +155,11 @@ pub(super) fn any_what() -> impl Strategy<Value = What> {
             instrument,
             product,
             quantity
+        }),
+        (any_key(), any_product(), any_price()).prop_map(|(instrument, product, price)| What::Settled {
+            instrument,
+            product,
+            price
         }),
     ]
 }

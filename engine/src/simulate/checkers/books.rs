@@ -17,7 +17,7 @@ pub(super) struct Books {
 impl Books {
     pub(super) fn before(&mut self, input: &Input, core: &Core) {
         let other = match input {
-            Input::Update { book: Book::Paper, .. } => Some(Book::Live),
+            Input::Update { book: Book::Paper, .. } | Input::PaperExpired(_) => Some(Book::Live),
             Input::Update { book: Book::Live, .. } | Input::Read { .. } => Some(Book::Paper),
             _ => None,
         };

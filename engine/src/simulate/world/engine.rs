@@ -105,7 +105,7 @@ impl World<'_> {
         let mut out = Vec::new();
         if self.who > 1 {
             let past = core.restore(&self.disk.records, step.now, &mut out).paper;
-            paper.restore(&past.orders, &past.trades, step.now.wall);
+            paper.restore(&past, step.now.wall);
             self.checkers.restarted(&core, self.disk.dropped + self.disk.records.len())?;
             self.story.tell(self.clock.right(self.now), "world", || "another process has read the journal".to_owned());
         }

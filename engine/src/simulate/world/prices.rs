@@ -103,7 +103,8 @@ impl World<'_> {
 pub(super) fn paper_updates(paper: &mut MockExchange) -> Vec<Input> {
     let rows = paper.drain().into_iter().filter_map(|update| match update {
         Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
-        Update::Trade(_) | Update::Expired(_) => None,
+        Update::Trade(_) => None,
+        Update::Expired(expired) => Some(Input::PaperExpired(expired)),
     });
     rows.collect()
 }

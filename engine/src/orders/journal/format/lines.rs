@@ -65,6 +65,14 @@ pub(super) struct HoldsLine {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct SettledLine {
+    pub(super) instrument: Key,
+    pub(super) product: ProductWord,
+    pub(super) price: Decimal,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NothingLine {}
 
 #[derive(Serialize, Deserialize)]
