@@ -218,18 +218,11 @@ fn per_request(start: &Worked) -> f64 {
 }
 
 /// A paper exchange in the middle of a trading day, with a share that trades as much as anybody wants.
-fn paper(
-    calendar: &Calendar,
-    charges: Option<Tariff>,
-    close: Option<Price>,
-) -> (MockExchange, InstrumentKey, Timestamp) {
+fn paper(calendar: &Calendar, charges: Option<Tariff>) -> (MockExchange, InstrumentKey, Timestamp) {
     let key = InstrumentKey::new(Exchange::Nse, "RELIANCE");
     let ten = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
     let config = Config { cash: Money::from_rupees(1_000_000_000_000), charges, ..Config::default() };
     let mut exchange = MockExchange::new(config, universe::instruments(ten.ist_date()), calendar.clone());
-    if let Some(close) = close {
-        exchange.set_previous_close(&key, close);
-    }
     for day_volume in [1_000_000, 1_000_000_000] {
         exchange.price(&key, Price::from_paise(150_000), Quantity::new(day_volume), ten);
     }
@@ -237,8 +230,8 @@ fn paper(
 }
 
 /// Nanoseconds of a request: an order that rests, or its cancel.
-fn resting(calendar: &Calendar, close: Option<Price>) -> f64 {
-    let (mut exchange, key, ten) = paper(calendar, None, close);
+fn resting(calendar: &Calendar) -> f64 {
+    let (mut exchange, key, ten) = paper(calendar, None);
     let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Limit(Price::from_paise(149_000)));
     let start = Worked::now();
     for _ in 0..REQUESTS / 2 {
@@ -251,7 +244,7 @@ fn resting(calendar: &Calendar, close: Option<Price>) -> f64 {
 
 /// Nanoseconds of a market order that is filled at once.
 fn filled(calendar: &Calendar, charges: Option<Tariff>) -> f64 {
-    let (mut exchange, key, ten) = paper(calendar, charges, None);
+    let (mut exchange, key, ten) = paper(calendar, charges);
     let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Market(MarketProtection::default()));
     let start = Worked::now();
     for _ in 0..REQUESTS {
@@ -268,7 +261,10 @@ fn filled(calendar: &Calendar, charges: Option<Tariff>) -> f64 {
 /// first round is for the memory to be there and does not count.
 fn features(rounds: usize, lines: &[Line; 6]) {
     let calendar = Calendar::nse();
-    let (exchange, _, ten) = paper(&calendar, None, None);
+    let rows =
+        include_str!("../../../exchange-mock/src/calendar/nse.csv").lines().filter(|row| !row.contains(",price-band,"));
+    let bandless = Calendar::parse("nse.csv", rows.collect::<Vec<_>>().join("\n").as_bytes()).unwrap();
+    let (exchange, _, ten) = paper(&calendar, None);
     let mut least = [f64::MAX; 6];
     for round in 0..=rounds {
         let start = Worked::now();
@@ -281,7 +277,7 @@ fn features(rounds: usize, lines: &[Line; 6]) {
             black_box(exchange.margins());
         }
         let margin = per_request(&start);
-        let (without, within) = (resting(&calendar, None), resting(&calendar, Some(Price::from_paise(150_000))));
+        let (without, within) = (resting(&bandless), resting(&calendar));
         let (free, charged) = (filled(&calendar, None), filled(&calendar, Some(Tariff::zerodha())));
         if round > 0 {
             let figures = [phase, margin, without, within, free, charged];

@@ -73,6 +73,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.read.is_none() && self.ranks.iter().all(VecDeque::is_empty)
+    }
+
     /// Adds a message behind all of its rank that were asked for no later.
     pub(super) fn push(&mut self, rank: Rank, waiting: Waiting) {
         if let Some(queue) = self.ranks.get_mut(rank.index()) {

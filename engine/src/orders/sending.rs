@@ -184,6 +184,9 @@ impl Desk {
 
     /// Sends what may be sent now, and turns away what has waited too long.
     pub(super) fn release(&mut self, now: Now, out: &mut Vec<Action>) {
+        if self.queue.is_empty() {
+            return;
+        }
         if self.queue.first_deadline().is_some_and(|at| now.mono > at) {
             for late in self.queue.remove(|waiting| waiting.deadline.is_some_and(|at| now.mono > at)) {
                 self.turn_away(&late, &Refused::TooLate, now, out);
@@ -378,6 +381,9 @@ impl Desk {
 
     /// When something that waits may leave, or has waited too long.
     pub(super) fn next_release(&self) -> Option<Monotonic> {
+        if self.queue.is_empty() {
+            return None;
+        }
         // At its deadline a message may still be sent; what is to be woken for comes after it.
         let mut first = self.queue.first_deadline().map(|at| at + Duration::from_nanos(1));
         for rank in Rank::ALL.into_iter().filter(|rank| self.is_open(*rank)) {
