@@ -137,6 +137,9 @@ impl Report {
     }
 }
 
+/// Characters of a line of the timeline that are printed: it is read by somebody, and a broker's whole book is not.
+const LONGEST_LINE: usize = 400;
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(Failure { violation, at, day }) = &self.failure else {
@@ -153,7 +156,10 @@ impl fmt::Display for Report {
         if !self.log.lines.is_empty() {
             writeln!(f, "  what happened last:")?;
             for line in &self.log.lines {
-                writeln!(f, "    {line}")?;
+                match line.char_indices().nth(LONGEST_LINE).and_then(|(end, _)| line.split_at_checked(end)) {
+                    Some((shown, rest)) => writeln!(f, "    {shown}... and {} bytes more", rest.len())?,
+                    None => writeln!(f, "    {line}")?,
+                }
             }
         }
         write!(f, "  again: {}", self.command())
