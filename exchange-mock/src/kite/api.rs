@@ -277,6 +277,7 @@ impl KiteExchange {
             token,
             status: matches!(reply.transport, Transport::Normal | Transport::Delay(_)).then_some(reply.status),
         });
+        self.order_noted();
     }
 
     /// `GET /connect/login`: approves at once and sends the browser back.

@@ -43,6 +43,11 @@ impl Control {
         self.driver.with(KiteExchange::kill_tokens)
     }
 
+    /// Every living token dies when so many more order requests have been answered, whoever is how fast then.
+    pub fn kill_tokens_after(&self, orders: usize) {
+        self.driver.with(|exchange, _| exchange.kill_tokens_after(orders));
+    }
+
     /// A session as after a login by a human, with all that a login does to older tokens.
     #[must_use]
     pub fn login(&self) -> Session {

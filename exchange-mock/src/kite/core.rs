@@ -72,6 +72,8 @@ pub struct KiteExchange {
     /// Sockets still to be cut or muted as soon as they open.
     cut_next: u32,
     mute_next: u32,
+    /// With that order request of the log every living token dies.
+    fatal_order: Option<usize>,
     pub(super) now: Timestamp,
 }
 
@@ -111,6 +113,7 @@ impl KiteExchange {
             prices,
             cut_next: 0,
             mute_next: 0,
+            fatal_order: None,
             now: Timestamp::from_nanos(i64::MIN),
             settings,
         };
@@ -252,6 +255,24 @@ impl KiteExchange {
     /// Every living token dies. How many there were.
     pub fn kill_tokens(&mut self, now: Timestamp) -> usize {
         self.advance(now);
+        self.end_tokens()
+    }
+
+    /// Every living token dies with the last of so many order requests from now on: that one is still answered as if it
+    /// lived, and the next is refused.
+    pub fn kill_tokens_after(&mut self, orders: usize) {
+        self.fatal_order = Some(self.log.orders.len().saturating_add(orders));
+    }
+
+    /// An order request has been noted.
+    pub(super) fn order_noted(&mut self) {
+        if self.fatal_order.is_some_and(|last| self.log.orders.len() >= last) {
+            self.fatal_order = None;
+            self.end_tokens();
+        }
+    }
+
+    fn end_tokens(&mut self) -> usize {
         let dead = self.tokens.kill_all();
         for token in &dead {
             self.bury(token);
