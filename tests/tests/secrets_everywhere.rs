@@ -135,12 +135,14 @@ fn command(folder: &Path, sink: &SinkServer, arguments: &[&str]) -> Command {
 
 /// What everybody on the machine can read of a child's arguments. Between fork and exec they are still our own; a command
 /// that has ended shows none.
-fn cmdline(child: &Child) -> String {
+fn cmdline(child: &mut Child) -> String {
     let ours = fs::read("/proc/self/cmdline").unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let shown = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
-        if shown != ours {
+        // In the middle of its start a process shows nothing, as one does that has ended.
+        let ended = shown.is_empty() && child.try_wait().unwrap().is_some();
+        if shown != ours && (ended || !shown.is_empty()) {
             return String::from_utf8_lossy(&shown).into_owned();
         }
         assert!(Instant::now() < deadline, "the child does not start");
@@ -221,9 +223,9 @@ impl World {
             .concat(),
         );
         let file = |name: &str| File::create(folder.path().join(name)).unwrap();
-        let run =
+        let mut run =
             command(folder.path(), &sink, &["run"]).stdout(file("out.log")).stderr(file("run.log")).spawn().unwrap();
-        let written = cmdline(&run);
+        let written = cmdline(&mut run);
         let secrets = [
             ("API secret", API_SECRET),
             ("PIN", PIN),
@@ -288,7 +290,7 @@ impl World {
         let mut command = command(self.folder.path(), &self.sink, arguments);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap();
-        self.written += &cmdline(&child);
+        self.written += &cmdline(&mut child);
         // A command that reads nothing may have ended.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
