@@ -46,6 +46,7 @@ impl Machine {
 
     fn take(&mut self, event: &Event, now: Now, out: &mut Vec<Effect>) {
         let mut context = Ctx { now, out, raised: Vec::new() };
+        self.deliver(Signal::Date, &mut context);
         self.deliver(Signal::Told(event), &mut context);
         if let Some(probe) = self.sm.inner().proving.timed_out(now.mono) {
             let nothing = Event::Probed { probe, verdict: Verdict::Inconclusive };

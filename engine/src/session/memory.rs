@@ -18,6 +18,8 @@ use super::{Effect, Event, FallbackOrders, Generation, Notice, Policy, State, Tr
 /// What a handler is called with: an event from outside, or the machine's own.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Signal<'a> {
+    /// First of all: what was counted for another date counts no more.
+    Date,
     /// Somebody told the machine something.
     Told(&'a Event),
     /// After every event: what has the time brought?

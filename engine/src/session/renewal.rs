@@ -183,12 +183,15 @@ impl Session {
         Some(TOLD_BEFORE.get(grant.told).map_or(dies, |before| dies - *before))
     }
 
-    /// A refresh token that is about to die is announced, twice; a dead one buys nothing.
-    pub(super) fn look_at_grant(&mut self, ctx: &mut Ctx<'_>) {
-        let today = ctx.now.wall.ist_date();
-        if self.commands.on.is_some_and(|on| on != today) {
+    /// Commands that failed on another date do not count against today's.
+    pub(super) fn forget_commands(&mut self, now: Timestamp) {
+        if self.commands.on.is_some_and(|on| on != now.ist_date()) {
             self.commands = Commands::default();
         }
+    }
+
+    /// A refresh token that is about to die is announced, twice; a dead one buys nothing.
+    pub(super) fn look_at_grant(&mut self, ctx: &mut Ctx<'_>) {
         let Some(grant) = self.grant.filter(|_| self.policy.automatic.contains(&Renewal::RefreshGrant)) else { return };
         let Grant { dies: Some(dies), told, .. } = grant else { return };
         if ctx.now.wall >= dies {

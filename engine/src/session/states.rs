@@ -251,6 +251,7 @@ impl Session {
             Signal::Told(Event::Refused { generation, .. }) if *generation < self.generation => {
                 context.notice(Notice::OldGeneration { generation: *generation });
             }
+            Signal::Date => self.forget_commands(context.now.wall),
             Signal::Settle => {
                 self.check_attempt(context);
                 self.look_at_grant(context);

@@ -43,3 +43,23 @@ fn a_token_that_ends_on_the_way_back_to_live_trading_is_buried_at_that_instant()
     assert!(story.effects.contains(&Effect::Bury { generation: Generation(2) }), "{:#?}", story.effects);
     assert_eq!(story.venue(), Venue::Paper);
 }
+
+/// A machine that slept over midnight is woken once, and what failed too often was of another date.
+#[test]
+fn commands_that_failed_on_another_date_count_no_more_with_the_first_call_of_a_new_one() {
+    let mut story = Story::starts(|policy| policy.automatic = vec![Renewal::External]);
+    let begins = |attempt| Effect::Attempt { attempt, way: Renewal::External };
+    story.told(Event::Started);
+    for attempt in 1..=6 {
+        while !story.effects.contains(&begins(attempt)) {
+            let pause = story.machine.next_wake(story.now).since(story.now.mono);
+            story.waits(pause);
+        }
+        story.told(Event::Attempted { attempt, end: AttemptEnd::Failed });
+    }
+    story.waits(SECOND * 3600);
+    assert!(!story.effects.contains(&begins(7)), "six a day are enough");
+    story.now = story.now + SECOND * 3 * 24 * 3600;
+    story.told(Event::Wake);
+    assert!(story.effects.contains(&begins(7)), "{:#?}", story.effects);
+}
