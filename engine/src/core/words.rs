@@ -8,7 +8,7 @@ use nirantar_brokers::{
     Block, Book, BrokerOrderId, ClientOrderId, Exchange, Failure, Fingerprint, Instrument, InstrumentKey, Mode,
     OrderRequest, OrderRow, Outcome, Product, Quote, Renewal, Tick, Venue,
 };
-use nirantar_exchange_mock::Expired;
+use nirantar_exchange_mock::{Expired, Update};
 
 use crate::feed::{self, FeedStatus, Gap};
 use crate::orders::{Command, Comparison, Difference, LiveState, OpenOrder, Record, Route, SendId, Tracked};
@@ -108,6 +108,17 @@ pub enum Input {
     Operator(Operator),
     /// Time has passed.
     Wake,
+}
+
+impl Input {
+    /// What the paper exchange says, if the core has to hear it: a fill is in its order's row as well.
+    pub(crate) fn of_paper(update: Update) -> Option<Self> {
+        match update {
+            Update::Order(row) => Some(Self::Update { book: Book::Paper, row: Box::new(row) }),
+            Update::Trade(_) => None,
+            Update::Expired(expired) => Some(Self::PaperExpired(expired)),
+        }
+    }
 }
 
 /// What is to be done, in this order.

@@ -45,18 +45,12 @@ impl Task {
     }
 
     pub(super) fn paper_updates(&self) -> Vec<Input> {
-        let orders = self.paper.drain().into_iter().filter_map(|update| match update {
-            Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
-            Update::Trade(_) => None,
-            Update::Expired(expired) => {
-                let Expired { instrument, on, settled } = &expired;
-                if let Ok(worth) = settled {
-                    tracing::info!("{instrument} ended on {on}: the paper exchange has settled it at {worth} a unit");
-                }
-                Some(Input::PaperExpired(expired))
+        let heard = self.paper.drain().into_iter().inspect(|update| {
+            if let Update::Expired(Expired { instrument, on, settled: Ok(worth) }) = update {
+                tracing::info!("{instrument} ended on {on}: the paper exchange has settled it at {worth} a unit");
             }
         });
-        orders.collect()
+        heard.filter_map(Input::of_paper).collect()
     }
 
     /// Tells the core the last prices of what an order is about and of what is held: it values and judges by them.

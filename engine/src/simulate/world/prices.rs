@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Book, InstrumentKey, Price, Tick};
-use nirantar_exchange_mock::{MockExchange, Update};
+use nirantar_exchange_mock::MockExchange;
 
 use super::super::checkers::Violation;
 use super::super::market::Market;
@@ -101,10 +101,5 @@ impl World<'_> {
 }
 
 pub(super) fn paper_updates(paper: &mut MockExchange) -> Vec<Input> {
-    let rows = paper.drain().into_iter().filter_map(|update| match update {
-        Update::Order(row) => Some(Input::Update { book: Book::Paper, row: Box::new(row) }),
-        Update::Trade(_) => None,
-        Update::Expired(expired) => Some(Input::PaperExpired(expired)),
-    });
-    rows.collect()
+    paper.drain().into_iter().filter_map(Input::of_paper).collect()
 }
