@@ -1,5 +1,6 @@
 //! Orders: what is asked for, what became of it, and which changes of state are legal.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -343,7 +344,7 @@ pub struct OrderRow {
     /// What the row says of its state, in our words.
     pub status: OrderStatus,
     /// The broker's own word for it.
-    pub broker_status: String,
+    pub broker_status: Cow<'static, str>,
     /// Why, in the broker's words.
     pub message: Option<String>,
     /// What.

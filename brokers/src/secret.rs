@@ -90,12 +90,16 @@ impl fmt::Debug for Fingerprint {
 ///
 /// The shapes of every secret are made once, with the redactor; its clones share them.
 #[derive(Clone, Default)]
-pub struct Redactor(Arc<[Known]>);
+pub struct Redactor(Arc<[Arc<Known>]>);
 
 /// A secret in every shape it may be quoted in, itself first.
 struct Known(Vec<Zeroizing<String>>);
 
 impl Known {
+    fn is(&self, secret: &Secret) -> bool {
+        self.0.first().is_some_and(|itself| **itself == *secret.expose())
+    }
+
     fn shown(&self) -> String {
         self.0.first().map(|secret| Fingerprint::of(secret).to_string()).unwrap_or_default()
     }
@@ -108,10 +112,18 @@ impl Redactor {
     /// One that knows these secrets. Empty ones are ignored.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
+        Self::default().now_with(secrets)
+    }
+
+    /// One that knows these secrets, and no others. What this one knows of them is not worked out again.
+    #[must_use]
+    pub fn now_with(&self, secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut secrets: Vec<Secret> = secrets.into_iter().filter(|secret| !secret.is_empty()).collect();
         // Of two secrets one may be the start of the other: the longer first, or its tail would stay.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
-        Self(secrets.iter().map(|secret| Known(shapes(secret.expose()))).collect())
+        let known = |secret: &Secret| self.0.iter().find(|known| known.is(secret)).map(Arc::clone);
+        let shapes_of = |secret: &Secret| Arc::new(Known(shapes(secret.expose())));
+        Self(secrets.iter().map(|secret| known(secret).unwrap_or_else(|| shapes_of(secret))).collect())
     }
 
     /// `text` with every known secret replaced by its fingerprint.

@@ -58,6 +58,8 @@ pub struct Core {
     lists_missed: BTreeSet<Exchange>,
     /// For which day each list was asked for, and when.
     fetched: BTreeMap<Exchange, (chrono::NaiveDate, Monotonic)>,
+    /// The day for which all of them were.
+    lists_asked_for: Option<Range<Timestamp>>,
     market_open: Option<bool>,
     /// What is due from the feed, and for how long that holds; looked at again when it is `None`.
     outlook: Option<Outlook>,
@@ -75,6 +77,16 @@ pub struct Core {
     /// What was last told of the venue.
     told_venue: (Venue, bool),
     snapshots: snapshots::Snapshots,
+    /// Room for what the parts say while they are being told something. Empty between two inputs.
+    rooms: Rooms,
+}
+
+/// Emptied and filled many times with every input, so none is made anew.
+#[derive(Clone, Debug, Default)]
+struct Rooms {
+    effects: Vec<Effect>,
+    actions: Vec<Action>,
+    feed: Vec<feed::Output>,
 }
 
 impl Core {
@@ -101,6 +113,7 @@ impl Core {
             exchanges: BTreeSet::from([Exchange::Nse]),
             lists_missed: BTreeSet::new(),
             fetched: BTreeMap::new(),
+            lists_asked_for: None,
             market_open: None,
             outlook: None,
             told_feed: None,
@@ -112,6 +125,7 @@ impl Core {
             epoch: 0,
             arrived: 0,
             snapshots: snapshots::Snapshots::default(),
+            rooms: Rooms::default(),
         }
     }
 
@@ -228,7 +242,7 @@ impl Core {
             Input::Subscribe(instruments, mode) => {
                 self.exchanges.extend(instruments.iter().map(|instrument| instrument.exchange));
                 self.wanted.extend(instruments.iter().map(|instrument| (instrument.clone(), mode)));
-                self.outlook = None;
+                (self.outlook, self.lists_asked_for) = (None, None);
                 self.look_at_the_market(now, out);
                 self.subscribe(|instrument| instruments.contains(instrument), now, out);
             }
@@ -276,12 +290,14 @@ impl Core {
     // --- session -----------------------------------------------------------------------------------------------
 
     fn tell_session(&mut self, event: &Told, now: Now, out: &mut Vec<Output>) {
-        let mut effects = Vec::new();
+        // What an effect leads to may tell the session more: that gets a room of its own.
+        let mut effects = std::mem::take(&mut self.rooms.effects);
         self.session.on(event, now, &mut effects);
         self.session_wake = Some(self.session.next_wake(now));
-        for effect in effects {
+        for effect in effects.drain(..) {
             self.effect(effect, now, out);
         }
+        self.rooms.effects = effects;
     }
 
     /// Not every input reaches the session; but none may find it asleep past its time, nor a token in use whose time
@@ -428,33 +444,45 @@ impl Core {
     // --- desk --------------------------------------------------------------------------------------------------
 
     fn at_desk(&mut self, now: Now, out: &mut Vec<Output>, work: impl FnOnce(&mut Desk, Now, &mut Vec<Action>)) {
-        let mut actions = Vec::new();
-        work(&mut self.desk, now, &mut actions);
-        self.perform(actions, now, out);
+        self.ask_desk(now, out, work);
     }
 
-    fn perform(&mut self, actions: Vec<Action>, now: Now, out: &mut Vec<Output>) {
+    /// Has the desk do something, and does what it says. Returns its answer.
+    fn ask_desk<R>(
+        &mut self,
+        now: Now,
+        out: &mut Vec<Output>,
+        work: impl FnOnce(&mut Desk, Now, &mut Vec<Action>) -> R,
+    ) -> R {
+        let mut actions = std::mem::take(&mut self.rooms.actions);
+        let answer = work(&mut self.desk, now, &mut actions);
+        for action in actions.drain(..) {
+            self.perform(action, now, out);
+        }
+        self.rooms.actions = actions;
+        answer
+    }
+
+    fn perform(&mut self, action: Action, now: Now, out: &mut Vec<Output>) {
         let at = now.wall;
-        for action in actions {
-            match action {
-                Action::Journal(record) => out.push(Output::Journal(record)),
-                Action::Send { send, id, book, route, command } => {
-                    out.push(Output::Send { send, id, book, route, command });
-                }
-                Action::Read { read } => {
-                    out.push(Output::Read { read, generation: self.session.generation() });
-                }
-                Action::Changed(order) => out.push(Output::Tell(Event::Order { at, order })),
-                Action::Answered { id, words } => out.push(Output::Tell(Event::Answered { at, id, words })),
-                Action::ExitWanted(request) => out.push(Output::Tell(Event::ExitWanted { at, request })),
-                Action::Alarm(words) => out.push(Output::Tell(Event::Alarm { at, words })),
-                Action::Compared(comparison) => {
-                    let (number, complete) = (comparison.number, comparison.complete);
-                    out.push(Output::Tell(Event::Compared { at, comparison }));
-                    self.tell_session(&Told::Reconciled { number, complete }, now, out);
-                    if complete {
-                        self.at_desk(now, out, Desk::compared);
-                    }
+        match action {
+            Action::Journal(record) => out.push(Output::Journal(record)),
+            Action::Send { send, id, book, route, command } => {
+                out.push(Output::Send { send, id, book, route, command });
+            }
+            Action::Read { read } => {
+                out.push(Output::Read { read, generation: self.session.generation() });
+            }
+            Action::Changed(order) => out.push(Output::Tell(Event::Order { at, order })),
+            Action::Answered { id, words } => out.push(Output::Tell(Event::Answered { at, id, words })),
+            Action::ExitWanted(request) => out.push(Output::Tell(Event::ExitWanted { at, request })),
+            Action::Alarm(words) => out.push(Output::Tell(Event::Alarm { at, words })),
+            Action::Compared(comparison) => {
+                let (number, complete) = (comparison.number, comparison.complete);
+                out.push(Output::Tell(Event::Compared { at, comparison }));
+                self.tell_session(&Told::Reconciled { number, complete }, now, out);
+                if complete {
+                    self.at_desk(now, out, Desk::compared);
                 }
             }
         }
@@ -474,9 +502,9 @@ impl Core {
     }
 
     fn tell_feed(&mut self, input: feed::Input, now: Now, out: &mut Vec<Output>) {
-        let mut outputs = Vec::new();
+        let mut outputs = std::mem::take(&mut self.rooms.feed);
         self.feed.on(input, now, &mut outputs);
-        for output in outputs {
+        for output in outputs.drain(..) {
             match output {
                 feed::Output::Probe { generation } => {
                     let (refusal, endpoint) = (Refusal::Suspect, Endpoint::Feed);
@@ -504,5 +532,6 @@ impl Core {
                 other => out.push(Output::Feed(other)),
             }
         }
+        self.rooms.feed = outputs;
     }
 }

@@ -197,7 +197,7 @@ impl MockExchange {
             exchange_order_id: None,
             client_id: client_id.cloned(),
             status: OrderStatus::Accepted,
-            broker_status: String::new(),
+            broker_status: words::RECEIVED.into(),
             message: None,
             instrument: request.instrument.clone(),
             side: request.side,

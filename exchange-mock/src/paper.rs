@@ -90,7 +90,7 @@ impl Orders for PaperBroker {
     fn history(&self, id: &BrokerOrderId, now: Now) -> Call<Vec<OrderRow>> {
         let mut exchange = self.lock();
         exchange.wake(now.wall);
-        let rows = exchange.history(id).map(<[_]>::to_vec);
+        let rows = exchange.history(id).map(|rows| rows.iter().map(|row| OrderRow::clone(row)).collect());
         answer(Endpoint::OrderHistory, rows.ok_or_else(Rejection::no_such_order))
     }
 

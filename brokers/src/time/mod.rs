@@ -107,9 +107,18 @@ impl Timestamp {
     /// The date in India.
     #[must_use]
     pub fn ist_date(self) -> NaiveDate {
-        // Asked for with every tick: the day alone is a division.
-        let day = (self.0.div_euclid(1_000_000_000) + i64::from(IST_OFFSET_S)).div_euclid(86_400);
-        i32::try_from(day).ok().and_then(NaiveDate::from_epoch_days).unwrap_or_default()
+        i32::try_from(self.ist_day()).ok().and_then(NaiveDate::from_epoch_days).unwrap_or_default()
+    }
+
+    /// Whether both have the same date in India. Asked for with every tick, so no date is made for it.
+    #[must_use]
+    pub const fn is_same_ist_date(self, other: Self) -> bool {
+        self.ist_day() == other.ist_day()
+    }
+
+    /// Days of India since the epoch's.
+    const fn ist_day(self) -> i64 {
+        (self.as_unix_seconds() + IST_OFFSET_S as i64).div_euclid(86_400)
     }
 
     /// The time of day in India.
@@ -252,6 +261,9 @@ mod tests {
     fn the_date_turns_at_midnight_in_india() {
         let utc_evening = Timestamp::from_unix_seconds(1_618_165_800); // 18:30 UTC on the 11th
         assert_eq!(utc_evening.ist_date(), NaiveDate::from_ymd_opt(2021, 4, 12).unwrap());
+        assert!(utc_evening.is_same_ist_date(utc_evening + Duration::from_secs(86_399)));
+        assert!(!utc_evening.is_same_ist_date(utc_evening + Duration::from_secs(86_400)));
+        assert!(!utc_evening.is_same_ist_date(utc_evening - Duration::from_nanos(1)));
     }
 
     #[test]

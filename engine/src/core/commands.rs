@@ -10,11 +10,11 @@ impl Core {
     /// Rebuilds the desk from what the journal kept, before [`Input::Started`] and anything else. `out` has what is to be
     /// recorded and told of it; nothing is sent.
     pub fn restore(&mut self, records: &[Record], now: Now, out: &mut Vec<Output>) -> Restored {
-        let mut actions = Vec::new();
-        let restored = self.desk.restore(records, now, &mut actions);
-        self.desk.recount(now);
-        self.perform(actions, now, out);
-        restored
+        self.ask_desk(now, out, |desk, now, out| {
+            let restored = desk.restore(records, now, out);
+            desk.recount(now);
+            restored
+        })
     }
 
     /// Takes an order.
@@ -28,9 +28,7 @@ impl Core {
             let row = self.desk.listings().row(&request.instrument);
             out.extend(row.map(|row| Output::List(vec![row.clone()])));
         }
-        let mut actions = Vec::new();
-        let taken = self.desk.submit(request, now, &mut actions);
-        self.perform(actions, now, out);
+        let taken = self.ask_desk(now, out, |desk, now, out| desk.submit(request, now, out));
         if let Err(Refused::ListNotHere(exchange)) = taken {
             self.lists_missed.insert(exchange);
             self.fetch_instruments(now, out);
@@ -50,10 +48,7 @@ impl Core {
     /// [`Refused`]: nothing was sent.
     pub fn cancel(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
         self.on(Input::Wake, now, out);
-        let mut actions = Vec::new();
-        let taken = self.desk.cancel(id, now, &mut actions);
-        self.perform(actions, now, out);
-        taken
+        self.ask_desk(now, out, |desk, now, out| desk.cancel(id, now, out))
     }
 
     /// Asks to change an order.
@@ -68,10 +63,7 @@ impl Core {
         out: &mut Vec<Output>,
     ) -> Result<(), Refused> {
         self.on(Input::Wake, now, out);
-        let mut actions = Vec::new();
-        let taken = self.desk.modify(id, change, now, &mut actions);
-        self.perform(actions, now, out);
-        taken
+        self.ask_desk(now, out, |desk, now, out| desk.modify(id, change, now, out))
     }
 
     /// Whether a tick of that instrument may pass a bound of loss of one of these books: the driver marks those at once.
@@ -86,9 +78,6 @@ impl Core {
     /// [`Refused`]: it is not one that can be acknowledged.
     pub fn acknowledge(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
         self.on(Input::Wake, now, out);
-        let mut actions = Vec::new();
-        let taken = self.desk.acknowledge(id, now, &mut actions);
-        self.perform(actions, now, out);
-        taken
+        self.ask_desk(now, out, |desk, now, out| desk.acknowledge(id, now, out))
     }
 }

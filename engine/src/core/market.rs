@@ -11,7 +11,7 @@ use nirantar_exchange_mock::{Calendar, Phase};
 
 use super::{Core, Event, Input, Output, Told};
 use crate::feed::{self, Outlook};
-use crate::orders::{Key, Listed, list_day};
+use crate::orders::{Key, Listed, list_day, list_day_span};
 use crate::session::TradingDays;
 
 /// How long after it was asked for a list that has not come is asked for again, if an order needs it.
@@ -173,12 +173,16 @@ impl Core {
     }
 
     /// Asks once a day for the lists of the exchanges that are wanted, as soon as there is a token to ask with. One that
-    /// an order was refused for is asked for again after a while. Looked at after every input: it costs as much as there
-    /// are exchanges, however many instruments are wanted.
+    /// an order was refused for is asked for again after a while. Looked at after every input.
     pub(super) fn fetch_instruments(&mut self, now: Now, out: &mut Vec<Output>) {
         if !self.trades || self.token.is_none() {
             return;
         }
+        let asked_for = self.lists_asked_for.as_ref().is_some_and(|day| day.contains(&now.wall));
+        if asked_for && self.lists_missed.is_empty() {
+            return;
+        }
+        self.lists_asked_for = Some(list_day_span(now.wall));
         let today = list_day(now.wall);
         let missed = std::mem::take(&mut self.lists_missed);
         let due = |exchange: &&Exchange| match self.fetched.get(*exchange) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{
@@ -94,7 +95,7 @@ pub enum Input {
         /// In which book.
         book: Book,
         /// How it stands.
-        row: Box<OrderRow>,
+        row: Arc<OrderRow>,
     },
     /// A contract has ended with a position in it, says the paper exchange.
     PaperExpired(Expired),
@@ -114,7 +115,7 @@ impl Input {
     /// What the paper exchange says, if the core has to hear it: a fill is in its order's row as well.
     pub(crate) fn of_paper(update: Update) -> Option<Self> {
         match update {
-            Update::Order(row) => Some(Self::Update { book: Book::Paper, row: Box::new(row) }),
+            Update::Order(row) => Some(Self::Update { book: Book::Paper, row }),
             Update::Trade(_) => None,
             Update::Expired(expired) => Some(Self::PaperExpired(expired)),
         }

@@ -133,7 +133,7 @@ impl Task {
                     self.hand_on_tick(instrument, tick, Origin { source, socket_port: port, packet, received });
                 }
             }
-            FeedEvent::Order(row) => self.tell(Input::Update { book: Book::Live, row }),
+            FeedEvent::Order(row) => self.tell(Input::Update { book: Book::Live, row: row.into() }),
             FeedEvent::Notice(words) => tracing::info!("the broker says: {words}"),
             FeedEvent::Error(words) => tracing::warn!("the broker's feed complains: {words}"),
             FeedEvent::Garbage(what) => tracing::warn!("bytes on the feed that make no sense: {what}"),

@@ -163,7 +163,7 @@ impl Inner {
         let refreshes = self.tokens.values().filter_map(|kept| kept.refresh.clone());
         let tokens = self.tokens.values().map(|kept| kept.live.token().secret().clone());
         let known = self.always.iter().chain(&self.codes).cloned().chain(tokens).chain(refreshes);
-        self.redactor = Redactor::new(known);
+        self.redactor = self.redactor.now_with(known);
     }
 }
 

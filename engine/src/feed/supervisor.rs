@@ -95,6 +95,9 @@ pub struct Supervisor {
     /// Whether anything was ever delivered: before that there is nothing a gap could interrupt.
     ever_live: bool,
     announced: FeedStatus,
+    /// When something is due, as it was found after the last input: only an input changes it, and every driver asks more
+    /// often than it has any.
+    wake: Option<Monotonic>,
 }
 
 /// Refused handshakes in a row.
@@ -143,6 +146,7 @@ impl Supervisor {
             gaps: Gaps::default(),
             ever_live: false,
             announced: FeedStatus::Closed,
+            wake: None,
         };
         this.slots = this.connections();
         this
@@ -194,9 +198,7 @@ impl Supervisor {
     /// When to say [`Input::Wake`] at the latest; `None` when only an input can change anything.
     #[must_use]
     pub fn next_wake(&self) -> Option<Monotonic> {
-        self.desired?;
-        let attempt = self.next_step().map(|_| self.next_attempt());
-        self.links.values().filter_map(|link| self.deadline(link)).chain(attempt).min()
+        self.wake
     }
 
     /// Whether what arrives on that socket may be handed on, apart from ticks.

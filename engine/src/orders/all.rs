@@ -104,11 +104,20 @@ impl AllOrders {
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Tracked) -> bool) {
-        let mut kept: Vec<Tracked> = std::mem::take(self).all.into_iter().map(|entry| entry.order).collect();
-        kept.retain(keep);
-        for order in kept {
-            self.insert(order.id.clone(), order);
+        self.all.retain(|entry| keep(&entry.order));
+        // Each has another place now: all are found, and counted, anew.
+        let Self { all, places, sorted, unfinished, units, working, ahead, stale } = self;
+        (places.clear(), unfinished.clear(), units.clear(), ahead.clear());
+        *working = [0; 2];
+        stale.clear();
+        stale.extend(0..all.len());
+        for (place, entry) in all.iter_mut().enumerate() {
+            (entry.counted, entry.stale) = (None, true);
+            places.insert(entry.order.id.clone(), place);
         }
+        sorted.clear();
+        sorted.extend(0..all.len());
+        sorted.sort_by_key(|place| all.get(*place).map(|entry| &entry.order.id));
     }
 
     /// Counts anew what has changed.

@@ -6,10 +6,11 @@
 //! judges itself, but a name that only an older list lacks is no unknown name.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveTime};
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{BrokerToken, Exchange, Instrument, InstrumentKey, InstrumentKind, Price, Quantity};
 use nirantar_exchange_mock::FreezeTable;
@@ -21,6 +22,14 @@ const READY: Duration = Duration::from_secs(8 * 3600 + 30 * 60);
 #[must_use]
 pub fn list_day(now: Timestamp) -> NaiveDate {
     (now - READY).ist_date()
+}
+
+/// From when until when that is the same day.
+#[must_use]
+pub fn list_day_span(now: Timestamp) -> Range<Timestamp> {
+    let midnight = |date| Timestamp::from_ist_parts(date, NaiveTime::MIN);
+    let day = list_day(now);
+    midnight(day) + READY..day.succ_opt().map_or(now, |next| midnight(next) + READY)
 }
 
 /// The broker's number of an instrument, and what orders in it must keep to.

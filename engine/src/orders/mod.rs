@@ -45,7 +45,7 @@ pub use journal::{BadRecord, CommandKind, Journal, JournalError, MemoryJournal, 
 #[cfg(feature = "journal-sqlite")]
 pub use journal::{SqliteJournal, read_records};
 pub use limiter::{Class, Key, Limiter, Room};
-pub use listings::{Listed, Listings, Terms, list_day};
+pub use listings::{Listed, Listings, Terms, list_day, list_day_span};
 pub use outcome::{
     Absence, Circumstances, DayEnd, Decision, RULES, Rule, Shown, Then, When, on_absence, on_answer, on_day_end,
     on_missing_slices, on_row,

@@ -9,56 +9,40 @@ use super::time::Instant;
 /// The simulator's only source of order.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    /// When, as which, and where in `what` it lies: what happens is large, and a heap moves its entries about.
+    heap: BinaryHeap<Reverse<(Instant, u64, usize)>>,
+    what: Vec<Option<T>>,
+    free: Vec<usize>,
     sequence: u64,
-}
-
-#[derive(Debug)]
-struct Entry<T> {
-    at: Instant,
-    sequence: u64,
-    what: T,
 }
 
 impl<T> Queue<T> {
     pub(super) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0 }
+        Self { heap: BinaryHeap::new(), what: Vec::new(), free: Vec::new(), sequence: 0 }
     }
 
     /// `what` happens at `at`, after all that was put there before it.
     pub(super) fn put(&mut self, at: Instant, what: T) {
         self.sequence += 1;
-        self.heap.push(Reverse(Entry { at, sequence: self.sequence, what }));
+        let place = self.free.pop().unwrap_or(self.what.len());
+        match self.what.get_mut(place) {
+            Some(empty) => *empty = Some(what),
+            None => self.what.push(Some(what)),
+        }
+        self.heap.push(Reverse((at, self.sequence, place)));
     }
 
     /// When the next thing happens.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(entry)| entry.at)
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// The next thing.
     pub(super) fn take(&mut self) -> Option<(Instant, T)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.at, entry.what))
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.sequence) == (other.at, other.sequence)
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        let what = self.what.get_mut(place)?.take()?;
+        self.free.push(place);
+        Some((at, what))
     }
 }
 

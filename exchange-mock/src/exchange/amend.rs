@@ -93,11 +93,11 @@ impl MockExchange {
     }
 
     /// The exchange refused what was asked of an order: it is as it was.
-    fn stays(&mut self, no: OrderNo, asked: &str, rejection: Rejection) {
+    fn stays(&mut self, no: OrderNo, asked: &'static str, rejection: Rejection) {
         let Some(order) = self.orders.get(no) else { return };
         let (status, word) = (order.row.status, order.row.broker_status.clone());
         self.step(no, OrderStatus::Accepted, asked, None);
-        self.step(no, status, &word, Some(rejection.message));
+        self.step(no, status, word, Some(rejection.message));
     }
 
     /// The order of that number, if it may be changed or cancelled now.

@@ -1,5 +1,8 @@
 //! The life of an order: from the broker's desk to the book, against ticks and our own orders, to its end.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Depth, Instrument, Money, OrderStatus, Price, Quantity, Trade, Validity};
 
@@ -251,17 +254,24 @@ impl MockExchange {
     }
 
     /// Gives an order its next row.
-    pub(super) fn step(&mut self, no: OrderNo, status: OrderStatus, word: &str, message: Option<String>) {
+    pub(super) fn step(
+        &mut self,
+        no: OrderNo,
+        status: OrderStatus,
+        word: impl Into<Cow<'static, str>>,
+        message: Option<String>,
+    ) {
         let Some(order) = self.orders.get_mut(no) else { return };
         debug_assert!(order.row.status.become_(status).is_ok(), "{} -> {status}", order.row.status);
         order.row.status = status;
-        word.clone_into(&mut order.row.broker_status);
+        order.row.broker_status = word.into();
         order.row.message = message;
         if order.row.exchange_order_id.is_some() {
             order.row.exchange_at = Some(self.clock);
         }
-        order.rows.push(order.row.clone());
-        self.updates.push(Update::Order(order.row.clone()));
+        let row = Arc::new(order.row.clone());
+        order.rows.push(Arc::clone(&row));
+        self.updates.push(Update::Order(row));
     }
 }
 

@@ -81,7 +81,7 @@ impl Day {
     }
 
     fn words(&self, id: &BrokerOrderId) -> Vec<&str> {
-        self.exchange.history(id).unwrap().iter().map(|row| row.broker_status.as_str()).collect()
+        self.exchange.history(id).unwrap().iter().map(|row| &*row.broker_status).collect()
     }
 
     fn fills(&self, id: &BrokerOrderId) -> Vec<(u64, Price)> {

@@ -1,5 +1,7 @@
 //! One order inside the exchange, and the words its rows use.
 
+use std::sync::Arc;
+
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Money, OrderRow, OrderStatus, Price, Quantity};
 
@@ -30,7 +32,7 @@ pub(super) struct Order {
     /// The latest row.
     pub(super) row: OrderRow,
     /// Every row, oldest first.
-    pub(super) rows: Vec<OrderRow>,
+    pub(super) rows: Vec<Arc<OrderRow>>,
     pub(super) plan: Plan,
     /// What the book knows it by, while it is there.
     pub(super) key: Option<Key>,

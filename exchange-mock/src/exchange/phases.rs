@@ -403,7 +403,7 @@ impl MockExchange {
     /// What our auction or the market's came to today, or the previous close.
     fn opening_price(&self, instrument: InstrumentNo) -> Option<Price> {
         let listing = self.listings.get(instrument)?;
-        let today = |found: &(Timestamp, Price)| found.0.ist_date() == self.clock.ist_date();
+        let today = |found: &(Timestamp, Price)| found.0.is_same_ist_date(self.clock);
         let found = listing.print.filter(today).or(listing.auction_price.filter(today)).map(|(_, price)| price);
         let price = found.or_else(|| self.previous_close(listing))?;
         Some(price.floor_to(listing.instrument.tick).max(listing.instrument.tick))
@@ -422,7 +422,7 @@ impl MockExchange {
     pub(super) fn reference_price(&self, instrument: InstrumentNo) -> Option<Price> {
         let listing = self.listings.get(instrument)?;
         let window = self.runs.get(listing.run)?.window;
-        let today = listing.market.filter(|market| market.at.ist_date() == self.clock.ist_date());
+        let today = listing.market.filter(|market| market.at.is_same_ist_date(self.clock));
         let price = listing.traded.average(window).or(today.map(|market| market.last_price));
         let price = price.or_else(|| self.previous_close(listing))?;
         Some(price.floor_to(listing.instrument.tick).max(listing.instrument.tick))
@@ -430,7 +430,7 @@ impl MockExchange {
 
     /// The previous day's close, as far as it is known.
     pub(super) fn previous_close(&self, listing: &Listing) -> Option<Price> {
-        let today = listing.market.filter(|market| market.at.ist_date() == self.clock.ist_date());
+        let today = listing.market.filter(|market| market.at.is_same_ist_date(self.clock));
         let before = || listing.previous_close.or(listing.market.map(|market| market.last_price));
         today.map(|market| market.ohlc.close).or_else(before)
     }

@@ -1,5 +1,7 @@
 //! What can be read from the exchange. Nothing here changes it.
 
+use std::sync::Arc;
+
 use nirantar_brokers::{
     BrokerOrderId, BrokerToken, Instrument, InstrumentKey, Margins, Money, OrderRow, Position, Price, Product, Trade,
 };
@@ -22,7 +24,7 @@ impl MockExchange {
 
     /// One order's states, oldest first.
     #[must_use]
-    pub fn history(&self, id: &BrokerOrderId) -> Option<&[OrderRow]> {
+    pub fn history(&self, id: &BrokerOrderId) -> Option<&[Arc<OrderRow>]> {
         self.find(id).map(|order| order.rows.as_slice())
     }
 

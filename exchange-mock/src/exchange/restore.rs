@@ -6,6 +6,7 @@
 //! come to: it fills at its limit, never better.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, Price, Quantity, Trade, Validity};
@@ -78,7 +79,6 @@ impl MockExchange {
         let plan = self.plan_of(instrument, past);
         let no = self.orders.len();
         let mut row = past.row();
-        row.broker_status = word_of(past.status).to_owned();
         if let Some(plan) = plan {
             row.order_type = plan.shown();
         }
@@ -91,7 +91,7 @@ impl MockExchange {
         let day_end = self.calendar.day_orders_end_of(market, past.placed_at.ist_date());
         self.orders.push(Order {
             instrument,
-            rows: vec![row.clone()],
+            rows: vec![Arc::new(row.clone())],
             row,
             // Of an order without terms only what is final, or is cancelled at once, is left: its limit is never used.
             plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0), at_market: false }),
@@ -148,7 +148,7 @@ impl MockExchange {
         order.value = order.value + trade.price.times(trade.quantity).unwrap_or(Money::ZERO);
         order.row.filled = order.row.filled + trade.quantity;
         order.row.average_price = order.value.per_unit(order.row.filled);
-        order.rows = vec![order.row.clone()];
+        order.rows = vec![Arc::new(order.row.clone())];
     }
 
     /// Back into the book, behind those restored before it.
@@ -187,7 +187,7 @@ impl PastOrder {
             exchange_order_id: None,
             client_id: self.client_id.clone(),
             status: self.status,
-            broker_status: String::new(),
+            broker_status: word_of(self.status).into(),
             message: self.message.clone(),
             instrument: self.request.instrument.clone(),
             side: self.request.side,

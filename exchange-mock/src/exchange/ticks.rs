@@ -34,7 +34,7 @@ impl MockExchange {
         let mut new_day = false;
         match &mut listing.market {
             Some(market) if market.at > at => return,
-            Some(market) if market.at.ist_date() == at.ist_date() => {
+            Some(market) if market.at.is_same_ist_date(at) => {
                 let before = market.volume;
                 market.tick(ltp, day_volume, default_liquidity, at);
                 let window = self.runs.get(listing.run).and_then(|run| run.window);

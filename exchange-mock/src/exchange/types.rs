@@ -1,6 +1,7 @@
 //! What goes into the exchange and what comes out of it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveTime;
@@ -205,7 +206,7 @@ impl std::error::Error for Rejection {}
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
     /// An order has a new row; `broker_status` is the order management system's word.
-    Order(OrderRow),
+    Order(Arc<OrderRow>),
     /// An order was filled, in part or whole. Follows the row that counts it.
     Trade(Trade),
     /// A contract has expired with a position in it.

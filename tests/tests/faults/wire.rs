@@ -222,7 +222,7 @@ impl World {
                 self.tell(Input::Feed(feed::Input::Frame { socket, ticks: count_ticks(&events) }));
                 for event in events.into_iter().filter(|_| accepted) {
                     if let FeedEvent::Order(row) = event {
-                        self.tell(Input::Update { book: Book::Live, row });
+                        self.tell(Input::Update { book: Book::Live, row: row.into() });
                     }
                 }
             }

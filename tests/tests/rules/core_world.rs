@@ -238,9 +238,9 @@ impl CoreWorld {
                 let tracked = self.order(order)?;
                 let book = if right_book { tracked.book } else { other(tracked.book) };
                 let row = OrderRow { status, filled: Quantity::new(filled), ..self.row(tracked) };
-                Input::Update { book, row: Box::new(row) }
+                Input::Update { book, row: row.into() }
             }
-            Move::Foreign(book, filled) => Input::Update { book, row: Box::new(foreign(filled)) },
+            Move::Foreign(book, filled) => Input::Update { book, row: foreign(filled).into() },
             Move::Socket(socket) => Input::Feed(self.word(socket)),
             Move::Submit(_) | Move::Cancel(_) | Move::Modify(_) => return None,
         })
@@ -329,7 +329,7 @@ impl CoreWorld {
             exchange_order_id: None,
             client_id: Some(order.id.clone()),
             status,
-            broker_status: String::new(),
+            broker_status: "".into(),
             message: None,
             instrument: order.request.instrument.clone(),
             side: order.request.side,
@@ -388,7 +388,7 @@ fn foreign(filled: u64) -> OrderRow {
         exchange_order_id: None,
         client_id: None,
         status: OrderStatus::Open,
-        broker_status: String::new(),
+        broker_status: "".into(),
         message: None,
         instrument: share(),
         side: Side::Buy,

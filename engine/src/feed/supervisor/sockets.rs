@@ -59,7 +59,23 @@ impl Supervisor {
         }
     }
 
+    /// Does what is due, and finds when the next thing is.
     pub(super) fn look_at_deadlines(&mut self, now: Now, out: &mut Vec<Output>) {
+        let mut due = self.next_due();
+        if due.is_some_and(|at| now.mono >= at) {
+            self.meet_deadlines(now, out);
+            due = self.next_due();
+        }
+        // A feed that is not wanted waits for nothing.
+        self.wake = due.filter(|_| self.desired.is_some());
+    }
+
+    fn next_due(&self) -> Option<Monotonic> {
+        let attempt = self.next_step().map(|_| self.next_attempt());
+        self.links.values().filter_map(|link| self.deadline(link)).chain(attempt).min()
+    }
+
+    fn meet_deadlines(&mut self, now: Now, out: &mut Vec<Output>) {
         // Whatever is overdue is changed by it, so this ends: a socket put back into its place may be overdue itself.
         while let Some(socket) = self.first_overdue(now) {
             self.overdue(socket, now, out);

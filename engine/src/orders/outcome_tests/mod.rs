@@ -52,7 +52,7 @@ pub(super) fn row(order_id: &str, status: OrderStatus, filled: u64) -> OrderRow 
         exchange_order_id: None,
         client_id: None,
         status,
-        broker_status: status.to_string(),
+        broker_status: status.to_string().into(),
         message: None,
         instrument: share(),
         side: Side::Buy,

@@ -127,7 +127,7 @@ impl World<'_> {
             if let Update::Order(row) = update
                 && row.status != OrderStatus::Accepted
             {
-                let input = Input::Update { book: Book::Live, row: Box::new(row) };
+                let input = Input::Update { book: Book::Live, row };
                 self.queue.put(now + way, Happening::Tell(who, input));
             }
         }

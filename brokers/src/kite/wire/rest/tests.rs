@@ -53,7 +53,7 @@ fn our_number_is_found_among_the_tags_of_the_system() {
 #[test]
 fn a_word_nobody_knows_stands_in_the_row_and_ends_nothing() {
     let row = order(json!({"status": "HELD BY RMS"})).to_row().unwrap();
-    assert_eq!((row.status, row.broker_status.as_str()), (OrderStatus::Accepted, "HELD BY RMS"));
+    assert_eq!((row.status, &*row.broker_status), (OrderStatus::Accepted, "HELD BY RMS"));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn order_row() -> impl Strategy<Value = OrderRow> {
                 exchange_order_id: exchange_id,
                 client_id: client.map(|run| ClientOrderId::numbered(run, 1)),
                 status,
-                broker_status: word.to_owned(),
+                broker_status: word.to_owned().into(),
                 message,
                 instrument,
                 side: if buy { Side::Buy } else { Side::Sell },
