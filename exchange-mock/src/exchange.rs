@@ -59,6 +59,7 @@ mod types;
 mod widen;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{Datelike, NaiveDate};
 use nirantar_brokers::time::{Rng, Timestamp};
@@ -95,7 +96,7 @@ pub struct MockExchange {
     account: Account,
     orders: Vec<Order>,
     by_id: BTreeMap<BrokerOrderId, OrderNo>,
-    trades: Vec<Trade>,
+    trades: Vec<Arc<Trade>>,
     deadlines: BTreeSet<(Timestamp, OrderNo)>,
     /// When contracts that were traded are settled.
     settlements: BTreeSet<(Timestamp, InstrumentNo)>,
@@ -213,7 +214,7 @@ impl MockExchange {
         let no = self.orders.len();
         self.orders.push(Order {
             instrument: instrument_no,
-            row,
+            row: Arc::new(row),
             rows: Vec::new(),
             plan,
             key: None,

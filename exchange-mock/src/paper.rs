@@ -84,7 +84,7 @@ impl Orders for PaperBroker {
     fn book(&self, now: Now) -> Call<Vec<OrderRow>> {
         let mut exchange = self.lock();
         exchange.wake(now.wall);
-        Call::Ready(Ok(exchange.book().cloned().collect()))
+        Call::Ready(Ok(exchange.book().map(|row| OrderRow::clone(row)).collect()))
     }
 
     fn history(&self, id: &BrokerOrderId, now: Now) -> Call<Vec<OrderRow>> {
@@ -97,7 +97,7 @@ impl Orders for PaperBroker {
     fn trades(&self, now: Now) -> Call<Vec<Trade>> {
         let mut exchange = self.lock();
         exchange.wake(now.wall);
-        Call::Ready(Ok(exchange.trades().to_vec()))
+        Call::Ready(Ok(exchange.trades().iter().map(|trade| Trade::clone(trade)).collect()))
     }
 
     fn positions(&self, now: Now) -> Call<Vec<Position>> {

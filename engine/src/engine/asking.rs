@@ -81,7 +81,7 @@ impl Task {
                 let positions = transport.call(broker.positions(now), authorization).await?;
                 let orders = transport.call(broker.book(now), authorization).await?;
                 let trades = transport.call(broker.trades(now), authorization).await?;
-                Ok(LiveState { positions, orders, trades })
+                Ok(LiveState::new(positions, orders, trades))
             };
             Input::Read { read, generation, state: state.await }
         });

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::iter;
+use std::sync::Arc;
 
 use nirantar_brokers::time::{Monotonic, Now};
 use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, OrderRow, OrderStatus, Quantity};
@@ -117,7 +118,7 @@ impl Desk {
 
     /// The broker's word on a position is taken. Where working orders that this read's book did not show may be what it
     /// holds more, their units have been counted with it.
-    pub(super) fn count_ahead(&mut self, difference: &Difference, rows: &[OrderRow]) {
+    pub(super) fn count_ahead(&mut self, difference: &Difference, rows: &[Arc<OrderRow>]) {
         let mut left = difference.brokers.abs_diff(difference.ours);
         let numbers: BTreeSet<&BrokerOrderId> = rows.iter().map(|row| &row.order_id).collect();
         let explains = self.orders.unfinished_ids(|order| {

@@ -43,8 +43,7 @@ impl Exposure {
 
     /// Counts a fill.
     pub(super) fn fill(&mut self, book: Book, instrument: &InstrumentKey, product: Product, signed: i64) {
-        let held = self.held_mut(book, instrument, product);
-        *held = held.saturating_add(signed);
+        self.change(book, instrument, product, |held| *held = held.saturating_add(signed));
     }
 
     /// Signed quantity held of an instrument, in all products together.
@@ -85,7 +84,8 @@ impl Exposure {
 
     /// Takes the broker's word for it.
     pub(super) fn adopt(&mut self, difference: &Difference) {
-        *self.held_mut(Book::Live, &difference.instrument, difference.product) = difference.brokers;
+        let Difference { instrument, product, brokers, .. } = difference;
+        self.change(Book::Live, instrument, *product, |held| *held = *brokers);
     }
 
     const fn book(&self, book: Book) -> &Held {
@@ -95,11 +95,16 @@ impl Exposure {
         }
     }
 
-    fn held_mut(&mut self, book: Book, instrument: &InstrumentKey, product: Product) -> &mut i64 {
+    fn change(&mut self, book: Book, instrument: &InstrumentKey, product: Product, change: impl FnOnce(&mut i64)) {
         let held = match book {
             Book::Live => &mut self.live,
             Book::Paper => &mut self.paper,
         };
-        held.entry(instrument.clone()).or_default().entry(product).or_default()
+        // Nearly always it is there, and the name needs no copy.
+        let products = match held.get_mut(instrument) {
+            Some(products) => products,
+            None => held.entry(instrument.clone()).or_default(),
+        };
+        change(products.entry(product).or_default());
     }
 }

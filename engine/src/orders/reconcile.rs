@@ -7,6 +7,7 @@
 //! While the feed does not deliver, nobody tells of fills: working orders are then read from the book every few seconds,
 //! and once more when the feed is back, for what its gap swallowed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::time::{Monotonic, Now};
@@ -23,15 +24,24 @@ const LOOK_CAP: Duration = Duration::from_secs(30);
 /// Wait between two reads of working orders while the feed does not tell of them.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
-/// What the live broker says.
+/// What the live broker says. Rows and trades are shared with whoever else was told of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveState {
     /// Net positions, read first.
     pub positions: Vec<Position>,
     /// The day's orders.
-    pub orders: Vec<OrderRow>,
+    pub orders: Vec<Arc<OrderRow>>,
     /// The day's trades, read last: they may name an order that the book does not show yet.
-    pub trades: Vec<Trade>,
+    pub trades: Vec<Arc<Trade>>,
+}
+
+impl LiveState {
+    /// Of what was read in this order.
+    #[must_use]
+    pub fn new(positions: Vec<Position>, orders: Vec<OrderRow>, trades: Vec<Trade>) -> Self {
+        let (orders, trades) = (orders.into_iter().map(Arc::new), trades.into_iter().map(Arc::new));
+        Self { positions, orders: orders.collect(), trades: trades.collect() }
+    }
 }
 
 /// How a comparison ended.

@@ -14,6 +14,7 @@ mod people;
 mod prices;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{NaiveDate, NaiveTime};
@@ -387,13 +388,14 @@ impl<'a> World<'a> {
         self.checkers.books_agree(
             desk,
             Book::Paper,
-            process.paper.book().filter(of_today),
+            process.paper.book().map(Arc::as_ref).filter(of_today),
             &process.paper.positions(),
         )?;
         let well = process.core.standing().state.is_live() && process.core.standing().route.venue == Venue::Live;
         if well && self.fair_since().is_some_and(|since| now.since(since) >= SETTLES) {
             let exchange = &self.broker.exchange;
-            self.checkers.books_agree(desk, Book::Live, exchange.book().filter(of_today), &exchange.positions())?;
+            let rows = exchange.book().map(Arc::as_ref).filter(of_today);
+            self.checkers.books_agree(desk, Book::Live, rows, &exchange.positions())?;
         }
         Ok(())
     }
@@ -525,7 +527,7 @@ mod tests {
         let mut world = World::new(&simulation.options, 1, Vec::new(), Box::new(Trades::new(1)));
         world.live().unwrap();
         let (rows, positions) =
-            (world.broker.exchange.book().cloned().collect::<Vec<_>>(), world.broker.exchange.positions());
+            (world.broker.exchange.book().map(|row| OrderRow::clone(row)).collect::<Vec<_>>(), world.broker.exchange.positions());
         let desk = world.process.as_ref().unwrap().core.desk();
         let look = |rows: &[OrderRow], positions: &[_]| agrees(desk, Book::Live, rows.iter(), positions);
         assert_eq!(look(&rows, &positions), Ok(rows.len() as u64));

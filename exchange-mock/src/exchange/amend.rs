@@ -3,6 +3,8 @@
 //! The broker's desk looks first, and refuses at once what cannot be; then the exchange has its say, as the order stands
 //! when the message gets there.
 
+use std::sync::Arc;
+
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{BrokerOrderId, OrderChange, OrderStatus, Quantity, Validity};
 
@@ -175,8 +177,9 @@ impl MockExchange {
             self.leave_book(no);
         }
         if let Some(order) = self.orders.get_mut(no) {
-            (order.plan, order.row.quantity, order.row.validity) = (plan, quantity, validity);
-            order.row.order_type = plan.shown();
+            order.plan = plan;
+            let row = Arc::make_mut(&mut order.row);
+            (row.quantity, row.validity, row.order_type) = (quantity, validity, plan.shown());
         }
         self.set_deadline(no, deadline);
         self.step(no, OrderStatus::Accepted, words::MODIFIED, None);

@@ -40,8 +40,9 @@ impl MockExchange {
     /// The exchange's own number for an order, which it has from when it is there.
     pub(super) fn number_at_exchange(&mut self, no: OrderNo) {
         if let Some(order) = self.orders.get_mut(no) {
-            order.row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_string());
-            order.row.exchange_at = Some(self.clock);
+            let row = Arc::make_mut(&mut order.row);
+            row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_string());
+            row.exchange_at = Some(self.clock);
         }
     }
 
@@ -173,7 +174,7 @@ impl MockExchange {
         let Some(listing) = self.listings.get(order.instrument) else { return };
         self.account.release(order.resting_claim());
         order.plan.fire(&listing.instrument, order.row.side, last);
-        order.row.order_type = order.plan.shown();
+        Arc::make_mut(&mut order.row).order_type = order.plan.shown();
         self.account.block(order.resting_claim());
         self.step(no, OrderStatus::Open, words::OPEN, None);
     }
@@ -183,12 +184,13 @@ impl MockExchange {
         let Some(order) = self.orders.get_mut(no) else { return };
         self.account.release(order.claim(quantity, order.plan.limit));
         self.account.fill(order.claim(quantity, price), order.value);
-        order.row.filled = order.row.filled + quantity;
         order.value = order.value + price.times(quantity).unwrap_or(Money::ZERO);
-        order.row.average_price = order.value.per_unit(order.row.filled);
+        let row = Arc::make_mut(&mut order.row);
+        row.filled = row.filled + quantity;
+        row.average_price = order.value.per_unit(row.filled);
         order.trades.push(self.trades.len());
         let instrument_no = order.instrument;
-        let trade = Trade {
+        let trade = Arc::new(Trade {
             trade_id: (10_000_001 + self.trades.len() as u64).to_string(),
             order_id: order.row.order_id.clone(),
             instrument: order.row.instrument.clone(),
@@ -197,14 +199,14 @@ impl MockExchange {
             quantity,
             price,
             at: self.clock,
-        };
+        });
         if order.open().is_zero() {
             self.set_deadline(no, None);
             self.step(no, OrderStatus::Filled, words::COMPLETE, None);
         } else {
             self.step(no, OrderStatus::Open, words::OPEN, None);
         }
-        self.trades.push(trade.clone());
+        self.trades.push(Arc::clone(&trade));
         self.updates.push(Update::Trade(trade));
         self.watch_expiry(instrument_no);
     }
@@ -263,15 +265,15 @@ impl MockExchange {
     ) {
         let Some(order) = self.orders.get_mut(no) else { return };
         debug_assert!(order.row.status.become_(status).is_ok(), "{} -> {status}", order.row.status);
-        order.row.status = status;
-        order.row.broker_status = word.into();
-        order.row.message = message;
-        if order.row.exchange_order_id.is_some() {
-            order.row.exchange_at = Some(self.clock);
+        let row = Arc::make_mut(&mut order.row);
+        row.status = status;
+        row.broker_status = word.into();
+        row.message = message;
+        if row.exchange_order_id.is_some() {
+            row.exchange_at = Some(self.clock);
         }
-        let row = Arc::new(order.row.clone());
-        order.rows.push(Arc::clone(&row));
-        self.updates.push(Update::Order(row));
+        order.rows.push(Arc::clone(&order.row));
+        self.updates.push(Update::Order(Arc::clone(&order.row)));
     }
 }
 

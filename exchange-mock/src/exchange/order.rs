@@ -29,8 +29,8 @@ pub(super) mod words {
 #[derive(Clone, Debug)]
 pub(super) struct Order {
     pub(super) instrument: InstrumentNo,
-    /// The latest row.
-    pub(super) row: OrderRow,
+    /// The latest row: shared with those who were told of it, until it changes.
+    pub(super) row: Arc<OrderRow>,
     /// Every row, oldest first.
     pub(super) rows: Vec<Arc<OrderRow>>,
     pub(super) plan: Plan,

@@ -13,6 +13,7 @@
 //! What this gets wrong: the real auction's price is made of everybody's orders, ours among them; here two of ours that
 //! cross trade at a price of their own, and the rest never moves the market's.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -383,7 +384,7 @@ impl MockExchange {
                 self.account.release(order.resting_claim());
                 order.plan.at_market = false;
                 order.plan.limit = price;
-                order.row.order_type = order.plan.shown();
+                Arc::make_mut(&mut order.row).order_type = order.plan.shown();
                 self.account.block(order.resting_claim());
             }
             self.step(no, OrderStatus::Open, words::OPEN, None);

@@ -12,14 +12,14 @@ use crate::{Calendar, Step};
 
 impl MockExchange {
     /// The day's orders in the order they were placed, each in its latest state.
-    pub fn book(&self) -> impl Iterator<Item = &OrderRow> {
+    pub fn book(&self) -> impl Iterator<Item = &Arc<OrderRow>> {
         self.orders.iter().map(|order| &order.row)
     }
 
     /// The latest state of one order.
     #[must_use]
     pub fn order(&self, id: &BrokerOrderId) -> Option<&OrderRow> {
-        self.find(id).map(|order| &order.row)
+        self.find(id).map(|order| &*order.row)
     }
 
     /// One order's states, oldest first.
@@ -36,13 +36,13 @@ impl MockExchange {
 
     /// The day's trades, oldest first.
     #[must_use]
-    pub fn trades(&self) -> &[Trade] {
+    pub fn trades(&self) -> &[Arc<Trade>] {
         &self.trades
     }
 
     /// The trades of one order; `None` if there is no such order.
     #[must_use]
-    pub fn trades_of(&self, id: &BrokerOrderId) -> Option<Vec<Trade>> {
+    pub fn trades_of(&self, id: &BrokerOrderId) -> Option<Vec<Arc<Trade>>> {
         let order = self.find(id)?;
         Some(order.trades.iter().filter_map(|index| self.trades.get(*index)).cloned().collect())
     }

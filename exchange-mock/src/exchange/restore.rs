@@ -86,12 +86,13 @@ impl MockExchange {
             row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_string());
             row.exchange_at = Some(past.entered);
         }
+        let row = Arc::new(row);
         let exchange = past.request.instrument.exchange;
         let market = self.market_of(instrument).unwrap_or_else(|| Market::of(exchange));
         let day_end = self.calendar.day_orders_end_of(market, past.placed_at.ist_date());
         self.orders.push(Order {
             instrument,
-            rows: vec![Arc::new(row.clone())],
+            rows: vec![Arc::clone(&row)],
             row,
             // Of an order without terms only what is final, or is cancelled at once, is left: its limit is never used.
             plan: plan.unwrap_or(Plan { stop: None, limit: Price::ZERO, was_market: Some(0), at_market: false }),
@@ -142,13 +143,14 @@ impl MockExchange {
 
     fn list_trade(&mut self, trade: &Trade) {
         let index = self.trades.len();
-        self.trades.push(Trade { trade_id: (10_000_001 + index as u64).to_string(), ..trade.clone() });
+        self.trades.push(Arc::new(Trade { trade_id: (10_000_001 + index as u64).to_string(), ..trade.clone() }));
         let Some(order) = self.by_id.get(&trade.order_id).and_then(|no| self.orders.get_mut(*no)) else { return };
         order.trades.push(index);
         order.value = order.value + trade.price.times(trade.quantity).unwrap_or(Money::ZERO);
-        order.row.filled = order.row.filled + trade.quantity;
-        order.row.average_price = order.value.per_unit(order.row.filled);
-        order.rows = vec![Arc::new(order.row.clone())];
+        let row = Arc::make_mut(&mut order.row);
+        row.filled = row.filled + trade.quantity;
+        row.average_price = order.value.per_unit(row.filled);
+        order.rows = vec![Arc::clone(&order.row)];
     }
 
     /// Back into the book, behind those restored before it.

@@ -208,7 +208,7 @@ pub enum Update {
     /// An order has a new row; `broker_status` is the order management system's word.
     Order(Arc<OrderRow>),
     /// An order was filled, in part or whole. Follows the row that counts it.
-    Trade(Trade),
+    Trade(Arc<Trade>),
     /// A contract has expired with a position in it.
     Expired(Expired),
 }

@@ -288,7 +288,7 @@ impl World {
                 };
                 let trades = world.broker.trades(world.now);
                 world.call(trades, Some(&token), move |world, trades| {
-                    end(world, trades.map(|trades| LiveState { positions, orders, trades }));
+                    end(world, trades.map(|trades| LiveState::new(positions, orders, trades)));
                 });
             });
         });

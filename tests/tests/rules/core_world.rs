@@ -306,11 +306,8 @@ impl CoreWorld {
             Read::Whole(quantity) => {
                 let ours = self.core.desk().orders().filter(|order| order.book == Book::Live);
                 let known = ours.filter(|order| order.broker_id.is_some());
-                Ok(LiveState {
-                    positions: vec![position(quantity)],
-                    orders: known.map(|order| self.row(order)).collect(),
-                    trades: Vec::new(),
-                })
+                let rows = known.map(|order| self.row(order)).collect();
+                Ok(LiveState::new(vec![position(quantity)], rows, Vec::new()))
             }
         }
     }

@@ -104,7 +104,7 @@ impl World {
         let filled: u64 = self.known.iter().map(|known| known.row.filled.get()).sum();
         let positions = if filled == 0 { Vec::new() } else { vec![bought(i64::try_from(filled).unwrap())] };
         let traded = self.known.iter().filter(|known| !known.row.filled.is_zero());
-        LiveState { positions, orders, trades: traded.map(|known| trade(&known.row.order_id.0)).collect() }
+        LiveState::new(positions, orders, traded.map(|known| trade(&known.row.order_id.0)).collect())
     }
 
     fn arrives(&mut self, which: usize) {

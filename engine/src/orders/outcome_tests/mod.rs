@@ -121,7 +121,7 @@ pub(super) fn trade(order_id: &str) -> Trade {
 }
 
 pub(super) fn book_of(rows: &[OrderRow]) -> LiveState {
-    LiveState { orders: rows.to_vec(), ..LiveState::default() }
+    LiveState::new(Vec::new(), rows.to_vec(), Vec::new())
 }
 
 impl Scene {

@@ -54,7 +54,7 @@ fn outcome_24_an_unknown_order_stays_unknown_while_its_absence_may_have_a_reason
     assert_eq!(early.status(&id), OrderStatus::Unknown, "the first read began within the propagation time");
 
     let reasons = [
-        LiveState { trades: vec![trade("9")], ..nothing() },
+        LiveState::new(Vec::new(), Vec::new(), vec![trade("9")]),
         LiveState { positions: vec![bought(10)], ..nothing() },
         LiveState { positions: vec![bought(3)], ..nothing() },
     ];
@@ -75,11 +75,7 @@ fn outcome_25_an_order_that_nothing_shows_is_believed_never_placed_after_two_rea
     let others = [
         nothing(),
         LiveState { positions: vec![bought(-3)], ..nothing() },
-        LiveState {
-            orders: vec![row("9", OrderStatus::Filled, 10)],
-            trades: vec![trade("9")],
-            positions: vec![bought(10)],
-        },
+        LiveState::new(vec![bought(10)], vec![row("9", OrderStatus::Filled, 10)], vec![trade("9")]),
     ];
     for state in others {
         let mut scene = Scene::new();
