@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::NaiveDate;
+use smol_str::SmolStr;
 
 use crate::{Price, Quantity};
 
@@ -77,14 +78,15 @@ impl FromStr for Exchange {
 pub struct InstrumentKey {
     /// Where it trades.
     pub exchange: Exchange,
-    /// The exchange's trading symbol: `RELIANCE`, `NIFTY 50`, `NIFTY26NOVFUT`.
-    pub symbol: String,
+    /// The exchange's trading symbol: `RELIANCE`, `NIFTY 50`, `NIFTY26NOVFUT`. Names go wherever orders and ticks go, so
+    /// they are short texts that are copied without asking for memory.
+    pub symbol: SmolStr,
 }
 
 impl InstrumentKey {
     /// The instrument of that symbol on that exchange.
     #[must_use]
-    pub fn new(exchange: Exchange, symbol: impl Into<String>) -> Self {
+    pub fn new(exchange: Exchange, symbol: impl Into<SmolStr>) -> Self {
         Self { exchange, symbol: symbol.into() }
     }
 }

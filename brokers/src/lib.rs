@@ -48,6 +48,7 @@ pub use order::{
 pub use outcome::{Cause, Endpoint, Failure, Outcome, Refusal};
 pub use position::{Holding, Margins, Position, Trade};
 pub use secret::{Fingerprint, Redactor, Secret};
+pub use smol_str::{SmolStr, ToSmolStr};
 pub use tick::{Depth, Detail, Full, Level, Mode, OpenInterest, Stamp, Tick, TickQuote, TradeStats};
 pub use token::{AccessToken, Approval, BadNotice, BadRedirect, Profile, Session, TokenLife};
 pub use venue::{Block, Book, Venue};

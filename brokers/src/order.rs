@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use crate::time::Timestamp;
 use crate::{Book, ClientOrderId, InstrumentKey, Price, Quantity};
 
@@ -194,7 +196,15 @@ pub struct OrderChange {
 
 /// The broker's number for an order. Text: up to 19 digits, more than a double holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BrokerOrderId(pub String);
+pub struct BrokerOrderId(pub SmolStr);
+
+impl BrokerOrderId {
+    /// That number.
+    #[must_use]
+    pub fn new(number: impl Into<SmolStr>) -> Self {
+        Self(number.into())
+    }
+}
 
 impl fmt::Display for BrokerOrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -338,7 +348,7 @@ pub struct OrderRow {
     /// The auto-sliced or bracket order it belongs to.
     pub parent_id: Option<BrokerOrderId>,
     /// The exchange's number, once it got there.
-    pub exchange_order_id: Option<String>,
+    pub exchange_order_id: Option<SmolStr>,
     /// Our number, if one of the row's tags is one.
     pub client_id: Option<ClientOrderId>,
     /// What the row says of its state, in our words.

@@ -65,7 +65,7 @@ use chrono::{Datelike, NaiveDate};
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{
     BrokerOrderId, BrokerToken, ClientOrderId, Holding, Instrument, InstrumentKey, Money, OrderRequest, OrderRow,
-    OrderStatus, Price, Quantity, Trade,
+    OrderStatus, Price, Quantity, ToSmolStr, Trade,
 };
 
 use crate::Calendar;
@@ -80,6 +80,9 @@ use order::{Order, words};
 use phases::Run;
 pub use recollection::{Past, PastOrder, Recollection, Settlement, Stand};
 pub use types::{Config, Funds, MarginRates, MarketState, Rejection, RejectionKind, SquareOff, Update};
+
+/// As many rows as an order has that is filled at once.
+const ROWS: usize = 5;
 
 /// Before any clock.
 const NEVER: Timestamp = Timestamp::from_nanos(i64::MIN);
@@ -215,7 +218,7 @@ impl MockExchange {
         self.orders.push(Order {
             instrument: instrument_no,
             row: Arc::new(row),
-            rows: Vec::new(),
+            rows: Vec::with_capacity(ROWS),
             plan,
             key: None,
             entered: self.clock,
@@ -291,7 +294,7 @@ impl MockExchange {
             self.last_id = first + self.rng.below(1_000_000_000_000);
         }
         self.last_id += 1 + self.rng.below(1_000);
-        BrokerOrderId(self.last_id.to_string())
+        BrokerOrderId(self.last_id.to_smolstr())
     }
 }
 

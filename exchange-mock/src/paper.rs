@@ -168,7 +168,7 @@ mod tests {
         let nothing = OrderRequest::new(key, Side::Buy, 0, OrderType::Limit(Price::from_paise(100_000)));
         let failure = ready(broker.place(&nothing, &"N8".parse().unwrap(), now(0))).unwrap_err();
         assert_eq!((failure.cause, failure.endpoint), (Cause::Rejected, Endpoint::Place));
-        let nobody = BrokerOrderId("1".to_owned());
+        let nobody = BrokerOrderId::new("1");
         let failure = ready(broker.history(&nobody, now(0))).unwrap_err();
         assert_eq!((failure.cause, failure.endpoint), (Cause::Rejected, Endpoint::OrderHistory));
     }

@@ -82,7 +82,7 @@ pub fn by_name(key: &InstrumentKey) -> Instrument {
         key: key.clone(),
         token: BrokerToken(0),
         exchange_token: 0,
-        name: key.symbol.clone(),
+        name: key.symbol.to_string(),
         kind,
         segment: key.exchange.as_str().to_owned(),
         lot: Quantity::new(1),

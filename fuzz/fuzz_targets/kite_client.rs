@@ -53,7 +53,7 @@ fn of_session<T>(call: Call<T>, response: &HttpResponse) -> Option<T> {
 }
 
 fn trading(kite: &Arc<dyn Trading>, response: &HttpResponse) {
-    let (now, id) = (Now::default(), BrokerOrderId("151220000000000".to_owned()));
+    let (now, id) = (Now::default(), BrokerOrderId::new("151220000000000"));
     let reliance = [InstrumentKey::new(Exchange::Nse, "RELIANCE")];
     if let Some(number) = decoded(kite.cancel(&id, now), response) {
         assert!(!number.0.is_empty(), "an order without a number");

@@ -84,7 +84,7 @@ fn state(status: OrderStatus, filled: u64, message: Option<&str>) -> What {
     What::State {
         status,
         quantity: None,
-        broker_id: (status == OrderStatus::Filled).then(|| BrokerOrderId("25112000001".to_owned())),
+        broker_id: (status == OrderStatus::Filled).then(|| BrokerOrderId::new("25112000001")),
         filled: Quantity::new(filled),
         average_price: if filled == 0 { Price::ZERO } else { Price::from_paise(195_000) },
         message: message.map(str::to_owned),

@@ -226,7 +226,7 @@ async fn an_answer_is_lost(fault: &str, feed: bool) {
     assert!(!world.statuses(&id).contains(&OrderStatus::NotPlaced));
     let [placed] = <[_; 1]>::try_from(world.placements(&id)).expect("exactly one at the server");
     assert!(placed.accepted);
-    assert_eq!(placed.order_id, order.broker_id.map(|id| id.0));
+    assert_eq!(placed.order_id, order.broker_id.map(|id| id.to_string()));
     world.an_order_passes().await;
     world.assert_state_untouched(mark).await;
 }

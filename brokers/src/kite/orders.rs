@@ -82,7 +82,7 @@ fn placed(endpoint: Endpoint, answer: Result<HttpResponse, Lost>) -> Outcome<Bro
         let response = HttpResponse { status: 200, ..HttpResponse::default() };
         return Err(reply::nonsense(endpoint, &response, "an empty order id"));
     }
-    Ok(BrokerOrderId(placed.order_id))
+    Ok(BrokerOrderId::new(placed.order_id))
 }
 
 fn order_rows(endpoint: Endpoint, path: String) -> Call<Vec<OrderRow>> {

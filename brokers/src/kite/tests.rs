@@ -22,7 +22,7 @@ fn infy() -> InstrumentKey {
 }
 
 fn id() -> BrokerOrderId {
-    BrokerOrderId("151220000000000".to_owned())
+    BrokerOrderId::new("151220000000000")
 }
 
 fn market_order() -> OrderRequest {
@@ -159,7 +159,7 @@ fn an_order_is_placed_changed_and_cancelled_under_its_paths() {
     assert_eq!((request.method, request.path.as_str(), request.authorized), (Method::Post, "/orders/regular", true));
     let Body::Form(form) = &request.body else { panic!("no form") };
     assert_eq!((form.get("market_protection"), form.get("tag")), (Some("-1"), Some("N0000000001000000001")));
-    assert_eq!(ok(call, &json!({"order_id": "7"})), Ok(BrokerOrderId("7".to_owned())));
+    assert_eq!(ok(call, &json!({"order_id": "7"})), Ok(BrokerOrderId::new("7")));
 
     let change =
         OrderChange { order_type: Some(OrderType::Limit(Price::from_paise(150_005))), ..OrderChange::default() };
@@ -168,7 +168,7 @@ fn an_order_is_placed_changed_and_cancelled_under_its_paths() {
     let Body::Form(form) = &sent(&call).body else { panic!("no form") };
     assert_eq!(form.encode(), "order_type=LIMIT&price=1500.05");
 
-    let call = kite().cancel(&BrokerOrderId("1/../2".to_owned()), now);
+    let call = kite().cancel(&BrokerOrderId::new("1/../2"), now);
     assert_eq!((sent(&call).method, sent(&call).path.as_str()), (Method::Delete, "/orders/regular/1%2F%2E%2E%2F2"));
 }
 

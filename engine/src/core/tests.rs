@@ -190,7 +190,7 @@ fn a_paper_contract_that_has_ended_is_written_down_or_said_to_stay() {
     let filled = What::State {
         status: OrderStatus::Filled,
         quantity: None,
-        broker_id: Some(BrokerOrderId("1".to_owned())),
+        broker_id: Some(BrokerOrderId::new("1")),
         filled: Quantity::new(65),
         average_price: Price::from_paise(1_240),
         message: None,

@@ -232,7 +232,7 @@ mod tests {
             Action::Send { send, .. } => Some(*send),
             _ => None,
         });
-        desk.reply(sent.expect("it was sent"), Ok(BrokerOrderId("7".to_owned())), now, &mut out);
+        desk.reply(sent.expect("it was sent"), Ok(BrokerOrderId::new("7")), now, &mut out);
         desk
     }
 

@@ -105,7 +105,7 @@ mod tests {
         let (mut out, now) = (Vec::new(), Now::default());
         let id = desk.submit(request.clone(), now, &mut out).unwrap();
         let [(send, Command::Place(_))] = &sends(&out)[..] else { panic!("it goes to paper: {out:?}") };
-        let order_id = BrokerOrderId(number.to_owned());
+        let order_id = BrokerOrderId::new(number);
         desk.reply(*send, Ok(order_id.clone()), now, &mut out);
         let status = if filled == request.quantity.get() { OrderStatus::Filled } else { OrderStatus::Open };
         let row = row_of(desk.order(&id).unwrap(), &order_id, status, filled, 195_000);
@@ -130,7 +130,7 @@ mod tests {
     fn paper_is_flattened_by_default() {
         let (_, commands) = settled(SettlePaper::default());
         let [Command::Cancel(cancelled), Command::Place(exit)] = &commands[..] else { panic!("{commands:?}") };
-        assert_eq!(*cancelled, BrokerOrderId("P2".to_owned()));
+        assert_eq!(*cancelled, BrokerOrderId::new("P2"));
         assert_eq!(
             (exit.side, exit.quantity, exit.intent),
             (Side::Sell, Quantity::new(10), Intent::Reduce(Book::Paper))
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn paper_that_is_kept_loses_its_open_orders_only_and_can_be_reduced() {
         let (mut desk, commands) = settled(SettlePaper::Keep);
-        assert_eq!(commands, [Command::Cancel(BrokerOrderId("P2".to_owned()))]);
+        assert_eq!(commands, [Command::Cancel(BrokerOrderId::new("P2"))]);
         let exit = OrderRequest { intent: Intent::Reduce(Book::Paper), ..limit(Side::Sell, 10) };
         let mut out = Vec::new();
         desk.submit(exit, Now::default(), &mut out).unwrap();
@@ -175,7 +175,7 @@ mod tests {
             let id = on_paper(&mut desk, order, number, quantity);
             let average_price = Price::from_paise(195_000);
             let (status, filled, message) = (OrderStatus::Filled, Quantity::new(quantity), None);
-            let broker_id = Some(BrokerOrderId(number.to_owned()));
+            let broker_id = Some(BrokerOrderId::new(number));
             let state = What::State { status, quantity: None, broker_id, filled, average_price, message };
             for what in [what, state] {
                 journal.push(Record { at: now.wall, id: Some(id.clone()), book: Book::Paper, what });

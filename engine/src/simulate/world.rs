@@ -32,7 +32,7 @@ use super::story::Story;
 use super::time::{EngineClock, Instant};
 use super::workload::Strategy;
 use super::{Options, policies};
-use crate::core::Input;
+use crate::core::{Input, Output};
 use crate::feed::SocketId;
 use crate::orders::{Command, Record, SendId};
 use crate::session::{Generation, Policy, TradingDays};
@@ -188,6 +188,8 @@ pub(super) struct World<'a> {
     story: Story,
     over: bool,
     at_once: u32,
+    /// Room for what the core says. Empty between two steps.
+    room: Vec<Output>,
 }
 
 impl<'a> World<'a> {
@@ -235,6 +237,7 @@ impl<'a> World<'a> {
             story: Story::new(options.keep),
             over: false,
             at_once: 0,
+            room: Vec::new(),
         }
     }
 
@@ -540,7 +543,7 @@ mod tests {
         open[7].status = nirantar_brokers::OrderStatus::Open;
         assert!(look(&open, &positions).is_err(), "an order that works there only");
         let mut strange = rows.clone();
-        strange[7].order_id = nirantar_brokers::BrokerOrderId("9".to_owned());
+        strange[7].order_id = nirantar_brokers::BrokerOrderId::new("9");
         assert!(look(&strange, &positions).is_err(), "an order that nobody here knows");
         let mut held = positions.clone();
         held[0].quantity += 1;

@@ -221,7 +221,7 @@ fn before_the_closing_auction_the_last_minute_was_the_close() {
 fn a_contract_that_ended_while_the_exchange_was_away_is_told_as_not_settled() {
     let mut before = Days::new();
     before.trade("NIFTY26NOV26000CE", Side::Buy, 20);
-    let trades = before.exchange.trades().to_vec();
+    let trades = before.exchange.trades().iter().map(|trade| (**trade).clone()).collect();
     let charges = Config::default().charges;
     let config = Config { cash: Money::from_rupees(100_000_000), charges, ..Config::default() };
     let mut after = MockExchange::new(config, universe::instruments(DAY.parse().unwrap()), Calendar::nse());
@@ -244,7 +244,7 @@ fn what_was_settled_before_a_restart_is_not_held_again_and_not_settled_twice() {
         assert_eq!(before.wake("16:00:00"), [settled(symbol, Ok(rupees(100)))]);
         let settlement =
             Settlement { instrument: nfo(symbol), product: Product::Nrml, price: rupees(100), at: at("16:00:00") };
-        let trades = before.exchange.trades().to_vec();
+        let trades = before.exchange.trades().iter().map(|trade| (**trade).clone()).collect();
         let past = Past { trades, settlements: vec![settlement], ..Past::default() };
         let charges = Config::default().charges;
         let config = Config { cash: Money::from_rupees(100_000_000), charges, ..Config::default() };

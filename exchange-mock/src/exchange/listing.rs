@@ -136,23 +136,23 @@ pub(super) struct Markets {
 impl Markets {
     fn learn(&mut self, instrument: &Instrument) {
         let (here, there, name) = if instrument.kind == InstrumentKind::Equity {
-            (&mut self.shares, &self.underlyings, &instrument.key.symbol)
+            (&mut self.shares, &self.underlyings, &*instrument.key.symbol)
         } else if bands::is_derivative(instrument) {
-            (&mut self.underlyings, &self.shares, &instrument.name)
+            (&mut self.underlyings, &self.shares, &*instrument.name)
         } else {
             return;
         };
         if !here.contains(name) {
-            here.insert(name.clone());
+            here.insert(name.to_owned());
             if there.contains(name) {
-                self.both.insert(name.clone());
+                self.both.insert(name.to_owned());
             }
         }
     }
 
     /// Of a list without any share's derivatives nothing can be told: its shares count as having them.
     fn market(&self, instrument: &Instrument) -> Market {
-        Market::of_instrument(instrument, self.both.is_empty() || self.both.contains(&instrument.key.symbol))
+        Market::of_instrument(instrument, self.both.is_empty() || self.both.contains(&*instrument.key.symbol))
     }
 
     fn is_of_stock(&self, instrument: &Instrument) -> bool {

@@ -210,7 +210,7 @@ impl Run {
 
     fn rows(&self) -> impl Iterator<Item = &OrderRow> {
         self.updates.iter().filter_map(|update| match update {
-            Update::Order(row) => Some(row),
+            Update::Order(row) => Some(&**row),
             Update::Trade(_) | Update::Expired(_) => None,
         })
     }

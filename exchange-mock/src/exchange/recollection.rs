@@ -100,7 +100,7 @@ impl Recollection {
     /// Somebody asked for an order.
     pub fn asked(&mut self, id: &ClientOrderId, request: &OrderRequest, at: Timestamp) {
         let past = PastOrder {
-            order_id: BrokerOrderId(String::new()),
+            order_id: BrokerOrderId::new(""),
             client_id: Some(id.clone()),
             request: request.clone(),
             status: OrderStatus::Journalled,
@@ -237,7 +237,7 @@ mod tests {
             value = value + Price::from_paise(paise).times(Quantity::new(quantity)).unwrap();
             let stand = Stand {
                 status: OrderStatus::Open,
-                order_id: Some(BrokerOrderId("7".to_owned())),
+                order_id: Some(BrokerOrderId::new("7")),
                 filled: Quantity::new(filled),
                 average_price: value.per_unit(Quantity::new(filled)),
                 message: None,

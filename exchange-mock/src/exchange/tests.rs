@@ -417,7 +417,7 @@ fn a_cancelled_order_frees_its_money_and_fills_no_more() {
     for again in [day.0.cancel(&id, at(4)), day.0.modify(&id, &OrderChange::default(), at(4))] {
         assert_eq!(again.unwrap_err().kind, RejectionKind::Order);
     }
-    assert!(day.0.cancel(&BrokerOrderId("1".to_owned()), at(4)).is_err());
+    assert!(day.0.cancel(&BrokerOrderId::new("1"), at(4)).is_err());
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl KiteExchange {
         acted: &mut Acted,
     ) -> Result<Value, ApiError> {
         check_variety(variety)?;
-        let id = BrokerOrderId(id.to_owned());
+        let id = BrokerOrderId::new(id);
         let change = Modification::read(form).map_err(|error| ApiError::input(error.to_string()))?;
         let current = self.latest(&id).ok_or_else(no_such_order)?.order_type;
         let change = change.apply(current).map_err(|error| ApiError::input(error.to_string()))?;
@@ -88,7 +88,7 @@ impl KiteExchange {
     /// `DELETE /orders/{variety}/{id}`.
     pub(super) fn cancel(&mut self, variety: &str, id: &str, acted: &mut Acted) -> Result<Value, ApiError> {
         check_variety(variety)?;
-        let id = BrokerOrderId(id.to_owned());
+        let id = BrokerOrderId::new(id);
         self.latest(&id).ok_or_else(no_such_order)?;
         self.exchange.cancel(&id, self.now).map_err(refused)?;
         acted.accepted = true;
@@ -107,7 +107,7 @@ impl KiteExchange {
 
     /// `GET /orders/{id}`.
     pub(super) fn history(&mut self, id: &str) -> Result<Value, ApiError> {
-        let (since, id) = (self.seen_until(), BrokerOrderId(id.to_owned()));
+        let (since, id) = (self.seen_until(), BrokerOrderId::new(id));
         let rows = self.exchange.history(&id).filter(|_| self.is_seen(&id, since)).ok_or_else(no_such_order)?;
         to_json(&rows.iter().map(|row| self.shown(row)).collect::<Vec<_>>())
     }
@@ -120,7 +120,7 @@ impl KiteExchange {
 
     /// `GET /orders/{id}/trades`.
     pub(super) fn order_trades(&mut self, id: &str) -> Result<Reply, ApiError> {
-        let (since, id) = (self.seen_until(), BrokerOrderId(id.to_owned()));
+        let (since, id) = (self.seen_until(), BrokerOrderId::new(id));
         if self.latest(&id).is_none() || !self.is_seen(&id, since) {
             return Err(no_such_order());
         }
@@ -164,7 +164,7 @@ impl KiteExchange {
         self.exchange.reject_next(None);
         let id = placed?;
         self.notes.insert(id.clone(), note);
-        Ok(id.0)
+        Ok(id.to_string())
     }
 
     /// Cuts an order into slices, each an order of its own. The parent's number is in no book.
@@ -242,7 +242,7 @@ impl KiteExchange {
             .map(|trade| {
                 let order = self.latest(&trade.order_id);
                 let token = self.token_of(&trade.instrument);
-                let exchange_id = order.and_then(|row| row.exchange_order_id.clone());
+                let exchange_id = order.and_then(|row| row.exchange_order_id.as_ref()).map(ToString::to_string);
                 rest::Trade::from_trade(trade, token, exchange_id, order.map_or(trade.at, |row| row.placed_at))
             })
             .collect();

@@ -73,7 +73,7 @@ mod tests {
             seen.push((event.instrument.symbol, event.ltp));
         }
         let expected = [("A", 1), ("B", 10), ("B", 20), ("A", 3), ("B", 30)];
-        assert_eq!(seen, expected.map(|(symbol, rupees)| (symbol.to_owned(), Price::from_paise(rupees * 100))));
+        assert_eq!(seen, expected.map(|(symbol, rupees)| (symbol.into(), Price::from_paise(rupees * 100))));
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn answers(output: &Output, sessions: Sessions, user_id: &str) -> Vec<(Duration,
             vec![(LATENCY, Input::Attempted { attempt: *attempt, end: AttemptEnd::Failed })]
         }
         Output::Send { send, .. } => {
-            vec![(LATENCY, Input::Reply { send: *send, outcome: Ok(BrokerOrderId(format!("G{}", send.0))) })]
+            vec![(LATENCY, Input::Reply { send: *send, outcome: Ok(BrokerOrderId::new(format!("G{}", send.0))) })]
         }
         Output::Read { read, generation } => {
             let state = Ok(LiveState::default());

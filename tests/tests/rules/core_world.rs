@@ -227,7 +227,7 @@ impl CoreWorld {
                 let (send, endpoint) = (self.sent(number)?, Endpoint::Place);
                 Input::Reply { send, outcome: self.outcome(answer, endpoint).map(|()| number_of(send)) }
             }
-            Move::StrayReply => Input::Reply { send: SendId(9999), outcome: Ok(BrokerOrderId("S".to_owned())) },
+            Move::StrayReply => Input::Reply { send: SendId(9999), outcome: Ok(BrokerOrderId::new("S")) },
             Move::GateShut(number) => Input::GateShut { send: self.sent(number)? },
             Move::Settled => Input::Settled { epoch: self.epoch },
             Move::StraySettled => Input::Settled { epoch: self.epoch.wrapping_sub(1) },
@@ -317,7 +317,7 @@ impl CoreWorld {
         // An update may come before the reply that brings the number.
         let on_its_way = self.on_their_way.iter().find(|(_, sent)| sent.places && sent.id == order.id);
         let number =
-            || on_its_way.map_or_else(|| BrokerOrderId(format!("U{}", order.id)), |(send, _)| number_of(*send));
+            || on_its_way.map_or_else(|| BrokerOrderId::new(format!("U{}", order.id)), |(send, _)| number_of(*send));
         let order_id = order.broker_id.clone().unwrap_or_else(number);
         let status = if order.status == OrderStatus::Journalled { OrderStatus::Accepted } else { order.status };
         OrderRow {
@@ -375,12 +375,12 @@ fn other(book: Book) -> Book {
 }
 
 fn number_of(send: SendId) -> BrokerOrderId {
-    BrokerOrderId(format!("B{}", send.0))
+    BrokerOrderId::new(format!("B{}", send.0))
 }
 
 fn foreign(filled: u64) -> OrderRow {
     OrderRow {
-        order_id: BrokerOrderId("F1".to_owned()),
+        order_id: BrokerOrderId::new("F1"),
         parent_id: None,
         exchange_order_id: None,
         client_id: None,

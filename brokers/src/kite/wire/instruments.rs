@@ -110,7 +110,7 @@ pub fn write(instruments: &[Instrument]) -> Vec<u8> {
             InstrumentKind::Put => ("PE", instrument.segment.as_str()),
         };
         let _ = writer.write_record([
-            &instrument.token.to_string(),
+            &*instrument.token.to_string(),
             &instrument.exchange_token.to_string(),
             &instrument.key.symbol,
             &instrument.name,

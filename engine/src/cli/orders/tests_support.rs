@@ -32,7 +32,7 @@ pub(super) fn asked() -> What {
 }
 
 pub(super) fn external() -> What {
-    What::External { request: request(), broker_id: BrokerOrderId("25112000009".to_owned()) }
+    What::External { request: request(), broker_id: BrokerOrderId::new("25112000009") }
 }
 
 pub(super) fn sent() -> What {
@@ -52,7 +52,7 @@ pub(super) fn state(status: OrderStatus, filled: u64) -> What {
         status,
         quantity: None,
         broker_id: (status != OrderStatus::Unknown && status != OrderStatus::Unresolved)
-            .then(|| BrokerOrderId("25112000001".to_owned())),
+            .then(|| BrokerOrderId::new("25112000001")),
         filled: Quantity::new(filled),
         average_price: if filled == 0 { Price::ZERO } else { Price::from_paise(195_000) },
         message: None,

@@ -40,7 +40,7 @@ fn state(number: u64, status: OrderStatus, filled: u64, paise: i64) -> What {
     What::State {
         status,
         quantity: None,
-        broker_id: Some(BrokerOrderId(format!("26112000{number}"))),
+        broker_id: Some(BrokerOrderId::new(format!("26112000{number}"))),
         filled: Quantity::new(filled),
         average_price: Price::from_paise(paise),
         message: None,

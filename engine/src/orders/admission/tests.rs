@@ -51,7 +51,7 @@ fn at_broker(desk: &mut Desk, request: &OrderRequest, filled: u64) -> ClientOrde
     let mut out = Vec::new();
     let id = desk.submit(request.clone(), NOON, &mut out).unwrap();
     let send = out.iter().find_map(|action| if let Action::Send { send, .. } = action { Some(*send) } else { None });
-    let number = BrokerOrderId(format!("B-{id}"));
+    let number = BrokerOrderId::new(format!("B-{id}"));
     desk.reply(send.unwrap(), Ok(number.clone()), NOON, &mut out);
     let done = request.quantity.get() == filled;
     let status = if done { OrderStatus::Filled } else { OrderStatus::Open };

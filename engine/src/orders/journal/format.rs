@@ -51,7 +51,7 @@ impl What {
         match self {
             Self::Intent(request) => json(&IntentLine { request: request.into() }),
             Self::External { request, broker_id } => {
-                json(&ExternalLine { request: request.into(), broker_id: broker_id.0.clone() })
+                json(&ExternalLine { request: request.into(), broker_id: broker_id.to_string() })
             }
             Self::Sending { generation, command } => {
                 json(&SendingLine { generation: generation.0, command: command.into() })
@@ -60,7 +60,7 @@ impl What {
             Self::State { status, quantity, broker_id, filled, average_price, message } => json(&StateLine {
                 status: (*status).into(),
                 quantity: quantity.map(Quantity::get),
-                broker_id: broker_id.as_ref().map(|id| id.0.clone()),
+                broker_id: broker_id.as_ref().map(ToString::to_string),
                 filled: filled.get(),
                 average_price: Decimal(*average_price),
                 message: message.clone(),
@@ -89,7 +89,7 @@ impl What {
             "intent" => Self::Intent(read::<IntentLine>(word, json)?.request.into()),
             "external" => {
                 let ExternalLine { request, broker_id } = read(word, json)?;
-                Self::External { request: request.into(), broker_id: BrokerOrderId(broker_id) }
+                Self::External { request: request.into(), broker_id: BrokerOrderId::new(broker_id) }
             }
             "sending" => {
                 let SendingLine { generation, command } = read(word, json)?;
@@ -104,7 +104,7 @@ impl What {
                 Self::State {
                     status: status.into(),
                     quantity: quantity.map(Quantity::new),
-                    broker_id: broker_id.map(BrokerOrderId),
+                    broker_id: broker_id.map(BrokerOrderId::new),
                     filled: Quantity::new(filled),
                     average_price: average_price.0,
                     message,

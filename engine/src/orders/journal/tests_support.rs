@@ -41,7 +41,7 @@ pub(super) fn every_kind() -> Vec<What> {
     };
     vec![
         What::Intent(request()),
-        What::External { request: request(), broker_id: BrokerOrderId("261120000000001".to_owned()) },
+        What::External { request: request(), broker_id: BrokerOrderId::new("261120000000001") },
         What::Sending { generation, command: CommandKind::Place },
         What::Sending { generation, command: CommandKind::Modify(change) },
         What::Sending { generation, command: CommandKind::Cancel },
@@ -50,7 +50,7 @@ pub(super) fn every_kind() -> Vec<What> {
         What::State {
             status: OrderStatus::Open,
             quantity: Some(Quantity::new(7)),
-            broker_id: Some(BrokerOrderId("261120000000001".to_owned())),
+            broker_id: Some(BrokerOrderId::new("261120000000001")),
             filled: Quantity::new(2),
             average_price: Price::from_paise(195_000),
             message: Some("partly filled".to_owned()),
@@ -129,7 +129,7 @@ fn any_state() -> impl Strategy<Value = What> {
         |(status, quantity, filled, average_price, (broker_id, message))| What::State {
             status,
             quantity: quantity.map(Quantity::new),
-            broker_id: broker_id.map(BrokerOrderId),
+            broker_id: broker_id.map(BrokerOrderId::new),
             filled: Quantity::new(filled),
             average_price,
             message,
@@ -142,7 +142,7 @@ pub(super) fn any_what() -> impl Strategy<Value = What> {
     prop_oneof![
         any_request().prop_map(What::Intent),
         (any_request(), any::<String>())
-            .prop_map(|(request, number)| What::External { request, broker_id: BrokerOrderId(number) }),
+            .prop_map(|(request, number)| What::External { request, broker_id: BrokerOrderId::new(number) }),
         (any::<u64>(), any_command())
             .prop_map(|(number, command)| What::Sending { generation: Generation(number), command }),
         Just(What::NotSent),

@@ -37,7 +37,7 @@ pub(super) fn share() -> InstrumentKey {
 }
 
 pub(super) fn number(text: &str) -> BrokerOrderId {
-    BrokerOrderId(text.to_owned())
+    BrokerOrderId::new(text)
 }
 
 pub(super) fn failed(cause: Cause) -> Outcome<BrokerOrderId> {

@@ -104,7 +104,7 @@ impl Rig {
     fn answer(&mut self, outcome: impl FnOnce(BrokerOrderId) -> Outcome<BrokerOrderId>) -> ClientOrderId {
         let (send, id, _) = self.sent.remove(0);
         self.numbered += 1;
-        let outcome = outcome(BrokerOrderId(format!("B{}", self.numbered)));
+        let outcome = outcome(BrokerOrderId::new(format!("B{}", self.numbered)));
         self.act(|desk, now, out| desk.reply(send, outcome, now, out));
         id
     }

@@ -1,6 +1,6 @@
 //! Rules 5 and 6: what is sent was written first, and survives; what may have arrived is never sent again on a guess.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nirantar_brokers::{Book, Cause, ClientOrderId, Refusal};
 
@@ -20,7 +20,8 @@ pub(super) struct Orders {
     may_be_there: Lookup<ClientOrderId, ()>,
     refused_once: Lookup<ClientOrderId, ()>,
     /// Orders of today that the broker took.
-    acted: BTreeSet<ClientOrderId>,
+    acted: Vec<ClientOrderId>,
+    acted_on: Lookup<ClientOrderId, ()>,
     /// Orders asked for in this process.
     ours: Lookup<ClientOrderId, ()>,
 }
@@ -86,7 +87,11 @@ impl Orders {
     }
 
     pub(super) fn acted(&mut self, id: &ClientOrderId) -> Result<(), Violation> {
-        if self.acted.insert(id.clone()) { Ok(()) } else { broken(6, format!("the broker took {id} twice")) }
+        if self.acted_on.insert(id.clone(), ()).is_some() {
+            return broken(6, format!("the broker took {id} twice"));
+        }
+        self.acted.push(id.clone());
+        Ok(())
     }
 
     pub(super) fn died(&mut self) {
@@ -105,6 +110,7 @@ impl Orders {
 
     pub(super) fn new_day(&mut self) {
         self.acted.clear();
+        self.acted_on.clear();
         self.may_be_there.clear();
         self.refused_once.clear();
         // What is still announced waits at the gate; orders of this process stay its own.

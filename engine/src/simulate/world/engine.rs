@@ -224,7 +224,7 @@ impl World<'_> {
 
     /// Tells the core, and does what it says, until there is nothing left to tell.
     pub(super) fn tell(&mut self, input: Input) -> Result<(), Violation> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.room);
         self.tell_core(input, &mut out)?;
         self.perform(out)
     }
@@ -246,17 +246,16 @@ impl World<'_> {
     }
 
     /// Does what the core wants done, in its order; what that brings at once is told after all of it.
-    pub(super) fn perform(&mut self, first: Vec<Output>) -> Result<(), Violation> {
+    pub(super) fn perform(&mut self, mut out: Vec<Output>) -> Result<(), Violation> {
         let (mut answers, mut told) = (VecDeque::new(), VecDeque::new());
-        let mut out = first;
         loop {
-            self.perform_step(out, &mut answers, &mut told)?;
-            out = Vec::new();
+            self.perform_step(&mut out, &mut answers, &mut told)?;
             if let Some(answer) = answers.pop_front() {
                 self.tell_core(answer, &mut out)?;
             } else if let Some(event) = told.pop_front() {
                 self.with_trader(&mut out, |strategy, trader| strategy.on_event(&event, trader));
             } else {
+                self.room = out;
                 return Ok(());
             }
             if self.process.is_none() {
@@ -267,13 +266,13 @@ impl World<'_> {
 
     fn perform_step(
         &mut self,
-        outputs: Vec<Output>,
+        outputs: &mut Vec<Output>,
         answers: &mut VecDeque<Input>,
         told: &mut VecDeque<Event>,
     ) -> Result<(), Violation> {
         let step = self.step();
         let right = self.right();
-        for output in outputs {
+        for output in outputs.drain(..) {
             if self.dies_after.as_mut().is_some_and(|left| {
                 *left = left.saturating_sub(1);
                 *left == 0

@@ -235,7 +235,7 @@ fn the_instrument_after_the_last_allowed_is_refused() {
     let mut desk = Desk::open();
     let instruments = (1..=3_001u32).map(|token| {
         let mut row = crate::universe::instruments(at("10:00:00").ist_date()).remove(0);
-        (row.token, row.key.symbol) = (BrokerToken(token * 256 + 1), format!("S{token}"));
+        (row.token, row.key.symbol) = (BrokerToken(token * 256 + 1), format!("S{token}").into());
         row
     });
     let settings = Settings { instruments: Some(instruments.collect()), ..Settings::default() };

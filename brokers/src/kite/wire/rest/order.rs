@@ -125,9 +125,9 @@ impl Order {
         Self {
             account_id: Some(extras.account_id.clone()),
             placed_by: extras.account_id,
-            order_id: row.order_id.0.clone(),
-            exchange_order_id: row.exchange_order_id.clone(),
-            parent_order_id: row.parent_id.as_ref().map(|id| id.0.clone()),
+            order_id: row.order_id.to_string(),
+            exchange_order_id: row.exchange_order_id.as_ref().map(ToString::to_string),
+            parent_order_id: row.parent_id.as_ref().map(ToString::to_string),
             status: row.broker_status.clone().into_owned(),
             status_message: row.message.clone(),
             status_message_raw: row.message.clone(),
@@ -137,7 +137,7 @@ impl Order {
             variety: "regular".to_owned(),
             modified: extras.modified,
             exchange: row.instrument.exchange.to_string(),
-            tradingsymbol: row.instrument.symbol.clone(),
+            tradingsymbol: row.instrument.symbol.to_string(),
             instrument_token: extras.instrument_token,
             order_type: words::order_kind(kind_of(row.order_type)).to_owned(),
             transaction_type: words::side(row.side).to_owned(),
@@ -195,9 +195,9 @@ impl Order {
         }
         let id = |id: &String| (!id.is_empty()).then(|| id.clone());
         Ok(OrderRow {
-            order_id: BrokerOrderId(self.order_id.clone()),
-            parent_id: self.parent_order_id.as_ref().and_then(id).or_else(|| self.sliced_from()).map(BrokerOrderId),
-            exchange_order_id: self.exchange_order_id.as_ref().and_then(id),
+            order_id: BrokerOrderId::new(&self.order_id),
+            parent_id: self.parent_order_id.as_ref().and_then(id).or_else(|| self.sliced_from()).map(BrokerOrderId::new),
+            exchange_order_id: self.exchange_order_id.as_ref().and_then(id).map(Into::into),
             client_id,
             status: status::read(&self.status),
             broker_status: self.status.clone().into(),

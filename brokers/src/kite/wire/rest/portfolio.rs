@@ -49,10 +49,10 @@ impl Trade {
     ) -> Self {
         Self {
             trade_id: trade.trade_id.clone(),
-            order_id: trade.order_id.0.clone(),
+            order_id: trade.order_id.to_string(),
             exchange_order_id: Some(exchange_order_id.unwrap_or_default()),
             exchange: trade.instrument.exchange.to_string(),
-            tradingsymbol: trade.instrument.symbol.clone(),
+            tradingsymbol: trade.instrument.symbol.to_string(),
             instrument_token: token,
             product: words::product(trade.product).to_owned(),
             average_price: trade.price,
@@ -71,7 +71,7 @@ impl Trade {
     pub fn to_trade(&self) -> Result<crate::Trade, BadRow> {
         Ok(crate::Trade {
             trade_id: self.trade_id.clone(),
-            order_id: BrokerOrderId(self.order_id.clone()),
+            order_id: BrokerOrderId::new(&self.order_id),
             instrument: instrument(&self.exchange, &self.tradingsymbol)?,
             side: side(&self.transaction_type)?,
             product: product(&self.product)?,
@@ -167,7 +167,7 @@ impl Position {
         let open = position.quantity.saturating_mul(position.last_price.units());
         let pnl = value + Money::from_units(open);
         Self {
-            tradingsymbol: position.instrument.symbol.clone(),
+            tradingsymbol: position.instrument.symbol.to_string(),
             exchange: position.instrument.exchange.to_string(),
             instrument_token: token,
             product: words::product(position.product).to_owned(),
@@ -273,7 +273,7 @@ impl Holding {
     pub fn from_holding(holding: &crate::Holding, token: BrokerToken, close: Price) -> Self {
         let gain = holding.last_price - holding.average_price;
         Self {
-            tradingsymbol: holding.instrument.symbol.clone(),
+            tradingsymbol: holding.instrument.symbol.to_string(),
             exchange: holding.instrument.exchange.to_string(),
             instrument_token: token,
             isin: String::new(),

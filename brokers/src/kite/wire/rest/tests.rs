@@ -43,7 +43,7 @@ fn our_number_is_found_among_the_tags_of_the_system() {
     assert_eq!(row.client_id().unwrap().as_str(), "N1");
     assert_eq!(
         row.to_row().unwrap().parent_id,
-        Some(BrokerOrderId("7".to_owned())),
+        Some(BrokerOrderId::new("7")),
         "a slice names its whole in a tag"
     );
     assert_eq!(order(json!({"tag": "mktp"})).client_id(), None);
@@ -98,7 +98,7 @@ fn a_trade_writes_the_time_its_order_was_placed_without_the_date() {
     let at = Timestamp::parse_ist("2026-11-20 10:00:01").unwrap();
     let trade = crate::Trade {
         trade_id: "1".to_owned(),
-        order_id: BrokerOrderId("7".to_owned()),
+        order_id: BrokerOrderId::new("7"),
         instrument: InstrumentKey::new(Exchange::Nse, "INFY"),
         side: Side::Buy,
         product: Product::Mis,
@@ -227,9 +227,9 @@ fn order_row() -> impl Strategy<Value = OrderRow> {
                 (instrument, buy, order_type, product, validity),
                 ((word, status), message),
             )| OrderRow {
-                order_id: BrokerOrderId(id),
-                parent_id: parent.map(BrokerOrderId),
-                exchange_order_id: exchange_id,
+                order_id: BrokerOrderId::new(id),
+                parent_id: parent.map(BrokerOrderId::new),
+                exchange_order_id: exchange_id.map(Into::into),
                 client_id: client.map(|run| ClientOrderId::numbered(run, 1)),
                 status,
                 broker_status: word.to_owned().into(),

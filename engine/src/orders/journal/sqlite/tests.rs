@@ -256,12 +256,12 @@ fn a_trader_reads_the_latest_state_of_each_order_with_plain_sql() {
     let state = |status, filled, price| What::State {
         status,
         quantity: None,
-        broker_id: Some(BrokerOrderId("2611".to_owned())),
+        broker_id: Some(BrokerOrderId::new("2611")),
         filled: Quantity::new(filled),
         average_price: Price::from_paise(price),
         message: Some("as told".to_owned()),
     };
-    let external = What::External { request: request(), broker_id: BrokerOrderId("77".to_owned()) };
+    let external = What::External { request: request(), broker_id: BrokerOrderId::new("77") };
     let story: Vec<(u64, What)> = vec![
         (1, What::Intent(request())),
         (1, sending()),
