@@ -20,6 +20,7 @@ mod http;
 mod instrument;
 pub mod jwt;
 pub mod kite;
+mod lookup;
 mod market;
 mod money;
 mod order;
@@ -39,6 +40,7 @@ pub use client_order_id::{BadClientOrderId, ClientOrderId, TagRule};
 pub use facts::{BrokerFacts, Expiry, FeedLimits, Limits, RateLimit, Renewal, Sessions};
 pub use http::{Body, Form, HttpRequest, HttpResponse, Lost, Method, SocketRequest};
 pub use instrument::{BrokerToken, Exchange, Instrument, InstrumentKey, InstrumentKind, ParseInstrumentError};
+pub use lookup::Lookup;
 pub use market::{Candle, Interval, Ohlc, Quote};
 pub use money::{BadPrice, Money, Price, Quantity};
 pub use order::{

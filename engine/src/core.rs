@@ -181,7 +181,7 @@ impl Core {
     pub fn on(&mut self, input: Input, now: Now, out: &mut Vec<Output>) {
         self.look_at_the_market(now, out);
         self.look_at_the_day(now, out);
-        self.look_at_the_session(now, out);
+        let woken = self.look_at_the_session(now, out);
         match input {
             Input::Started => self.tell_session(&Told::Started, now, out),
             Input::Candidate(candidate) => {
@@ -254,7 +254,9 @@ impl Core {
                 }
             }
             Input::Wake => {
-                self.tell_session(&Told::Wake, now, out);
+                if !woken {
+                    self.tell_session(&Told::Wake, now, out);
+                }
                 if self.feed.next_wake().is_some_and(|at| now.mono >= at) {
                     self.tell_feed(feed::Input::Wake, now, out);
                 }
@@ -301,12 +303,14 @@ impl Core {
     }
 
     /// Not every input reaches the session; but none may find it asleep past its time, nor a token in use whose time
-    /// is over (rule 1).
-    fn look_at_the_session(&mut self, now: Now, out: &mut Vec<Output>) {
+    /// is over (rule 1). Returns whether it was woken.
+    fn look_at_the_session(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
         let over = self.token.is_some() && self.session.expires().is_some_and(|at| now.wall >= at);
-        if over || now.mono >= self.session_wake(now) {
+        let due = over || now.mono >= self.session_wake(now);
+        if due {
             self.tell_session(&Told::Wake, now, out);
         }
+        due
     }
 
     fn effect(&mut self, effect: Effect, now: Now, out: &mut Vec<Output>) {

@@ -16,7 +16,6 @@ pub mod core;
 pub mod engine;
 mod fanout;
 pub mod feed;
-mod lookup;
 pub mod orders;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;

@@ -64,8 +64,8 @@ use std::sync::Arc;
 use chrono::{Datelike, NaiveDate};
 use nirantar_brokers::time::{Rng, Timestamp};
 use nirantar_brokers::{
-    BrokerOrderId, BrokerToken, ClientOrderId, Holding, Instrument, InstrumentKey, Money, OrderRequest, OrderRow,
-    OrderStatus, Price, Quantity, ToSmolStr, Trade,
+    BrokerOrderId, BrokerToken, ClientOrderId, Holding, Instrument, InstrumentKey, Lookup, Money, OrderRequest,
+    OrderRow, OrderStatus, Price, Quantity, ToSmolStr, Trade,
 };
 
 use crate::Calendar;
@@ -94,11 +94,11 @@ pub struct MockExchange {
     calendar: Calendar,
     markets: Markets,
     listings: Vec<Listing>,
-    by_key: BTreeMap<InstrumentKey, InstrumentNo>,
+    by_key: Lookup<InstrumentKey, InstrumentNo>,
     by_token: BTreeMap<BrokerToken, InstrumentNo>,
     account: Account,
     orders: Vec<Order>,
-    by_id: BTreeMap<BrokerOrderId, OrderNo>,
+    by_id: Lookup<BrokerOrderId, OrderNo>,
     trades: Vec<Arc<Trade>>,
     deadlines: BTreeSet<(Timestamp, OrderNo)>,
     /// When contracts that were traded are settled.
@@ -140,10 +140,10 @@ impl MockExchange {
             calendar,
             markets: Markets::default(),
             listings: Vec::with_capacity(instruments.len()),
-            by_key: BTreeMap::new(),
+            by_key: Lookup::default(),
             by_token: BTreeMap::new(),
             orders: Vec::new(),
-            by_id: BTreeMap::new(),
+            by_id: Lookup::default(),
             trades: Vec::new(),
             deadlines: BTreeSet::new(),
             settlements: BTreeSet::new(),

@@ -170,7 +170,7 @@ async fn an_old_copy_of_the_store_written_back_is_undone_and_the_next_renewal_wo
 }
 
 fn in_use(engine: &Engine) -> Fingerprint {
-    engine.snapshot().token.as_ref().expect("a token in use").token().fingerprint()
+    engine.snapshot().token.as_ref().expect("a token in use").fingerprint()
 }
 
 fn renewed(log: &fyers::ServerLog) -> Vec<Timestamp> {

@@ -20,7 +20,7 @@ fn plan(held_by: usize) -> Plan {
 }
 
 fn in_use(world: &World) -> Option<Fingerprint> {
-    world.engine.snapshot().token.as_ref().map(|live| live.token().fingerprint())
+    world.engine.snapshot().token.as_ref().map(|live| live.fingerprint())
 }
 
 async fn takes(world: &mut World, token: Fingerprint) {

@@ -224,7 +224,7 @@ pub(super) async fn report(name: String, mut cached: Cached, mut events: Events,
 fn standing(name: &str, snapshot: &Snapshot) -> String {
     let only = if snapshot.reduce_only { " (exits and cancels only)" } else { "" };
     let token = match &snapshot.token {
-        Some(live) => format!("token {}", live.token().fingerprint()),
+        Some(live) => format!("token {}", live.fingerprint()),
         None => "no token".to_owned(),
     };
     format!("{name}: {}, orders {}{only}, {token}", snapshot.state, snapshot.venue)

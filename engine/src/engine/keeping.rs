@@ -43,7 +43,7 @@ impl Task {
         self.state.put_back = PutBack { generation, times: times + 1 };
         let session = Session {
             user_id: String::new(),
-            refresh_token: self.vault.refresh_token(live.token().fingerprint()),
+            refresh_token: self.vault.refresh_token(live.fingerprint()),
             access_token: live.token().clone(),
             login_time: None,
             expires_at,

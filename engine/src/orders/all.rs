@@ -7,10 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Side};
+use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Lookup, Side};
 
 use super::Tracked;
-use crate::lookup::Lookup;
 
 /// The orders, by our number.
 #[derive(Clone, Debug, Default)]

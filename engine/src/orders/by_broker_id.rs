@@ -1,8 +1,6 @@
 //! Our orders by the numbers that the broker and the paper exchange gave them.
 
-use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId};
-
-use crate::lookup::Lookup;
+use nirantar_brokers::{Book, BrokerOrderId, ClientOrderId, Lookup};
 
 /// A number means something within its book only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

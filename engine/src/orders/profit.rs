@@ -8,10 +8,9 @@
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
-use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Money, Price, Quantity};
+use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Lookup, Money, Price, Quantity};
 
 use super::{Exposure, Tracked};
-use crate::lookup::Lookup;
 
 /// The fills and prices of a day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

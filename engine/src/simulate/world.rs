@@ -288,10 +288,7 @@ impl<'a> World<'a> {
         let yesterday = self.now + Duration::from_secs(8 * 3600);
         let first = self.issue(Owner::Own, yesterday);
         self.store.holds = first;
-        for day in 0..self.days.len() {
-            let at = self.at(day, time(WAKES.0, WAKES.1));
-            self.queue.put(at, Happening::DayBegins(day));
-        }
+        self.await_day(0);
     }
 
     fn happens(&mut self, what: Happening) -> Result<(), Violation> {
@@ -335,8 +332,16 @@ impl<'a> World<'a> {
 
     // --- the day -----------------------------------------------------------------------------------------------
 
+    fn await_day(&mut self, day: usize) {
+        if day < self.days.len() {
+            let at = self.at(day, time(WAKES.0, WAKES.1));
+            self.queue.put(at, Happening::DayBegins(day));
+        }
+    }
+
     fn day_begins(&mut self, day: usize) -> Result<(), Violation> {
         self.day = day;
+        self.await_day(day + 1);
         let Some(date) = self.days.get(day).copied() else { return Ok(()) };
         self.story.tell(self.clock.right(self.now), "world", || format!("trading day {} begins", day + 1));
         if day > 0 {
@@ -529,8 +534,10 @@ mod tests {
         let simulation = Simulation::new(1).human_only();
         let mut world = World::new(&simulation.options, 1, Vec::new(), Box::new(Trades::new(1)));
         world.live().unwrap();
-        let (rows, positions) =
-            (world.broker.exchange.book().map(|row| OrderRow::clone(row)).collect::<Vec<_>>(), world.broker.exchange.positions());
+        let (rows, positions) = (
+            world.broker.exchange.book().map(|row| OrderRow::clone(row)).collect::<Vec<_>>(),
+            world.broker.exchange.positions(),
+        );
         let desk = world.process.as_ref().unwrap().core.desk();
         let look = |rows: &[OrderRow], positions: &[_]| agrees(desk, Book::Live, rows.iter(), positions);
         assert_eq!(look(&rows, &positions), Ok(rows.len() as u64));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache, Guard};
 use http::HeaderValue;
-use nirantar_brokers::{AccessToken, Block, Secret, Venue};
+use nirantar_brokers::{AccessToken, Block, Fingerprint, Secret, Venue};
 
 use super::gate::Published;
 use crate::session::{Generation, State};
@@ -46,6 +46,8 @@ impl Snapshot {
 #[derive(Clone)]
 pub struct LiveToken {
     token: AccessToken,
+    /// Asked for with every message.
+    fingerprint: Fingerprint,
     authorization: HeaderValue,
 }
 
@@ -59,13 +61,19 @@ impl LiveToken {
     pub fn new(token: AccessToken, authorization: &Secret) -> Result<Self, BadToken> {
         let mut header = HeaderValue::from_str(authorization.expose()).map_err(|_| BadToken)?;
         header.set_sensitive(true);
-        Ok(Self { token, authorization: header })
+        Ok(Self { fingerprint: token.fingerprint(), token, authorization: header })
     }
 
     /// The token, for what carries it elsewhere than in the header (the feed's query).
     #[must_use]
     pub const fn token(&self) -> &AccessToken {
         &self.token
+    }
+
+    /// What it is called where nobody may see it.
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// The ready header, marked sensitive: HTTP libraries neither print nor index it.
@@ -77,7 +85,7 @@ impl LiveToken {
 
 impl fmt::Debug for LiveToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LiveToken({})", self.token.fingerprint())
+        write!(f, "LiveToken({})", self.fingerprint)
     }
 }
 

@@ -93,7 +93,7 @@ impl MockExchange {
 
     /// Lists what is named in a story of before and not listed yet, as far as its name tells what it is.
     pub(super) fn list_by_name<'a>(&mut self, named: impl Iterator<Item = &'a InstrumentKey>) {
-        let unknown: BTreeSet<&InstrumentKey> = named.filter(|key| !self.by_key.contains_key(*key)).collect();
+        let unknown: BTreeSet<&InstrumentKey> = named.filter(|key| !self.by_key.contains(*key)).collect();
         self.list(unknown.into_iter().map(universe::by_name).collect());
     }
 

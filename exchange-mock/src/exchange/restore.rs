@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, Price, Quantity, ToSmolStr, Trade, Validity};
+use nirantar_brokers::{
+    BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, Price, Quantity, ToSmolStr, Trade, Validity,
+};
 
 use super::checks::{self, Plan};
 use super::order::{Order, words};

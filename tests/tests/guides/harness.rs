@@ -289,7 +289,7 @@ impl World {
 
     /// The token in use.
     pub fn token(&self) -> Option<Fingerprint> {
-        self.engine.snapshot().token.as_ref().map(|live| live.token().fingerprint())
+        self.engine.snapshot().token.as_ref().map(|live| live.fingerprint())
     }
 
     pub fn assert_trading(&self) {

@@ -1,10 +1,9 @@
 //! Rule 7: an order belongs to one book for ever, and what happens in one book never touches the other.
 
-use nirantar_brokers::{Book, ClientOrderId, Intent, Venue};
+use nirantar_brokers::{Book, ClientOrderId, Intent, Lookup, Venue};
 
 use super::{Violation, broken};
 use crate::core::{Core, Input, Output};
-use crate::lookup::Lookup;
 use crate::orders::{Command, Route};
 
 #[derive(Debug, Default)]

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nirantar_brokers::{Book, Cause, ClientOrderId, Refusal};
+use nirantar_brokers::{Book, Cause, ClientOrderId, Lookup, Refusal};
 
 use super::{Leaving, Violation, broken};
 use crate::core::{Core, Input, Output};
-use crate::lookup::Lookup;
 use crate::orders::{Command, SendId, What};
 
 #[derive(Debug, Default)]

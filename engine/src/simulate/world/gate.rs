@@ -37,7 +37,7 @@ impl World<'_> {
         let who = self.who;
         let Some(process) = &mut self.process else { return Ok(()) };
         let Some((pass, _)) = process.inside.remove(&send) else { return Ok(()) };
-        let token = pass.token.as_ref().map(|token| token.token().fingerprint());
+        let token = pass.token.as_ref().map(|token| token.fingerprint());
         drop(pass);
         if let (Some(Message { id, command, .. }), Some(token)) = (process.messages.remove(&send), token) {
             let arriving = Arriving { who, send, id, command, token };

@@ -74,7 +74,7 @@ impl World<'_> {
                 let shown = process.cell.load();
                 match shown.token.as_ref().filter(|_| shown.generation == generation) {
                     Some(token) => {
-                        let token = token.token().fingerprint();
+                        let token = token.fingerprint();
                         drop(shown);
                         self.ask(Question::Read(read, generation, token));
                     }
@@ -84,7 +84,7 @@ impl World<'_> {
             Output::Quote { generation, instruments } => {
                 let shown = process.cell.load();
                 let token = shown.token.as_ref().filter(|_| shown.generation == generation);
-                match token.map(|token| token.token().fingerprint()) {
+                match token.map(|token| token.fingerprint()) {
                     Some(token) => self.ask(Question::Quotes(generation, token, instruments)),
                     None => {
                         let failure = Failure::new(Cause::NotSent, Endpoint::Quote, "there is no token to ask with");

@@ -196,7 +196,12 @@ impl Order {
         let id = |id: &String| (!id.is_empty()).then(|| id.clone());
         Ok(OrderRow {
             order_id: BrokerOrderId::new(&self.order_id),
-            parent_id: self.parent_order_id.as_ref().and_then(id).or_else(|| self.sliced_from()).map(BrokerOrderId::new),
+            parent_id: self
+                .parent_order_id
+                .as_ref()
+                .and_then(id)
+                .or_else(|| self.sliced_from())
+                .map(BrokerOrderId::new),
             exchange_order_id: self.exchange_order_id.as_ref().and_then(id).map(Into::into),
             client_id,
             status: status::read(&self.status),

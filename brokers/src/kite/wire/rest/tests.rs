@@ -41,11 +41,7 @@ fn a_row_without_the_fields_of_newer_releases_is_read() {
 fn our_number_is_found_among_the_tags_of_the_system() {
     let row = order(json!({"tag": null, "tags": ["mktp", "mktp:2.5", "autoslice", "autoslice:7", "N1"]}));
     assert_eq!(row.client_id().unwrap().as_str(), "N1");
-    assert_eq!(
-        row.to_row().unwrap().parent_id,
-        Some(BrokerOrderId::new("7")),
-        "a slice names its whole in a tag"
-    );
+    assert_eq!(row.to_row().unwrap().parent_id, Some(BrokerOrderId::new("7")), "a slice names its whole in a tag");
     assert_eq!(order(json!({"tag": "mktp"})).client_id(), None);
     assert_eq!(order(json!({"tag": "A1", "tags": ["B2"]})).client_id().unwrap().as_str(), "A1");
 }

@@ -7,10 +7,10 @@ use std::hash::Hash;
 
 use rustc_hash::FxBuildHasher;
 
-/// What is known of each key. The hash is one of few instructions: keys are order numbers, ours and the broker's, which
-/// nobody chooses to collide.
+/// What is known of each key. The hash is one of few instructions: keys are order numbers, ours and the broker's, and names
+/// of instruments, which nobody chooses to collide.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lookup<K: Eq + Hash, V>(HashMap<K, V, FxBuildHasher>);
+pub struct Lookup<K: Eq + Hash, V>(HashMap<K, V, FxBuildHasher>);
 
 impl<K: Eq + Hash, V> Default for Lookup<K, V> {
     fn default() -> Self {
@@ -19,29 +19,35 @@ impl<K: Eq + Hash, V> Default for Lookup<K, V> {
 }
 
 impl<K: Eq + Hash, V> Lookup<K, V> {
-    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+    /// What is known of a key.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<&V> {
         self.0.get(key)
     }
 
-    pub(crate) fn contains(&self, key: &K) -> bool {
+    /// Whether anything is.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
         self.0.contains_key(key)
     }
 
-    /// What was known before is returned.
-    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    /// From now on that is known of it. What was known before is returned.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)
     }
 
-    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+    /// Nothing is known of it any more. What was known before is returned.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
         self.0.remove(key)
     }
 
     /// Keeps what `keep` chooses, which is asked in any order.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
+    pub fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
         self.0.retain(|key, value| keep(key, value));
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 }
