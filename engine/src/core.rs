@@ -1,8 +1,8 @@
 //! The engine's core: session, order desk and feed supervisor put together.
 //!
 //! [`Core::on`] takes what happened and the time, and answers with [`Output`]s in the order in which they must be
-//! performed. It holds no task, lock, channel or secret. Its drivers are the tokio engine ([`crate::engine`]) and, in a
-//! later issue, the simulator.
+//! performed. It holds no task, lock, channel or secret. Its drivers are the tokio engine ([`crate::engine`]) and the
+//! simulator ([`crate::simulate`]).
 //!
 //! What the three parts owe each other is all here:
 //!

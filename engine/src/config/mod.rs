@@ -50,6 +50,7 @@ pub use account::Account;
 pub use alerts::{AlertSettings, TelegramSettings};
 pub use broker::BrokerName;
 pub use credentials::{Credentials, Outside};
+#[cfg(feature = "cli")]
 pub(crate) use duration::{EXPECTED_LATENCY, parse_latency};
 pub use error::{ConfigError, Problem};
 pub use lifecycle::RefreshGrant;

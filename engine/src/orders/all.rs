@@ -106,7 +106,10 @@ impl AllOrders {
         self.all.retain(|entry| keep(&entry.order));
         // Each has another place now: all are found, and counted, anew.
         let Self { all, places, sorted, unfinished, units, working, ahead, stale } = self;
-        (places.clear(), unfinished.clear(), units.clear(), ahead.clear());
+        places.clear();
+        unfinished.clear();
+        units.clear();
+        ahead.clear();
         *working = [0; 2];
         stale.clear();
         stale.extend(0..all.len());

@@ -35,7 +35,7 @@ fn sending(command: CommandKind) -> What {
 
 fn state(status: OrderStatus, number: Option<&str>, filled: u64) -> What {
     let average_price = if filled == 0 { Price::ZERO } else { Price::from_paise(100_000) };
-    let broker_id = number.map(|number| BrokerOrderId::new(number));
+    let broker_id = number.map(BrokerOrderId::new);
     What::State { status, quantity: None, broker_id, filled: Quantity::new(filled), average_price, message: None }
 }
 
