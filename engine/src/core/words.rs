@@ -290,7 +290,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
         /// How it stands.
-        order: Box<Tracked>,
+        order: Arc<Tracked>,
     },
     /// A change or a cancel of an order is answered. Of a lost reply the first answer says so, and a second one says what
     /// the broker's book showed later.

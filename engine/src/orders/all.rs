@@ -6,6 +6,7 @@
 //! compare.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nirantar_brokers::{Book, ClientOrderId, InstrumentKey, Lookup, Side};
 
@@ -33,7 +34,8 @@ pub(super) struct AllOrders {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    order: Tracked,
+    /// Shared with those who were told of it, until it changes.
+    order: Arc<Tracked>,
     /// The units that were counted of it. `None`: it could not be filled any more.
     counted: Option<i128>,
     stale: bool,
@@ -66,6 +68,11 @@ impl AllOrders {
         self.at(*self.places.get(id)?)
     }
 
+    /// As it stands, to be told of.
+    pub(super) fn shared(&self, id: &ClientOrderId) -> Option<Arc<Tracked>> {
+        self.all.get(*self.places.get(id)?).map(|entry| Arc::clone(&entry.order))
+    }
+
     pub(super) fn contains_key(&self, id: &ClientOrderId) -> bool {
         self.places.contains(id)
     }
@@ -89,7 +96,7 @@ impl AllOrders {
         let rank = self.sorted.partition_point(|other| self.at(*other).is_some_and(|other| other.id < id));
         self.sorted.insert(rank, place);
         self.places.insert(id, place);
-        self.all.push(Entry { order, counted: None, stale: true });
+        self.all.push(Entry { order: Arc::new(order), counted: None, stale: true });
         self.stale.push(place);
     }
 
@@ -99,7 +106,7 @@ impl AllOrders {
         if !std::mem::replace(stale, true) {
             self.stale.push(place);
         }
-        Some(order)
+        Some(Arc::make_mut(order))
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Tracked) -> bool) {
@@ -177,7 +184,7 @@ impl AllOrders {
     /// Orders that may still be filled.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &Tracked> {
         let counted = self.unfinished.iter().filter_map(|place| self.all.get(*place)).filter(|entry| !entry.stale);
-        counted.chain(self.stale_entries()).map(|entry| &entry.order).filter(|order| is_unfinished(order))
+        counted.chain(self.stale_entries()).map(|entry| &*entry.order).filter(|order| is_unfinished(order))
     }
 
     /// Those among them that `which` chooses, by their numbers.
@@ -196,7 +203,7 @@ impl AllOrders {
     }
 
     fn at(&self, place: usize) -> Option<&Tracked> {
-        self.all.get(place).map(|entry| &entry.order)
+        self.all.get(place).map(|entry| &*entry.order)
     }
 
     fn stale_entries(&self) -> impl Iterator<Item = &Entry> {

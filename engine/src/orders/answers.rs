@@ -215,8 +215,6 @@ impl Desk {
     }
 
     pub(super) fn changed(&self, id: &ClientOrderId, out: &mut Vec<Action>) {
-        if let Some(order) = self.orders.get(id) {
-            out.push(Action::Changed(Box::new(order.clone())));
-        }
+        out.extend(self.orders.shared(id).map(Action::Changed));
     }
 }

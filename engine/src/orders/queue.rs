@@ -78,6 +78,11 @@ impl Queue {
         self.read.is_none() && self.ranks.iter().all(VecDeque::is_empty)
     }
 
+    /// Whether a message of that rank waits.
+    pub(super) fn has(&self, rank: Rank) -> bool {
+        self.ranks.get(rank.index()).is_some_and(|queue| !queue.is_empty())
+    }
+
     /// Adds a message behind all of its rank that were asked for no later.
     pub(super) fn push(&mut self, rank: Rank, waiting: Waiting) {
         if let Some(queue) = self.ranks.get_mut(rank.index()) {

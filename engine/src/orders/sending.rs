@@ -203,7 +203,7 @@ impl Desk {
 
     /// False if the limits left no room for all of them.
     fn release_rank(&mut self, rank: Rank, now: Now, out: &mut Vec<Action>) -> bool {
-        if !self.is_open(rank) {
+        if !self.queue.has(rank) || !self.is_open(rank) {
             return true;
         }
         let mut waiting = self.queue.take(rank);

@@ -1,5 +1,6 @@
 //! What the order desk decides by, what it wants done, and why it refuses.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nirantar_brokers::{
@@ -117,7 +118,7 @@ pub enum Action {
         read: u64,
     },
     /// An order changed: tell whoever listens.
-    Changed(Box<Tracked>),
+    Changed(Arc<Tracked>),
     /// A change or a cancel is answered, in words; more may follow when the broker's book has been read.
     Answered {
         /// Our number of the order.

@@ -215,7 +215,7 @@ fn outcome_30_an_order_that_is_not_ours_is_adopted_and_marked() {
     let order = scene.desk.orders().next().expect("it is kept").clone();
     assert!(order.external && order.status == OrderStatus::Open);
     assert!(scene.recorded().iter().any(|what| matches!(what, What::External { .. })));
-    let told = crate::core::Event::Order { at: Timestamp::default(), order: Box::new(order) };
+    let told = crate::core::Event::Order { at: Timestamp::default(), order: std::sync::Arc::new(order) };
     assert!(told.to_string().contains("(placed elsewhere)"), "{told}");
 }
 
