@@ -83,8 +83,8 @@ impl World<'_> {
         self.checkers.books_agree(
             desk,
             Book::Paper,
-            process.paper.book().map(Arc::as_ref).filter(of_today),
-            &process.paper.positions(),
+            process.paper().book().map(Arc::as_ref).filter(of_today),
+            &process.paper().positions(),
         )?;
         let well = process.core.standing().state.is_live() && process.core.standing().route.venue == Venue::Live;
         if well && self.fair_since().is_some_and(|since| now.since(since) >= SETTLES) {

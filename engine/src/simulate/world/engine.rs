@@ -38,7 +38,7 @@ pub(super) struct Process {
     pub(super) cell: Arc<TokenCell>,
     pub(super) gate: Gate,
     pub(super) vault: Vault,
-    pub(super) paper: MockExchange,
+    paper: MockExchange,
     pub(super) messages: BTreeMap<SendId, Message>,
     /// Inside the gate, each with the number of the last change of venue when it entered.
     pub(super) inside: BTreeMap<SendId, (Pass, u64)>,
@@ -50,7 +50,7 @@ pub(super) struct Process {
     pub(super) seen: Option<Fingerprint>,
     /// Renewals it has given up.
     pub(super) given_up: BTreeSet<u64>,
-    /// When the core wants to be woken. `None`: it is to be asked.
+    /// When the core or the paper exchange wants to be woken. `None`: they are to be asked.
     wake_at: Option<Instant>,
     pub(super) feed_live_since: Option<Instant>,
     /// The paper exchange has the last prices.
@@ -72,6 +72,22 @@ pub(super) struct Socket {
     pub(super) token: Fingerprint,
     pub(super) open: bool,
     pub(super) instruments: usize,
+}
+
+impl Process {
+    pub(super) const fn paper(&self) -> &MockExchange {
+        &self.paper
+    }
+
+    pub(super) const fn paper_mut(&mut self) -> &mut MockExchange {
+        self.wake_at = None;
+        &mut self.paper
+    }
+
+    /// What the core is to be told of paper. When that wants to be woken does not change by it.
+    pub(super) fn paper_updates(&mut self) -> Vec<Input> {
+        self.paper.drain().into_iter().filter_map(Input::of_paper).collect()
+    }
 }
 
 impl World<'_> {
@@ -197,10 +213,11 @@ impl World<'_> {
         let now = self.clock.now(self.now);
         let clock = self.clock;
         let Some(process) = &mut self.process else { return Instant::NEVER };
-        let core = &process.core;
-        let at = *process.wake_at.get_or_insert_with(|| clock.when(core.next_wake(now)));
-        let paper = process.paper.next_wake(now.wall).map(|at| clock.when(now.mono_at(at)));
-        paper.map_or(at, |paper| at.min(paper))
+        let (core, paper) = (&process.core, &process.paper);
+        *process.wake_at.get_or_insert_with(|| {
+            let core = clock.when(core.next_wake(now));
+            paper.next_wake(now.wall).map_or(core, |at| core.min(clock.when(now.mono_at(at))))
+        })
     }
 
     /// Its clocks were changed: it looks again, as a machine does when it wakes.
@@ -214,7 +231,7 @@ impl World<'_> {
     pub(super) fn wake(&mut self) -> Result<(), Violation> {
         let wall = self.clock.now(self.now).wall;
         if let Some(process) = &mut self.process {
-            process.paper.wake(wall);
+            process.paper_mut().wake(wall);
         }
         self.drain_paper()?;
         self.tell(Input::Wake)

@@ -7,7 +7,6 @@ use nirantar_brokers::{Book, Cause, Endpoint, Failure, OrderStatus, Venue};
 
 use super::super::broker;
 use super::engine::{Message, OPERATOR_TAKES, Socket};
-use super::prices::paper_updates;
 use super::{Happening, Question, World};
 use crate::core::{Event, Input, Output};
 use crate::feed::{self, FeedStatus};
@@ -60,9 +59,9 @@ impl World<'_> {
                 if !std::mem::replace(&mut process.priced, true) {
                     process.price_paper(&self.market, at);
                 }
-                let outcome = broker::act(&mut process.paper, &id, &command, wall);
+                let outcome = broker::act(process.paper_mut(), &id, &command, wall);
                 answers.push_back(Input::Reply { send, outcome });
-                answers.extend(paper_updates(&mut process.paper));
+                answers.extend(process.paper_updates());
             }
             Output::Send { send, id, route, command, .. } => {
                 let ticket = self.disk.dropped + self.disk.records.len();
@@ -96,7 +95,7 @@ impl World<'_> {
                 self.counts.snapshots += ticks.len() as u64;
                 self.queue.put(now, Happening::Snapshot(who, ticks));
             }
-            Output::List(instruments) => process.paper.list(instruments),
+            Output::List(instruments) => process.paper_mut().list(instruments),
             Output::FetchInstruments(exchanges) => self.ask(Question::Lists(exchanges)),
             Output::Feed(output) => self.feed(output),
             Output::Tell(event) => {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
 use nirantar_brokers::{Book, InstrumentKey, Price, Tick};
-use nirantar_exchange_mock::MockExchange;
 
 use super::super::checkers::Violation;
 use super::super::market::Market;
@@ -21,7 +20,7 @@ impl Process {
     pub(super) fn price_paper(&mut self, market: &Market, at: Timestamp) {
         self.priced = true;
         for quoted in &market.quoted {
-            self.paper.price(&quoted.key, quoted.price, quoted.volume, at);
+            self.paper_mut().price(&quoted.key, quoted.price, quoted.volume, at);
         }
     }
 }
@@ -45,7 +44,7 @@ impl World<'_> {
         let Some(process) = &mut self.process else { return Ok(()) };
         process.priced = false;
         // Where nothing works on paper nobody can tell whether its prices came now or with the next order.
-        if process.paper.next_wake(now.wall).is_some() {
+        if process.paper().next_wake(now.wall).is_some() {
             process.price_paper(&self.market, now.wall);
         }
         let mut passed = false;
@@ -93,13 +92,9 @@ impl World<'_> {
 
     pub(super) fn drain_paper(&mut self) -> Result<(), Violation> {
         let Some(process) = &mut self.process else { return Ok(()) };
-        for update in paper_updates(&mut process.paper) {
+        for update in process.paper_updates() {
             self.tell(update)?;
         }
         Ok(())
     }
-}
-
-pub(super) fn paper_updates(paper: &mut MockExchange) -> Vec<Input> {
-    paper.drain().into_iter().filter_map(Input::of_paper).collect()
 }
