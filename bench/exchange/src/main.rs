@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the machine's own time")]
 
+mod costs;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -13,12 +15,7 @@ use nirantar_bench_exchange::events::{Event, Size, Stream, stream};
 use nirantar_bench_exchange::ours::{Bare, Counted, Whole, market};
 use nirantar_bench_exchange::peers::{Matchcore, OrderbookRs, RustOb, barter};
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{
-    Exchange, InstrumentKey, MarketProtection, Money, OrderRequest, OrderType, Price, Quantity, Side,
-};
-use nirantar_exchange_mock::charges::Tariff;
 use nirantar_exchange_mock::matching::NewOrder;
-use nirantar_exchange_mock::{Calendar, Config, MockExchange, universe};
 
 /// The time this thread has had a processor: others on the machine do not count, as far as they leave the caches alone.
 struct Worked(Duration);
@@ -113,7 +110,7 @@ fn main() {
     println!("a book that grows:");
     compare(rounds, count, Size::Growing);
     market_orders(rounds, count.min(200_000));
-    features(rounds, &lines);
+    costs::print(rounds, &lines);
 }
 
 /// Everybody on the same stream.
@@ -208,93 +205,4 @@ fn all(engine: &mut Whole, orders: &[NewOrder]) -> f64 {
         black_box(engine.matcher.submit(order, Timestamp::default(), &mut engine.sink).unwrap());
     }
     start.elapsed().as_nanos() as f64 / orders.len() as f64
-}
-
-/// Requests to the paper exchange that each of its rows is the mean of.
-const REQUESTS: u32 = 10_000;
-
-fn per_request(start: &Worked) -> f64 {
-    start.elapsed().as_nanos() as f64 / f64::from(REQUESTS)
-}
-
-/// A paper exchange in the middle of a trading day, with a share that trades as much as anybody wants.
-fn paper(calendar: &Calendar, charges: Option<Tariff>) -> (MockExchange, InstrumentKey, Timestamp) {
-    let key = InstrumentKey::new(Exchange::Nse, "RELIANCE");
-    let ten = Timestamp::parse_ist("2026-11-20 10:00:00").unwrap();
-    let config = Config { cash: Money::from_rupees(1_000_000_000_000), charges, ..Config::default() };
-    let mut exchange = MockExchange::new(config, universe::instruments(ten.ist_date()), calendar.clone());
-    for day_volume in [1_000_000, 1_000_000_000] {
-        exchange.price(&key, Price::from_paise(150_000), Quantity::new(day_volume), ten);
-    }
-    (exchange, key, ten)
-}
-
-/// Nanoseconds of a request: an order that rests, or its cancel.
-fn resting(calendar: &Calendar) -> f64 {
-    let (mut exchange, key, ten) = paper(calendar, None);
-    let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Limit(Price::from_paise(149_000)));
-    let start = Worked::now();
-    for _ in 0..REQUESTS / 2 {
-        let id = exchange.place(&order, None, ten).unwrap();
-        exchange.cancel(&id, ten).unwrap();
-        black_box(exchange.drain());
-    }
-    per_request(&start)
-}
-
-/// Nanoseconds of a market order that is filled at once.
-fn filled(calendar: &Calendar, charges: Option<Tariff>) -> f64 {
-    let (mut exchange, key, ten) = paper(calendar, charges);
-    let order = OrderRequest::new(key, Side::Buy, 1, OrderType::Market(MarketProtection::default()));
-    let start = Worked::now();
-    for _ in 0..REQUESTS {
-        exchange.place(&order, None, ten).unwrap();
-        black_box(exchange.drain());
-    }
-    let nanos = per_request(&start);
-    assert_eq!(exchange.trades().len(), REQUESTS as usize);
-    nanos
-}
-
-/// What each part of the paper exchange costs, in nanoseconds. Where a part can be left out, the difference with and
-/// without it. The least of the rounds, since the differences are small and the machine's other work only adds; the
-/// first round is for the memory to be there and does not count.
-fn features(rounds: usize, lines: &[Line; 6]) {
-    let calendar = Calendar::nse();
-    let rows =
-        include_str!("../../../exchange-mock/src/calendar/nse.csv").lines().filter(|row| !row.contains(",price-band,"));
-    let bandless = Calendar::parse("nse.csv", rows.collect::<Vec<_>>().join("\n").as_bytes()).unwrap();
-    let (exchange, _, ten) = paper(&calendar, None);
-    let mut least = [f64::MAX; 6];
-    for round in 0..=rounds {
-        let start = Worked::now();
-        for _ in 0..REQUESTS {
-            black_box(calendar.phase(black_box(Exchange::Nse), black_box(ten)));
-        }
-        let phase = per_request(&start);
-        let start = Worked::now();
-        for _ in 0..REQUESTS {
-            black_box(exchange.margins());
-        }
-        let margin = per_request(&start);
-        let (without, within) = (resting(&bandless), resting(&calendar));
-        let (free, charged) = (filled(&calendar, None), filled(&calendar, Some(Tariff::zerodha())));
-        if round > 0 {
-            let figures = [phase, margin, without, within, free, charged];
-            least.iter_mut().zip(figures).for_each(|(least, nanos)| *least = least.min(nanos));
-        }
-    }
-    let [phase, margin, without, rests, free, fills] = least;
-    let (band, charge) = (rests - without, fills - free);
-    let nanos = |line: &Line| median(&line.nanos);
-    println!("what costs what, ns:");
-    println!("  matching alone, an event                        {:>8.1}", nanos(&lines[4]));
-    println!("  + positions by account                          {:>8.1}", nanos(&lines[5]) - nanos(&lines[4]));
-    println!("  + order records, events out                     {:>8.1}", nanos(&lines[0]) - nanos(&lines[5]));
-    println!("  phases: the calendar asked for the phase        {phase:>8.1}");
-    println!("  margins: one sum over the account               {margin:>8.1}");
-    println!("  bands: a request checked against the day's      {band:>8.1}");
-    println!("  charges: a fill charged item by item            {charge:>8.1}");
-    println!("  the whole paper exchange, a limit order or its cancel (rows, checks, ids)  {rests:>8.1}");
-    println!("  the whole paper exchange, a market order filled and charged                {fills:>8.1}");
 }
