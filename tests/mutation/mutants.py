@@ -6,6 +6,7 @@ copy of the sources is mutated, never the sources. Run from the root of the repo
 
     python3 tests/mutation/mutants.py            # every mutant
     python3 tests/mutation/mutants.py 14 15      # some
+    python3 tests/mutation/mutants.py --check    # none: whether each still finds its place
 
 Tests are asked in the order of `SUITES`; the first that fails has killed the mutant. A mutant that no suite kills survives, and the
 script ends with 1. A pattern that is not found exactly once is an error: the code has changed, and the mutant with it.
@@ -86,13 +87,13 @@ SITES = [
      {28: "an old token's refusal kills the new one"}),
     ("3", S + "proving.rs", "self.waiting.retain(|waiting| waiting.arrival > arrival);", "self.waiting.retain(|waiting| m(29) || waiting.arrival > arrival);",
      {29: "an older candidate replaces the newer one later"}),
-    ("8", S + "wake.rs", "            token_dies,\n", "            token_dies.filter(|_| !m(30)),\n", {30: "nobody wakes at the token's end"}),
-    ("8", S + "wake.rs", "self.proving.next_wake(self.incumbent_wish(now), &self.policy),", "self.proving.next_wake(self.incumbent_wish(now), &self.policy).filter(|_| !m(31)),",
+    ("8", S + "wake.rs", "rest.at_wall(held.expires);", "if !m(30) { rest.at_wall(held.expires); }", {30: "nobody wakes at the token's end"}),
+    ("8", S + "wake.rs", "self.proving.next_wake(self.incumbent_wish(now), policy)", "self.proving.next_wake(self.incumbent_wish(now), policy).filter(|_| !m(31))",
      {31: "nobody wakes for probes"}),
-    ("8", S + "wake.rs", "            self.hold_until,\n", "            self.hold_until.filter(|_| !m(32)),\n", {32: "nobody wakes at the end of a hold"}),
-    ("8", S + "wake.rs", "self.comparison.map(|comparison| comparison.at),", "self.comparison.map(|comparison| comparison.at).filter(|_| !m(33)),",
+    ("8", S + "wake.rs", "rest.at(self.hold_until);", "rest.at(self.hold_until.filter(|_| !m(32)));", {32: "nobody wakes at the end of a hold"}),
+    ("8", S + "wake.rs", "self.comparison.map(|comparison| comparison.at)", "self.comparison.map(|comparison| comparison.at).filter(|_| !m(33))",
      {33: "nobody wakes for a comparison that hangs"}),
-    ("8", S + "wake.rs", "self.failback.next_wake(),", "self.failback.next_wake().filter(|_| !m(34)),", {34: "nobody wakes at the end of the way back"}),
+    ("8", S + "wake.rs", "self.failback.next_wake()", "self.failback.next_wake().filter(|_| !m(34))", {34: "nobody wakes at the end of the way back"}),
     ("8", S + "adopting.rs", "self.proving.retry(candidate, ctx.now.mono + self.policy.probe_retry);", "if !m(35) { self.proving.retry(candidate, ctx.now.mono + self.policy.probe_retry); }",
      {35: "a candidate is lost after a probe without an answer"}),
     ("8", S + "answers.rs", "*comparison = Comparison { in_flight: None, at: now + self.policy.reconcile_retry };",
@@ -145,6 +146,16 @@ SITES = [
      "let moved = before.venue != route.venue || (!m(67) && before.generation != route.generation);", {67: "a new token is no change of venue"}),
     ("4", "engine/src/core.rs", "if epoch != self.epoch || epoch == self.arrived {", "if (!m(68) && epoch != self.epoch) || epoch == self.arrived {", {68: "an older change of venue completes the newer one"}),
     ("1", "engine/src/core.rs", "Effect::Bury { .. } => {\n                self.token = None;", "Effect::Bury { .. } => {\n                if !m(69) { self.token = None; }", {69: "a dead token stays published"}),
+    ("8", S + "wake.rs", "now.mono < self.due && !self.restless", "now.mono < self.due && (m(70) || !self.restless)",
+     {70: "what is past and still waited for is rested through"}),
+    ("8", S + "wake.rs", "rest.at(self.attempt.map(|attempt| attempt.deadline));", "if !m(71) { rest.at(self.attempt.map(|attempt| attempt.deadline)); }",
+     {71: "nobody wakes for a renewal that hangs"}),
+    ("8", S + "wake.rs", "!self.restless && now.wall >= self.last.wall && self", "!self.restless && (m(72) || now.wall >= self.last.wall) && self",
+     {72: "a wall clock that went back is rested through"}),
+    ("8", S + "wake.rs", "let due = now.mono >= self.mono || now.wall >= self.wall;", "let due = now.mono >= self.mono || (!m(73) && now.wall >= self.wall);",
+     {73: "what the wall clock brings is rested through in a drift"}),
+    ("1", "engine/src/core.rs", "let due = over || now.mono >= self.session_wake(now);", "let due = (!m(74) && over) || now.mono >= self.session_wake(now);",
+     {74: "a token whose time is over stays until the session would be woken"}),
 ]
 
 SWITCH = """
@@ -245,6 +256,10 @@ def killer(binary, name, mutant, file, seconds=None):
 
 def main():
     root = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True).stdout.strip()
+    if "--check" in sys.argv:
+        with tempfile.TemporaryDirectory(prefix="nirantar-mutants-") as copy:
+            mutated(root, copy)
+        return
     wanted = {int(arg) for arg in sys.argv[1:] if arg.isdigit()}
     # Not the usual one: cargo would take what is built here for the sources as they are.
     target = os.path.join(root, "target", "mutants")
