@@ -179,7 +179,7 @@ PATIENCE, GRACE = 10, 60
 
 
 # The properties of the session machine alone; the others are of the whole core.
-OF_THE_MACHINE = ["rule_1_no_order", "rule_2", "rule_3", "rule_8_nothing", "rule_8_there", "rule_9_going", "rule_9_leaving"]
+OF_THE_MACHINE = ["rule_1_no_order", "rule_2", "rule_3", "rule_8_a_machine", "rule_8_nothing", "rule_8_there", "rule_9_going", "rule_9_leaving"]
 
 
 def chosen(name, file):
