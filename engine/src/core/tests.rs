@@ -232,3 +232,14 @@ fn a_paper_contract_that_has_ended_is_written_down_or_said_to_stay() {
     assert_eq!(written, [Record { at: now.wall, id: None, book: Book::Paper, what }]);
     assert_eq!((alarms(&out), held(&core)), (Vec::<String>::new(), 0));
 }
+
+#[test]
+fn a_token_whose_time_is_over_is_buried_with_whatever_comes_next_though_no_wake_is_due() {
+    let now = evening();
+    let mut core = live(now);
+    let end = core.session().expires().expect("a token is in use");
+    // The wall clock was set ahead; the session asked to be woken by the other one.
+    let jumped = Now { wall: end, ..now };
+    core.on(Input::NotRead { read: 99 }, jumped, &mut Vec::new());
+    assert_eq!(core.standing().token, None, "{:?}", core.standing());
+}
