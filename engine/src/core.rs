@@ -447,12 +447,8 @@ impl Core {
 
     // --- desk --------------------------------------------------------------------------------------------------
 
-    fn at_desk(&mut self, now: Now, out: &mut Vec<Output>, work: impl FnOnce(&mut Desk, Now, &mut Vec<Action>)) {
-        self.ask_desk(now, out, work);
-    }
-
     /// Has the desk do something, and does what it says. Returns its answer.
-    fn ask_desk<R>(
+    fn at_desk<R>(
         &mut self,
         now: Now,
         out: &mut Vec<Output>,

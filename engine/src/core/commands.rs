@@ -10,7 +10,7 @@ impl Core {
     /// Rebuilds the desk from what the journal kept, before [`Input::Started`] and anything else. `out` has what is to be
     /// recorded and told of it; nothing is sent.
     pub fn restore(&mut self, records: &[Record], now: Now, out: &mut Vec<Output>) -> Restored {
-        self.ask_desk(now, out, |desk, now, out| {
+        self.at_desk(now, out, |desk, now, out| {
             let restored = desk.restore(records, now, out);
             desk.recount(now);
             restored
@@ -28,7 +28,7 @@ impl Core {
             let row = self.desk.listings().row(&request.instrument);
             out.extend(row.map(|row| Output::List(vec![row.clone()])));
         }
-        let taken = self.ask_desk(now, out, |desk, now, out| desk.submit(request, now, out));
+        let taken = self.at_desk(now, out, |desk, now, out| desk.submit(request, now, out));
         if let Err(Refused::ListNotHere(exchange)) = taken {
             self.lists_missed.insert(exchange);
             self.fetch_instruments(now, out);
@@ -48,7 +48,7 @@ impl Core {
     /// [`Refused`]: nothing was sent.
     pub fn cancel(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
         self.on(Input::Wake, now, out);
-        self.ask_desk(now, out, |desk, now, out| desk.cancel(id, now, out))
+        self.at_desk(now, out, |desk, now, out| desk.cancel(id, now, out))
     }
 
     /// Asks to change an order.
@@ -63,7 +63,7 @@ impl Core {
         out: &mut Vec<Output>,
     ) -> Result<(), Refused> {
         self.on(Input::Wake, now, out);
-        self.ask_desk(now, out, |desk, now, out| desk.modify(id, change, now, out))
+        self.at_desk(now, out, |desk, now, out| desk.modify(id, change, now, out))
     }
 
     /// Whether a tick of that instrument may pass a bound of loss of one of these books: the driver marks those at once.
@@ -78,6 +78,6 @@ impl Core {
     /// [`Refused`]: it is not one that can be acknowledged.
     pub fn acknowledge(&mut self, id: &ClientOrderId, now: Now, out: &mut Vec<Output>) -> Result<(), Refused> {
         self.on(Input::Wake, now, out);
-        self.ask_desk(now, out, |desk, now, out| desk.acknowledge(id, now, out))
+        self.at_desk(now, out, |desk, now, out| desk.acknowledge(id, now, out))
     }
 }

@@ -73,7 +73,7 @@ impl Task {
 
     /// A price of yesterday says nothing about today.
     fn mark_if_today(&mut self, books: &[Book], of: &InstrumentKey, last: Option<(Price, Timestamp)>, now: Now) {
-        if let Some((price, at)) = last.filter(|(_, at)| at.ist_date() == now.wall.ist_date()) {
+        if let Some((price, at)) = last.filter(|(_, at)| at.is_same_ist_date(now.wall)) {
             self.core.mark(books, of, price, at);
         }
     }

@@ -41,9 +41,11 @@ impl Exposure {
         all.filter(|(.., quantity)| *quantity != 0)
     }
 
-    /// Counts a fill.
+    /// Counts a fill. Most rows bring none.
     pub(super) fn fill(&mut self, book: Book, instrument: &InstrumentKey, product: Product, signed: i64) {
-        self.change(book, instrument, product, |held| *held = held.saturating_add(signed));
+        if signed != 0 {
+            self.change(book, instrument, product, |held| *held = held.saturating_add(signed));
+        }
     }
 
     /// Signed quantity held of an instrument, in all products together.

@@ -164,7 +164,7 @@ impl Desk {
             replay.live_until = Some(at.ist_date());
         }
         if let What::Settled { instrument, product, price } = what {
-            self.close_at(book, instrument, *product, *price, at.ist_date() == now.wall.ist_date());
+            self.close_at(book, instrument, *product, *price, at.is_same_ist_date(now.wall));
             if book == Book::Paper {
                 let (instrument, product, price) = (instrument.clone(), *product, *price);
                 replay.paper.settled(Settlement { instrument, product, price, at });

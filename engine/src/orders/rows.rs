@@ -79,9 +79,7 @@ impl Desk {
         let Some(order) = self.orders.get_mut(id) else { return };
         let book = order.book;
         let signed = order.request.side.signed(new.less(ahead));
-        if signed != 0 {
-            self.exposure.fill(book, &order.request.instrument, order.request.product, signed);
-        }
+        self.exposure.fill(book, &order.request.instrument, order.request.product, signed);
         self.by_broker_id.insert(book, &row.order_id, id);
         if let Some(whole) = row.parent_id.as_ref().filter(|_| slice) {
             self.by_broker_id.insert(book, whole, id);

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Depth, Instrument, Money, OrderStatus, Price, Quantity, ToSmolStr, Trade, Validity};
+use nirantar_brokers::{Depth, Instrument, Money, OrderStatus, Price, Quantity, Trade, Validity};
 
 use super::checks::Stop;
-use super::order::{Order, words};
+use super::order::{Order, number_at_exchange, words};
 use super::{Listing, MockExchange, Update, words_of};
 use crate::account::InstrumentNo;
 use crate::calendar::Step;
@@ -41,7 +41,7 @@ impl MockExchange {
     pub(super) fn number_at_exchange(&mut self, no: OrderNo) {
         if let Some(order) = self.orders.get_mut(no) {
             let row = Arc::make_mut(&mut order.row);
-            row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_smolstr());
+            row.exchange_order_id = Some(number_at_exchange(no));
             row.exchange_at = Some(self.clock);
         }
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{Money, OrderRow, OrderStatus, Price, Quantity};
+use nirantar_brokers::{Money, OrderRow, OrderStatus, Price, Quantity, SmolStr, ToSmolStr};
 
 use super::checks::Plan;
 use crate::account::{Claim, InstrumentNo};
-use crate::matching::Key;
+use crate::matching::{Key, OrderNo};
 
 /// Kite's words for the steps of an order (kite.md 2.6).
 pub(super) mod words {
@@ -23,6 +23,11 @@ pub(super) mod words {
     pub(in super::super) const MODIFY_VALIDATING: &str = "MODIFY VALIDATION PENDING";
     pub(in super::super) const MODIFYING: &str = "MODIFY PENDING";
     pub(in super::super) const MODIFIED: &str = "MODIFIED";
+}
+
+/// The exchange's own number of an order, by its place among the day's.
+pub(super) fn number_at_exchange(no: OrderNo) -> SmolStr {
+    (1_100_000_000_000_001 + no as u64).to_smolstr()
 }
 
 /// An order and all that became of it.

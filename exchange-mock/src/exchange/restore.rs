@@ -9,12 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nirantar_brokers::time::Timestamp;
-use nirantar_brokers::{
-    BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, Price, Quantity, ToSmolStr, Trade, Validity,
-};
+use nirantar_brokers::{BrokerOrderId, Money, OrderRow, OrderStatus, OrderType, Price, Quantity, Trade, Validity};
 
 use super::checks::{self, Plan};
-use super::order::{Order, words};
+use super::order::{Order, number_at_exchange, words};
 use super::{MockExchange, Past, PastOrder, Settlement, bands};
 use crate::calendar::Market;
 use crate::matching::{OrderNo, Working};
@@ -85,7 +83,7 @@ impl MockExchange {
             row.order_type = plan.shown();
         }
         if past.status != OrderStatus::Accepted {
-            row.exchange_order_id = Some((1_100_000_000_000_001 + no as u64).to_smolstr());
+            row.exchange_order_id = Some(number_at_exchange(no));
             row.exchange_at = Some(past.entered);
         }
         let row = Arc::new(row);

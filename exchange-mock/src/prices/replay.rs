@@ -320,7 +320,7 @@ impl Place<'_> {
             Some(latest) => at.max(latest),
             None => at,
         };
-        if latest.is_some_and(|latest| latest.ist_date() != at.ist_date()) {
+        if latest.is_some_and(|latest| !latest.is_same_ist_date(at)) {
             return Err(self.bad("timestamp", timestamp, "of the same day as the rows before it"));
         }
         Ok(Row { instrument: 0, at, ltp, volume: Quantity::new(volume) })
